@@ -1,0 +1,52 @@
+# `make help` lists the targets. All of them can be repeated: what is up to date is left alone.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean
+
+# Size of the recording that `make demo` makes, in MB.
+SIZE ?= 350
+# More arguments for pytest, for example ARGS="-k launch -x".
+ARGS ?=
+
+# Ranks are the unit of parallelism: a thread pool in each of them would only make them wait for each other.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+ENVIRONMENTS := tests/environments
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo:  ## Install from wheels, make a recording, convert and verify it in parallel (SIZE=350)
+	@$(ENVIRONMENTS)/wheels.sh demo
+	@.venv/bin/parnwb demo --megabytes $(SIZE)
+
+test:  ## Run all tests with the PyPI wheels, then with h5py on parallel HDF5 (ARGS="-k name")
+	@$(ENVIRONMENTS)/debian.sh
+	@$(ENVIRONMENTS)/wheels.sh test
+	@$(ENVIRONMENTS)/mpio.sh
+	@$(ENVIRONMENTS)/node.sh
+	@$(ENVIRONMENTS)/run_tests.sh $(ARGS)
+
+lint:  ## Check style, types and the layers
+	@$(ENVIRONMENTS)/wheels.sh test
+	@status=0; \
+	.venv/bin/ruff check . || status=1; \
+	.venv/bin/mypy || status=1; \
+	.venv/bin/lint-imports || status=1; \
+	exit $$status
+
+format:  ## Sort imports and mend what ruff can mend
+	@$(ENVIRONMENTS)/wheels.sh test
+	@.venv/bin/ruff check --fix .
+
+bench:  ## Print the throughput of plain pynwb and of parnwb side by side
+	@$(ENVIRONMENTS)/wheels.sh test
+	@.venv/bin/python benchmarks/convert.py $(ARGS)
+
+clean:  ## Remove environments and build products (not the cached h5py wheel)
+	rm -rf .venv .venv-mpio build dist *.egg-info tests/interop/node_modules
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,55 @@
+"""parnwb: write Neurodata Without Borders files from MPI programs.
+
+``NWBParallelIO`` is the way in. Names are imported when they are first used, so that ``parnwb --help`` need not
+wait for HDF5.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parnwb.errors import ParnwbError
+    from parnwb.hyperslab import Hyperslab
+    from parnwb.io import NWBParallelIO
+    from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
+    from parnwb.layout import DatasetSpec, FileLayout
+    from parnwb.plan import WritePlan
+    from parnwb.verify import verify
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CollectiveChunkIterator": "iterator",
+    "DatasetSpec": "layout",
+    "FileLayout": "layout",
+    "Hyperslab": "hyperslab",
+    "IndependentChunkIterator": "iterator",
+    "NWBParallelIO": "io",
+    "ParnwbError": "errors",
+    "WritePlan": "plan",
+    "verify": "verify",
+}
+
+__all__ = [
+    "CollectiveChunkIterator",
+    "DatasetSpec",
+    "FileLayout",
+    "Hyperslab",
+    "IndependentChunkIterator",
+    "NWBParallelIO",
+    "ParnwbError",
+    "WritePlan",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'parnwb' has no attribute {name!r}")
+    return getattr(import_module(f"parnwb.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

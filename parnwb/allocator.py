@@ -1,0 +1,110 @@
+"""``Allocator``: HDF5 on the root gives out addresses and keeps the chunk index; no payload passes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from parnwb.errors import LayoutError, StorageError
+from parnwb.hyperslab import ravel, unravel
+from parnwb.layout import DatasetSpec, FileLayout
+from parnwb.overlay import Overlay
+
+if TYPE_CHECKING:
+    import h5py
+
+
+class Allocator:
+    """Addresses for chunks, from the one HDF5 handle of the job. Independent; on the root only.
+
+    Parameters
+    ----------
+    file
+        Open on ``overlay``; its bulk datasets exist and are empty.
+    overlay
+        What ``file`` writes to.
+    layout
+        The bulk datasets.
+    """
+
+    def __init__(self, file: h5py.File, overlay: Overlay, layout: FileLayout) -> None:
+        self._file = file
+        self._overlay = overlay
+        self._specs = layout.datasets
+        self._extents = [spec.grid.extent for spec in layout]
+        self._datasets = [file[spec.path].id for spec in layout]
+        self._dummy = np.empty(0, dtype=np.uint8)
+        self._bases = {n: self._reserve(n) for n, spec in enumerate(layout) if spec.chunks is None and spec.nbytes}
+
+    def place(self, dataset: int, position: int, nbytes: int, mask: int) -> int:
+        """Record one chunk in the file's index and return the address for its bytes.
+
+        Parameters
+        ----------
+        dataset
+            Number in the layout.
+        position
+            C-order position in the chunk grid.
+        nbytes
+            Length of the filtered chunk.
+        mask
+            Filters that were skipped.
+        """
+        spec = self._specs[dataset]
+        index = unravel(position, self._extents[dataset])
+        if spec.chunks is None:
+            return self._bases[dataset] + self._offset_in_contiguous(spec, index)
+        if len(self._dummy) < nbytes:
+            self._dummy = np.empty(max(nbytes, 2 * len(self._dummy)), dtype=np.uint8)
+        dummy = self._dummy[:nbytes]
+        self._overlay.expect(dummy.__array_interface__["data"][0], nbytes)
+        start = tuple(i * c for i, c in zip(index, spec.chunks, strict=True))
+        self._datasets[dataset].write_direct_chunk(start, dummy, filter_mask=mask)
+        return self._claim(spec, nbytes)
+
+    def place_all(self, requests: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> np.ndarray[
+        tuple[int], np.dtype[np.int64]
+    ]:
+        """Place rows of ``(dataset, position, nbytes, mask)`` and return their addresses."""
+        addresses = [self.place(*(int(value) for value in row)) for row in requests]
+        return np.array(addresses, dtype=np.int64)
+
+    def _claim(self, spec: DatasetSpec, nbytes: int) -> int:
+        if self._overlay.expecting or len(self._overlay.payload) != 1:
+            raise StorageError(
+                "HDF5 did not write a chunk in one piece, so its address is not known",
+                where=spec.path,
+                remedy="Please report this with the versions that h5py.version.info prints; backend='mpio' may work",
+            )
+        address, length = self._overlay.payload.pop()
+        assert length == nbytes
+        return address
+
+    def _reserve(self, dataset: int) -> int:
+        """Let HDF5 allocate a whole contiguous dataset and return its address.
+
+        One element is written for that. HDF5 may fill the space with a fill value that the user set; those
+        writes are dropped, since every byte of the space will be written by some rank.
+        """
+        spec, handle = self._specs[dataset], self._datasets[dataset]
+        self._overlay.reserving = True
+        self._file[spec.path][(0,) * len(spec.shape)] = spec.fill
+        self._file.flush()
+        self._overlay.reserving = False
+        address = handle.get_offset()
+        if address is None:
+            raise LayoutError("a contiguous dataset got no space in the file", where=spec.path)
+        end = address + spec.nbytes
+        stray = [(a, n) for a, n in self._overlay.dropped if a < address or a + n > end]
+        if stray:
+            raise StorageError(f"HDF5 wrote metadata of unexpected size at {stray[0]}", where=spec.path)
+        self._overlay.dropped.clear()
+        self._overlay.discard(address, end)
+        return int(address)
+
+    @staticmethod
+    def _offset_in_contiguous(spec: DatasetSpec, index: Sequence[int]) -> int:
+        start = tuple(i * c for i, c in zip(index, spec.grid.chunk, strict=True))
+        return ravel(start, spec.shape) * spec.itemsize

@@ -1,0 +1,126 @@
+"""``Encoder``: a thread that reads and encodes the next buffer while the last one is being written."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from parnwb.backends.backend import Fill
+from parnwb.codec import ChunkCutter, Pipeline, open_pipeline
+from parnwb.hyperslab import ravel
+from parnwb.iterator import IndependentChunkIterator
+from parnwb.plan import Buffer
+
+REQUEST_COLUMNS = 4  # dataset, C-order position in the chunk grid, stored bytes, filter mask
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The encoded chunks of one buffer.
+
+    Parameters
+    ----------
+    requests
+        One row for each chunk: dataset, position, stored bytes, filter mask.
+    payloads
+        The bytes of each.
+    raw_bytes
+        Uncompressed bytes of the buffer in the file's dtype.
+    """
+
+    requests: npt.NDArray[np.int64]
+    payloads: list[Any]
+    raw_bytes: int
+
+
+class Encoder:
+    """Runs ahead of the writer by at most one batch. Independent.
+
+    Use as a context manager; ``poll`` returns what is ready.
+    """
+
+    def __init__(self, work: Fill) -> None:
+        self._work = work
+        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=1)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="parnwb-encoder", daemon=True)
+
+    def __enter__(self) -> Encoder:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stopped.set()
+        while self._thread.is_alive():  # it may be waiting for room in the queue
+            self.ready()
+            self._discard()
+            self._thread.join(timeout=0.01)
+
+    def ready(self) -> bool:
+        """Tell whether ``take`` would return at once."""
+        return not self._ready.empty()
+
+    def take(self) -> Batch | None:
+        """Return the next batch, or None after the last one.
+
+        Raises
+        ------
+        Exception
+            Whatever ended the thread.
+        """
+        item = self._ready.get_nowait()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def _discard(self) -> None:
+        try:
+            self._ready.get_nowait()
+        except queue.Empty:
+            pass
+
+    def _run(self) -> None:
+        try:
+            for batch in encoded(self._work):
+                self._ready.put(batch)
+                if self._stopped.is_set():
+                    return
+            self._ready.put(None)
+        except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that takes it
+            self._ready.put(error)
+
+
+def encoded(work: Fill) -> Iterator[Batch]:
+    """Read and encode all buffers of this rank, in the plan's order. Independent."""
+    for dataset, spec in enumerate(work.plan.layout):
+        if work.plan.count_chunks(work.ranks.rank, dataset) == 0:
+            continue
+        pipeline, cutter = open_pipeline(spec), ChunkCutter(spec)
+        stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, work.source(dataset))
+        for buffer in work.plan.buffers(work.ranks.rank, dataset):
+            # No name holds on to the values, or the next buffer would be read beside them.
+            yield encode(work, buffer, next(stream).data, pipeline, cutter)
+
+
+def encode(
+    work: Fill, buffer: Buffer, values: npt.NDArray[Any], pipeline: Pipeline, cutter: ChunkCutter
+) -> Batch:
+    """Encode the chunks of one buffer. Independent."""
+    spec = work.plan.layout.datasets[buffer.dataset]
+    rows, payloads = [], []
+    extent = spec.grid.extent
+    for index, elements in work.plan.chunks(buffer):
+        if spec.chunks is None:
+            mask, data = 0, cutter.cut_exactly(values, buffer.slab.start, elements)
+        else:
+            mask, data = pipeline.encode(cutter.cut(values, buffer.slab.start, elements))
+        rows.append((buffer.dataset, ravel(index, extent), len(data), mask))
+        payloads.append(data)
+    requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
+    return Batch(requests, payloads, buffer.slab.size * spec.itemsize)

@@ -1,0 +1,211 @@
+"""Which data of an NWBFile are bulk: found in hdmf's builders, with a source and a signature for each dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from hdmf.build import (
+    Builder,
+    BuildManager,
+    DatasetBuilder,
+    GroupBuilder,
+    LinkBuilder,
+    ObjectMapper,
+    ReferenceBuilder,
+)
+from hdmf.data_utils import AbstractDataChunkIterator, DataIO, GenericDataChunkIterator
+from hdmf.spec import DatasetSpec as HdmfDatasetSpec
+
+from parnwb.errors import LayoutError
+from parnwb.sources import Source, as_source
+
+DEFAULT_THRESHOLD_BYTES = 64 * 1024
+NUMERIC_KINDS = "biuf"
+# What is made anew in every process, so that it differs between ranks which build the same NWBFile.
+PER_PROCESS = ("object_id", "identifier", "file_create_date")
+
+
+@dataclass(frozen=True)
+class BulkRule:
+    """What is filled by all ranks instead of riding with the skeleton.
+
+    Parameters
+    ----------
+    threshold
+        Numeric arrays and copied HDF5 datasets of at least so many bytes are bulk; iterators always are.
+    link_data
+        What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
+    """
+
+    threshold: int = DEFAULT_THRESHOLD_BYTES
+    link_data: bool = True
+
+    def applies(self, builder: DatasetBuilder) -> bool:
+        """Tell whether the data of ``builder`` are bulk.
+
+        Raises
+        ------
+        LayoutError
+            For an iterator that can only be drained in one process.
+        """
+        data, link_data = builder.data, self.link_data
+        if isinstance(data, DataIO):
+            link_data = getattr(data, "link_data", link_data)
+            data = data.data
+        if isinstance(data, GenericDataChunkIterator):
+            return True
+        if isinstance(data, AbstractDataChunkIterator):
+            raise LayoutError(
+                f"a {type(data).__name__} can only be read by one process from its first element to its last",
+                where=location(builder),
+                remedy="Give the array itself, or a GenericDataChunkIterator, which ranks can divide",
+            )
+        if isinstance(data, h5py.Dataset):
+            return not link_data and self._is_plain(data) and self._is_large(data)
+        return isinstance(data, np.ndarray) and self._is_large(data)
+
+    def _is_large(self, data: Any) -> bool:
+        return data.ndim > 0 and data.dtype.kind in NUMERIC_KINDS and data.size * data.dtype.itemsize >= self.threshold
+
+    @staticmethod
+    def _is_plain(dataset: h5py.Dataset) -> bool:
+        creation = dataset.id.get_create_plist()
+        layouts = (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS)
+        return creation.get_layout() in layouts and creation.get_external_count() == 0
+
+
+def location(builder: Builder) -> str:
+    """Return the path that a builder's object gets in the file."""
+    names = []
+    current: Any = builder
+    while current.parent is not None:
+        names.append(current.name)
+        current = current.parent
+    return "/" + "/".join(reversed(names))
+
+
+def unwrapped(data: Any) -> Any:
+    """Return the data inside a ``DataIO``, or the data themselves."""
+    return data.data if isinstance(data, DataIO) else data
+
+
+def bulk_sources(root: GroupBuilder, rule: BulkRule) -> dict[str, Source]:
+    """Return the source of every bulk dataset below ``root``, by path. Independent."""
+    return {
+        location(builder): as_source(unwrapped(builder.data)) for builder in _datasets(root) if rule.applies(builder)
+    }
+
+
+def any_filtered(root: GroupBuilder, rule: BulkRule) -> bool:
+    """Tell whether any bulk dataset below ``root`` has a filter. Independent."""
+    return any(_filtered(builder) for builder in _datasets(root) if rule.applies(builder))
+
+
+def _filtered(builder: DatasetBuilder) -> bool:
+    data = unwrapped(builder.data)
+    if isinstance(data, h5py.Dataset):
+        return bool(data.id.get_create_plist().get_nfilters())
+    settings = getattr(builder.data, "io_settings", {})
+    names = ("compression", "shuffle", "fletcher32", "scaleoffset")
+    return any(settings.get(name) not in (None, False) for name in names)
+
+
+def signature(root: GroupBuilder, rule: BulkRule) -> dict[str, str]:
+    """Return a short text for everything that ranks must agree on, by path and attribute. Independent.
+
+    Bulk data count with their shape and dtype, small data with their values; what every process makes anew
+    (object ids, the identifier, the date of creation) does not count: the root's is written.
+    """
+    entries: dict[str, str] = {}
+    for builder in _all(root):
+        path = location(builder)
+        entries[path] = _content(builder, rule)
+        for name, value in getattr(builder, "attributes", {}).items():
+            if name not in PER_PROCESS:
+                entries[f"{path}@{name}"] = _text(value)
+    return entries
+
+
+def _content(builder: Builder, rule: BulkRule) -> str:
+    if isinstance(builder, LinkBuilder):
+        return f"link to {location(builder.builder)}"
+    if isinstance(builder, GroupBuilder):
+        return "group"
+    assert isinstance(builder, DatasetBuilder)
+    if builder.name in PER_PROCESS:
+        return "dataset"
+    data = unwrapped(builder.data)
+    settings = getattr(builder.data, "io_settings", {}) if isinstance(builder.data, DataIO) else {}
+    options = " ".join(f"{key}={_text(value)}" for key, value in sorted(settings.items()))
+    if rule.applies(builder):
+        shape = getattr(data, "maxshape", None) if isinstance(data, AbstractDataChunkIterator) else data.shape
+        return f"dataset of shape {tuple(shape or ())} and dtype {data.dtype} {options}".rstrip()
+    return f"dataset {_text(data)} {options}".rstrip()
+
+
+def _text(value: Any) -> str:
+    """Return a value as text that is equal in every process that made an equal value."""
+    if isinstance(value, ReferenceBuilder):
+        return f"reference to {location(value.builder)}"
+    if isinstance(value, Builder):
+        return f"reference to {location(value)}"
+    if isinstance(value, h5py.Dataset):
+        return f"{value.file.filename}:{value.name}"
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "OV":
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
+        return f"{value.shape} {value.dtype} values {digest}"
+    if isinstance(value, (list, tuple, set, np.ndarray)):
+        # Sets of strings, and what neuroconv makes of them, are ordered at random in every process.
+        items = [_text(item) for item in value]
+        items = sorted(items) if all(isinstance(item, str) for item in value) else items
+        whole = f"[{', '.join(items)}]"
+        return whole if len(whole) < 200 else f"{len(items)} items {hashlib.sha256(whole.encode()).hexdigest()[:16]}"
+    return f"{value!r}" if isinstance(value, (str, bytes, int, float, bool, np.generic, type(None))) else str(value)
+
+
+def _all(root: GroupBuilder) -> Iterator[Builder]:
+    yield root
+    for group in root.groups.values():
+        yield from _all(group)
+    yield from root.datasets.values()
+    yield from root.links.values()
+
+
+def _datasets(root: GroupBuilder) -> Iterator[DatasetBuilder]:
+    return (builder for builder in _all(root) if isinstance(builder, DatasetBuilder))
+
+
+def build(nwbfile: Any, manager: BuildManager, path: str) -> GroupBuilder:
+    """Return hdmf's builder tree for ``nwbfile`` without copying any bulk data. Independent."""
+    with uncopied_arrays():
+        return manager.build(nwbfile, source=path, root=True)
+
+
+@contextmanager
+def uncopied_arrays() -> Iterator[None]:
+    """While hdmf builds, let it find the dtype of a large array without converting the whole of it.
+
+    ``ObjectMapper.convert_dtype`` returns the dtype that the file will have, and to learn it makes a converted
+    copy of arrays whose own dtype differs (float32 timestamps become float64). One element gives the same
+    dtype; the values are converted buffer by buffer when they are written.
+    """
+    original = ObjectMapper.__dict__["convert_dtype"]
+
+    def convert_dtype(cls: type[ObjectMapper], spec: Any, value: Any) -> tuple[Any, Any]:
+        convert = original.__get__(None, cls)
+        is_large = isinstance(value, np.ndarray) and value.nbytes >= DEFAULT_THRESHOLD_BYTES
+        if is_large and value.dtype.kind in NUMERIC_KINDS and isinstance(spec, HdmfDatasetSpec):
+            return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
+        return convert(spec, value)  # type: ignore[no-any-return]
+
+    ObjectMapper.convert_dtype = classmethod(convert_dtype)
+    try:
+        yield
+    finally:
+        ObjectMapper.convert_dtype = original

@@ -1,0 +1,56 @@
+"""Deflate by several programs. Each writes a zlib stream that every reader's zlib decodes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from parnwb.errors import CodecError
+
+Bytes = Any  # whatever supports the buffer protocol
+
+
+@dataclass(frozen=True)
+class Coder:
+    """One program at one of its levels.
+
+    Parameters
+    ----------
+    name
+        ``program-level``.
+    level
+        What the file's deflate filter records, 0 to 9; readers do not need it.
+    """
+
+    name: str
+    level: int
+    compress: Callable[[Bytes], Bytes]
+
+
+@lru_cache(maxsize=None)
+def coder(name: str) -> Coder:
+    """Return the coder called ``name``: ``isal-1``, ``libdeflate-4``, ``zlib-6``, ...
+
+    Raises
+    ------
+    CodecError
+        There is no such program or level.
+    """
+    program, _, digits = name.partition("-")
+    if not digits.isdigit() or not 0 <= int(digits) <= 9:
+        raise CodecError(f"a deflate coder is named program-level with a level of 0 to 9, got {name!r}")
+    level = int(digits)
+    if program == "zlib":
+        return Coder(name, level, lambda data: zlib.compress(data, level))
+    if program == "isal" and level <= 3:
+        from isal import isal_zlib
+
+        return Coder(name, level, lambda data: isal_zlib.compress(data, level))
+    if program == "libdeflate" and level >= 1:
+        import deflate
+
+        return Coder(name, level, lambda data: deflate.zlib_compress(data, level))
+    raise CodecError(f"deflate coders are isal-0 to -3, libdeflate-1 to -9 and zlib-0 to -9, got {name!r}")

@@ -1,0 +1,73 @@
+"""``Pipeline``: the filters of one dataset, applied to one chunk after another."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from parnwb.codec.deflate import coder
+from parnwb.codec.filters import DEFLATE, FLETCHER32, SHUFFLE, fletcher32, shuffle
+from parnwb.codec.native import NativeFilters
+from parnwb.layout import DatasetSpec
+
+OWN_ORDER = (SHUFFLE, DEFLATE, FLETCHER32)
+
+
+class Pipeline(Protocol):
+    """Encodes the chunks of one dataset. Independent; one thread at a time."""
+
+    def encode(self, chunk: npt.NDArray[Any]) -> tuple[int, Any]:
+        """Return ``(filter mask, bytes)`` of a whole C-contiguous chunk in the file's dtype.
+
+        A bit of the mask that is set says that the filter at this place was skipped for this chunk. The bytes
+        stay valid after the next call.
+        """
+
+
+def open_pipeline(spec: DatasetSpec) -> Pipeline:
+    """Return the pipeline of a dataset; without a coder in ``spec``, zlib at the filter's own level.
+
+    Raises
+    ------
+    CodecError
+        A filter that this build of HDF5 cannot apply.
+    """
+    identifiers = tuple(f.identifier for f in spec.filters)
+    if not identifiers:
+        return Unfiltered()
+    if identifiers == tuple(f for f in OWN_ORDER if f in identifiers):
+        return OwnFilters(spec)
+    return NativeFilters(spec)
+
+
+class Unfiltered:
+    """No filter: the chunk's own bytes."""
+
+    def encode(self, chunk: npt.NDArray[Any]) -> tuple[int, Any]:
+        """Return the chunk's bytes, a copy: the chunk's memory is used again."""
+        return 0, chunk.tobytes()
+
+
+class OwnFilters:
+    """Shuffle, deflate and fletcher32, in this order, each where the dataset has it."""
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        options = {f.identifier: f.options for f in spec.filters}
+        self._itemsize = spec.itemsize if SHUFFLE in options else 1
+        self._compress = None
+        if DEFLATE in options:
+            self._compress = coder(spec.coder or f"zlib-{options[DEFLATE][0]}").compress
+        self._checksum = FLETCHER32 in options
+        self._shuffled = np.empty(spec.chunk_bytes if self._itemsize > 1 else 0, dtype=np.uint8)
+
+    def encode(self, chunk: npt.NDArray[Any]) -> tuple[int, Any]:
+        """Return the filtered bytes; no filter is ever skipped."""
+        data: Any = chunk.reshape(-1).view(np.uint8)
+        if self._itemsize > 1:
+            data = shuffle(data, self._itemsize, self._shuffled)
+        data = self._compress(data) if self._compress is not None else data.tobytes()
+        if self._checksum:
+            data = bytes(data) + fletcher32(data)
+        return 0, data

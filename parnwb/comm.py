@@ -1,0 +1,325 @@
+"""Ranks: a communicator on which errors are agreed on and nobody waits for ever without looking up.
+
+The only module that imports mpi4py. What parnwb needs of MPI is here, in a few verbs: meet, agree, root first,
+broadcast, gather, and small messages of integers that are waited for with open eyes.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from parnwb.errors import AgreementError, LaunchError, ParnwbError, RemoteError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+Value = TypeVar("Value")
+Integers = npt.NDArray[np.int64]
+
+ALARM_TAG = 11
+# The number of ranks that each launcher started, as it tells them; a batch step's SLURM_NTASKS is not among
+# them, because a serial program in a batch script sees it too.
+LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")
+
+
+class Alarmed(BaseException):
+    """Leaves a rank's work because another rank failed; never seen outside ``Ranks.agreed``."""
+
+
+def world() -> MPI.Intracomm:
+    """Return ``MPI.COMM_WORLD``, starting MPI if need be. Independent."""
+    from mpi4py import MPI
+
+    return MPI.COMM_WORLD
+
+
+def alone() -> MPI.Intracomm:
+    """Return the communicator of this process by itself, for libraries that insist on one. Independent."""
+    from mpi4py import MPI
+
+    return MPI.COMM_SELF
+
+
+def launched_size() -> int:
+    """Return how many ranks the launcher of this process started, 1 if there was none. Independent."""
+    sizes = (os.environ.get(name, "") for name in LAUNCHER_SIZES)
+    return max((int(size) for size in sizes if size.isdigit()), default=1)
+
+
+class Ranks:
+    """A private duplicate of a communicator, or one process alone.
+
+    Parameters
+    ----------
+    comm
+        Intracommunicator whose ranks take part; None is this process alone and needs no MPI.
+
+    Raises
+    ------
+    LaunchError
+        The launcher started more ranks than this world has: each would write the whole file by itself.
+    """
+
+    def __init__(self, comm: MPI.Intracomm | None = None) -> None:
+        check_launch(comm)
+        self._comm = comm.Dup() if comm is not None and comm.Get_size() > 1 else None
+        self.rank = self._comm.Get_rank() if self._comm is not None else 0
+        self.size = self._comm.Get_size() if self._comm is not None else 1
+
+    @property
+    def is_root(self) -> bool:
+        """True on the rank that authors metadata and prints messages."""
+        return self.rank == 0
+
+    @property
+    def comm(self) -> MPI.Intracomm | None:
+        """The duplicate, for libraries that take a communicator; None for one process."""
+        return self._comm
+
+    def free(self) -> None:
+        """Give the duplicate back. Collective."""
+        if self._comm is not None:
+            self._comm.Free()
+            self._comm = None
+
+    # -- agreement -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def agreed(self, doing: str) -> Iterator[None]:
+        """Run a block on every rank; an exception on one becomes the same exception on all. Collective.
+
+        A rank that fails rings at the others, who leave the block at their next ``look_up``.
+
+        Parameters
+        ----------
+        doing
+            Name of the block. Ranks that meet here under different names were not in the same call.
+        """
+        error: BaseException | None = None
+        alarmed = False
+        try:
+            yield
+        except Alarmed:
+            alarmed = True
+        except Exception as caught:
+            error = caught
+        if self._comm is None:
+            if error is not None:
+                raise error
+            return
+        if error is not None:
+            self._ring()
+        self._conclude(doing, error, alarmed)
+
+    def _conclude(self, doing: str, error: BaseException | None, alarmed: bool) -> None:
+        assert self._comm is not None
+        self._await_all()
+        verdicts = self._comm.allgather((doing, None if error is None else portable(error, self.rank)))
+        failed = [rank for rank, (_, failure) in enumerate(verdicts) if failure is not None]
+        self._silence(failed, already=alarmed)
+        if failed:
+            shared = pickle.loads(verdicts[failed[0]][1])
+            shared.parnwb_rank = failed[0]
+            if failed[0] == self.rank and error is not None:
+                shared.__traceback__, shared.__cause__ = error.__traceback__, error.__cause__
+            raise shared
+        calls = {name for name, _ in verdicts}
+        if len(calls) > 1:
+            other = next(rank for rank, (name, _) in enumerate(verdicts) if name != verdicts[0][0])
+            raise AgreementError(
+                f"all ranks must make the same collective calls: rank 0 is in '{verdicts[0][0]}', "
+                f"rank {other} in '{verdicts[other][0]}'",
+                remedy="Call parnwb's collective methods on every rank, in the same order",
+            )
+
+    def meet(self, call: str) -> None:
+        """Check that every rank is in the same collective call and none has failed. Collective."""
+        with self.agreed(call):
+            pass
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the others, at their next meeting, that this rank leaves with ``error``. Collective."""
+        if self._comm is not None:
+            try:
+                with self.agreed("leaving with an error"):
+                    raise error if isinstance(error, Exception) else RemoteError(repr(error))
+            except Exception as shared:
+                if getattr(shared, "parnwb_rank", self.rank) != self.rank:
+                    error.add_note(f"rank {shared.parnwb_rank} failed too: {shared}") if hasattr(
+                        error, "add_note"
+                    ) else None
+
+    def same(self, value: Value, what: str, remedy: str) -> Value:
+        """Check that a small value is the same on all ranks and return it. Collective.
+
+        Raises
+        ------
+        AgreementError
+            Names the first rank that differs from the root, and both values.
+        """
+        values = self.gather_all(value)
+        for rank, other in enumerate(values):
+            if other != values[0]:
+                raise AgreementError(
+                    f"{what} must be the same on all ranks: rank 0 has {values[0]!r}, rank {rank} has {other!r}",
+                    remedy=remedy,
+                )
+        return value
+
+    # -- values --------------------------------------------------------------------------------------------
+
+    def broadcast(self, value: Value | None = None) -> Value:
+        """Return the root's value everywhere. Collective."""
+        if self._comm is None:
+            return value  # type: ignore[return-value]
+        return self._comm.bcast(value, root=0)  # type: ignore[no-any-return]
+
+    def gather_all(self, value: Value) -> list[Value]:
+        """Return the list of all ranks' values on every rank. Collective."""
+        return [value] if self._comm is None else self._comm.allgather(value)
+
+    def on_root(self, doing: str, function: Callable[[], Value]) -> Value:
+        """Run ``function`` on the root alone and return its value everywhere. Collective."""
+        value: Value | None = None
+        with self.agreed(doing):
+            if self.is_root:
+                value = function()
+        return self.broadcast(value)
+
+    def any_failed(self, failed: bool) -> bool:
+        """Tell whether any rank says that it failed. Collective; for lockstep loops."""
+        if self._comm is None:
+            return failed
+        return bool(self._comm.allreduce(int(failed)))
+
+    # -- messages ------------------------------------------------------------------------------------------
+
+    def send(self, numbers: Integers, to: int, tag: int) -> None:
+        """Send integers; looks up while the receiver is busy. Independent."""
+        assert self._comm is not None
+        request = self._comm.Isend(numbers, dest=to, tag=tag)
+        try:
+            self.wait_until(request.Test)
+        except Alarmed:
+            request.Cancel()
+            request.Free()
+            raise
+
+    def receive(self, tag: int, source: int | None = None) -> tuple[int, Integers] | None:
+        """Return ``(sender, integers)`` if a message is there, else None. Independent."""
+        if self._comm is None:
+            return None
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        if not self._comm.Iprobe(source=MPI.ANY_SOURCE if source is None else source, tag=tag, status=status):
+            return None
+        numbers = np.empty(status.Get_count(MPI.INT64_T), dtype=np.int64)
+        self._comm.Recv(numbers, source=status.Get_source(), tag=tag)
+        return status.Get_source(), numbers
+
+    def look_up(self) -> None:
+        """Leave the enclosing ``agreed`` block if another rank has failed. Independent, cheap."""
+        if self._comm is not None:
+            from mpi4py import MPI
+
+            if self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=ALARM_TAG):
+                raise Alarmed
+
+    def wait_until(self, ready: Callable[[], bool], meanwhile: Callable[[], bool] | None = None) -> None:
+        """Wait for ``ready()`` without burning the core, serving ``meanwhile`` and looking up. Independent.
+
+        Parameters
+        ----------
+        ready
+            Ends the wait when true.
+        meanwhile
+            Work for others; returns whether it did any.
+        """
+        pause = 20e-6
+        while not ready():
+            if meanwhile is not None and meanwhile():
+                pause = 20e-6
+                continue
+            self.look_up()
+            time.sleep(pause)
+            pause = min(2 * pause, 1e-3)
+
+    def _ring(self) -> None:
+        assert self._comm is not None
+        nothing = np.empty(0, dtype=np.int64)
+        for other in range(self.size):
+            if other != self.rank:
+                # Empty messages leave at once on every MPI, so the request needs no waiting for.
+                self._comm.Isend(nothing, dest=other, tag=ALARM_TAG).Free()
+
+    def _silence(self, failed: list[int], already: bool) -> None:
+        """Receive the alarms of this agreement so that none is left for the next. Independent."""
+        assert self._comm is not None
+        del already  # a probe in look_up takes nothing away: every alarm is still there
+        for rank in failed:
+            if rank != self.rank:
+                self._comm.Recv(np.empty(0, dtype=np.int64), source=rank, tag=ALARM_TAG)
+
+    def _await_all(self) -> None:
+        """Wait for all ranks as ``MPI_Barrier`` does, but asleep: early ranks leave the cores to the others."""
+        assert self._comm is not None
+        request = self._comm.Ibarrier()
+        pause = 20e-6
+        while not request.Test():
+            time.sleep(pause)
+            pause = min(2 * pause, 1e-3)
+
+    def abort(self, error: BaseException) -> None:
+        """End the whole job at once because this rank cannot take part any longer. Independent."""
+        print(f"parnwb: {describe(error, self.rank)}", file=sys.stderr, flush=True)
+        if self._comm is None:
+            raise SystemExit(1)
+        self._comm.Abort(1)
+
+
+def check_launch(comm: MPI.Intracomm | None) -> None:
+    """Refuse N worlds of one rank, as a mismatched mpiexec and libmpi start them. Independent."""
+    expected = launched_size()
+    if comm is None and expected > 1:
+        raise LaunchError(
+            f"{expected} ranks were started but no communicator was given: each would write the whole file",
+            where=f"host {socket.gethostname()}",
+            remedy="Pass comm=MPI.COMM_WORLD",
+        )
+    if comm is None:
+        return
+    actual = world().Get_size()
+    if expected > 1 and actual == 1:
+        raise LaunchError(
+            f"the launcher started {expected} ranks, but MPI sees {actual}: every rank is a world of its own",
+            where=f"host {socket.gethostname()}",
+            remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi=",
+        )
+
+
+def describe(error: BaseException, rank: int) -> str:
+    """Return one line for an error: its text, the rank and the host."""
+    kind = "" if isinstance(error, ParnwbError) else f"{type(error).__name__}: "
+    return f"{kind}{error} (rank {rank} on {socket.gethostname()})"
+
+
+def portable(error: BaseException, rank: int) -> bytes:
+    """Return an exception as bytes that surely load on another rank, as itself or as a ``RemoteError``."""
+    try:
+        raw = pickle.dumps(error)
+        if type(pickle.loads(raw)) is type(error):
+            return raw
+    except Exception:  # noqa: BLE001 - whatever goes wrong here, the text of the error still travels
+        pass
+    return pickle.dumps(RemoteError(describe(error, rank)))

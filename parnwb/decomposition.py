@@ -1,0 +1,159 @@
+"""Strategies: which grains of which dataset a rank owns. Every rank computes its own share, without messages.
+
+A *grain* is the smallest thing that is given to a rank: one chunk where the source can be read anywhere, a fixed
+block of chunks where reads must follow a grid, a whole dataset where reads must follow an order. No chunk is ever
+shared by two ranks, because no grain is.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from parnwb.errors import PlanError
+from parnwb.hyperslab import Hyperslab, even_share, run_boxes, unravel
+
+
+@dataclass(frozen=True)
+class Grains:
+    """One dataset as a grid of grains.
+
+    Parameters
+    ----------
+    extent
+        Number of grains along each axis; an empty dataset has none.
+    nbytes
+        Uncompressed bytes of a whole grain.
+    """
+
+    extent: tuple[int, ...]
+    nbytes: int
+
+    @property
+    def size(self) -> int:
+        """Number of grains."""
+        return math.prod(self.extent)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A box of grains of one dataset that belongs to one rank."""
+
+    dataset: int
+    grains: Hyperslab
+
+
+Strategy = Callable[[Sequence[Grains], int, int], list[Share]]
+
+
+def slab(datasets: Sequence[Grains], ranks: int, rank: int) -> list[Share]:
+    """Give each rank a contiguous range along the longest axis of every dataset.
+
+    Parameters
+    ----------
+    datasets
+        The grain grids, in the order of the layout.
+    ranks, rank
+        Number of ranks, and which of them.
+    """
+    shares = []
+    for number, grains in enumerate(datasets):
+        axis = max(range(len(grains.extent)), key=lambda a: (grains.extent[a], -a))
+        low, high = even_share(grains.extent[axis], ranks, rank)
+        start = tuple(low if a == axis else 0 for a in range(len(grains.extent)))
+        count = tuple(high - low if a == axis else n for a, n in enumerate(grains.extent))
+        shares.append(Share(number, Hyperslab(start, count)))
+    return _without_empty(shares)
+
+
+def block(datasets: Sequence[Grains], ranks: int, rank: int) -> list[Share]:
+    """Give each rank one box of every dataset, the ranks arranged as an n-dimensional grid."""
+    shares = []
+    for number, grains in enumerate(datasets):
+        grid = process_grid(grains.extent, ranks)
+        if rank < math.prod(grid):
+            place = unravel(rank, grid)
+            ranges = [even_share(n, p, i) for n, p, i in zip(grains.extent, grid, place, strict=True)]
+            start = tuple(low for low, _ in ranges)
+            shares.append(Share(number, Hyperslab(start, tuple(high - low for low, high in ranges))))
+    return _without_empty(shares)
+
+
+def balanced(datasets: Sequence[Grains], ranks: int, rank: int) -> list[Share]:
+    """Cut the sequence of all grains of all datasets, in C order, into runs of equal bytes.
+
+    Runs follow the order in which sources lie on disk; a rank reads few, long pieces whatever the mix of
+    datasets, and no rank has more than its equal part plus one grain.
+    """
+    ends = [0]
+    for grains in datasets:
+        ends.append(ends[-1] + grains.size * grains.nbytes)
+    bounds = [_first_grain(datasets, ends, ends[-1] * part // ranks) for part in (rank, rank + 1)]
+    (first, low), (last, high) = bounds
+    shares = []
+    for number in range(first, min(last + 1, len(datasets))):
+        grains = datasets[number]
+        begin = low if number == first else 0
+        stop = high if number == last else grains.size
+        shares += [Share(number, box) for box in run_boxes(begin, stop, grains.extent)]
+    return _without_empty(shares)
+
+
+STRATEGIES: dict[str, Strategy] = {"balanced": balanced, "slab": slab, "block": block}
+
+
+def strategy(name: str) -> Strategy:
+    """Return the strategy called ``name``.
+
+    Raises
+    ------
+    PlanError
+        There is none of that name.
+    """
+    try:
+        return STRATEGIES[name]
+    except KeyError:
+        raise PlanError(
+            f"decomposition must be one of {', '.join(sorted(STRATEGIES))}, got {name!r}",
+        ) from None
+
+
+def process_grid(extent: tuple[int, ...], ranks: int) -> tuple[int, ...]:
+    """Arrange at most ``ranks`` ranks as a grid with no more of them along an axis than it has grains.
+
+    Prime factors, largest first, each go to the axis with the most grains left per rank; a factor that fits
+    nowhere leaves ranks without work, as more ranks than grains must.
+    """
+    grid = [1] * len(extent)
+    for factor in _prime_factors(ranks):
+        room = [n // p for n, p in zip(extent, grid, strict=True)]
+        axis = max(range(len(extent)), key=lambda a: (room[a], -a))
+        grid[axis] *= min(factor, max(1, room[axis]))
+    return tuple(grid)
+
+
+def _prime_factors(number: int) -> list[int]:
+    factors, candidate = [], 2
+    while candidate * candidate <= number:
+        while number % candidate == 0:
+            factors.append(candidate)
+            number //= candidate
+        candidate += 1
+    if number > 1:
+        factors.append(number)
+    return sorted(factors, reverse=True)
+
+
+def _first_grain(datasets: Sequence[Grains], ends: list[int], offset: int) -> tuple[int, int]:
+    """Return (dataset, grain) of the first grain that begins at or after byte ``offset`` of the sequence."""
+    number = min(bisect.bisect_right(ends, offset) - 1, len(datasets))
+    if number >= len(datasets):
+        return len(datasets), 0
+    grain = -(-(offset - ends[number]) // datasets[number].nbytes)
+    return (number, grain) if grain < datasets[number].size else (number + 1, 0)
+
+
+def _without_empty(shares: list[Share]) -> list[Share]:
+    return [share for share in shares if share.grains.size > 0]

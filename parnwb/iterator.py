@@ -1,0 +1,103 @@
+"""A rank's own stream of buffers, as hdmf's iterators: independent, or in step with all other ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
+
+from parnwb.errors import PlanError
+from parnwb.hyperslab import Hyperslab
+from parnwb.layout import DatasetSpec
+from parnwb.plan import WritePlan
+from parnwb.sources import Source, read_checked
+
+
+class _RankIterator(AbstractDataChunkIterator):
+    """What hdmf asks of an iterator, answered from the plan."""
+
+    def __init__(self, plan: WritePlan, rank: int, dataset: int, source: Source) -> None:
+        if not 0 <= rank < plan.ranks:
+            raise PlanError(f"rank must be within 0..{plan.ranks - 1}, got {rank}")
+        if not 0 <= dataset < len(plan.layout):
+            raise PlanError(f"dataset must be within 0..{len(plan.layout) - 1}, got {dataset}")
+        self.plan, self.rank, self.dataset, self.source = plan, rank, dataset, source
+        self.spec: DatasetSpec = plan.layout.datasets[dataset]
+        self._steps = self._make_steps()
+
+    def _make_steps(self) -> Iterator[DataChunk]:
+        raise NotImplementedError  # pragma: no cover - both subclasses define it
+
+    def __iter__(self) -> _RankIterator:
+        return self
+
+    def __next__(self) -> DataChunk:
+        return next(self._steps)
+
+    def recommended_chunk_shape(self) -> tuple[int, ...]:
+        """Return the chunk shape in the file."""
+        return self.spec.grid.chunk
+
+    def recommended_data_shape(self) -> tuple[int, ...]:
+        """Return the shape of the whole dataset."""
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values that are read; the file's may differ."""
+        return self.source.dtype
+
+    @property
+    def maxshape(self) -> tuple[int | None, ...]:
+        """How far the dataset may grow."""
+        return self.spec.maxshape
+
+    def _read(self, slab: Hyperslab) -> np.ndarray[Any, Any]:
+        return read_checked(self.source, slab, self.spec.path)
+
+
+class IndependentChunkIterator(_RankIterator):
+    """The buffers of one dataset that one rank owns, each a box of whole chunks. Independent.
+
+    Parameters
+    ----------
+    plan
+        Made alike on every rank.
+    rank
+        Whose buffers.
+    dataset
+        Number of the dataset in ``plan.layout``.
+    source
+        Its values.
+
+    Yields
+    ------
+    DataChunk
+        ``data`` of the source's dtype and ``selection``, a tuple of slices; never empty.
+    """
+
+    def _make_steps(self) -> Iterator[DataChunk]:
+        for buffer in self.plan.buffers(self.rank, self.dataset):
+            yield DataChunk(data=self._read(buffer.slab), selection=buffer.slab.slices)
+
+
+class CollectiveChunkIterator(_RankIterator):
+    """The chunks of one dataset that one rank owns, in exactly ``plan.rounds(dataset)`` steps. Collective use.
+
+    Every rank yields the same number of times, with an empty chunk where it has run out, so that a collective
+    call can be made for each.
+    """
+
+    def _make_steps(self) -> Iterator[DataChunk]:
+        taken = 0
+        for buffer in self.plan.buffers(self.rank, self.dataset):
+            values = self._read(buffer.slab)
+            for _, elements in self.plan.chunks(buffer):
+                part = values[elements.relative_to(buffer.slab.start).slices]
+                yield DataChunk(data=part, selection=elements.slices)
+                taken += 1
+        nowhere = tuple(slice(0, 0) for _ in self.spec.shape)
+        for _ in range(self.plan.rounds(self.dataset) - taken):
+            yield DataChunk(data=np.empty((0,) * len(self.spec.shape), dtype=self.dtype), selection=nowhere)

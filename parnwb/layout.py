@@ -1,0 +1,201 @@
+"""What the file will hold: one ``DatasetSpec`` per bulk dataset, as hdmf created it, and their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from parnwb.errors import LayoutError
+from parnwb.hyperslab import Hyperslab
+
+CONTIGUOUS_PIECE_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FilterSpec:
+    """One filter of a dataset's pipeline, as HDF5 records it.
+
+    Parameters
+    ----------
+    identifier
+        Registered filter number: 1 deflate, 2 shuffle, 3 fletcher32, ...
+    options
+        The filter's client data.
+    name
+        Name that HDF5 stores with it.
+    """
+
+    identifier: int
+    options: tuple[int, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class ChunkGrid:
+    """The chunks of a dataset as cells of a grid.
+
+    For a contiguous dataset the cells are pieces that lie in one run of the file each; they exist in the
+    plan only.
+    """
+
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != len(self.chunk) or any(extent < 1 for extent in self.chunk):
+            raise LayoutError(
+                f"chunk extents must be positive, one for each axis, got {self.chunk} for shape {self.shape}"
+            )
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Number of cells along each axis."""
+        return tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return math.prod(self.extent)
+
+    def cell(self, index: tuple[int, ...]) -> Hyperslab:
+        """Return the elements of one cell, cut at the array's end."""
+        return Hyperslab(index, (1,) * len(index)).scaled(self.chunk, self.shape)
+
+    def elements(self, cells: Hyperslab) -> Hyperslab:
+        """Return the elements of a box of cells."""
+        return cells.scaled(self.chunk, self.shape)
+
+    def cells(self, elements: Hyperslab) -> Hyperslab:
+        """Return the box of cells that a chunk-aligned hyperslab consists of."""
+        start = tuple(a // c for a, c in zip(elements.start, self.chunk, strict=True))
+        stop = tuple(-(-b // c) for b, c in zip(elements.stop, self.chunk, strict=True))
+        return Hyperslab(start, tuple(max(0, b - a) for a, b in zip(start, stop, strict=True)))
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One bulk dataset, as the skeleton holds it.
+
+    Parameters
+    ----------
+    path
+        Absolute path in the file.
+    shape, maxshape
+        In elements; ``None`` in ``maxshape`` is unlimited.
+    dtype
+        Type in the file, as numpy's type string; ``'|b1'`` stands for h5py's boolean enumeration.
+    chunks
+        Chunk shape, or None for a contiguous dataset.
+    filters
+        Pipeline in the order of writing.
+    fillvalue
+        One element's bytes.
+    access
+        How the source may be read: the value of a ``parnwb.sources.Access``.
+    coder
+        Program that does the deflate where parnwb encodes: a name for ``parnwb.codec.deflate.coder``.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    maxshape: tuple[int | None, ...]
+    dtype: str
+    chunks: tuple[int, ...] | None
+    filters: tuple[FilterSpec, ...] = ()
+    fillvalue: bytes = b""
+    access: str = "random"
+    coder: str = ""
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """Type of an element in the file."""
+        return np.dtype(self.dtype)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element in the file."""
+        return self.numpy_dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements, uncompressed."""
+        return math.prod(self.shape) * self.itemsize
+
+    @property
+    def grid(self) -> ChunkGrid:
+        """The chunks, or for a contiguous dataset pieces of some MB in one run of the file each."""
+        return ChunkGrid(self.shape, self.chunks or contiguous_piece(self.shape, self.itemsize))
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of one whole chunk, uncompressed."""
+        return math.prod(self.grid.chunk) * self.itemsize
+
+    @property
+    def fill(self) -> np.ndarray[Any, Any]:
+        """The fill value as a 0-d array of the file's type."""
+        raw = self.fillvalue or bytes(self.itemsize)
+        return np.frombuffer(raw, dtype=self.numpy_dtype)[0:1].reshape(())
+
+
+def contiguous_piece(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the shape of pieces of about 4 MiB, each in one run of a C-ordered array."""
+    room = max(1, CONTIGUOUS_PIECE_BYTES // itemsize)
+    piece = [1] * len(shape)
+    for axis in reversed(range(len(shape))):
+        piece[axis] = max(1, min(shape[axis], room))
+        room //= piece[axis]
+        if piece[axis] < shape[axis]:
+            break
+    return tuple(piece)
+
+
+@dataclass(frozen=True)
+class FileLayout:
+    """All bulk datasets of a file, sorted by path."""
+
+    datasets: tuple[DatasetSpec, ...]
+
+    def __post_init__(self) -> None:
+        paths = [spec.path for spec in self.datasets]
+        if paths != sorted(set(paths)):
+            raise LayoutError(f"datasets of a layout are sorted by path and unique, got {paths}")
+
+    def __iter__(self) -> Iterator[DatasetSpec]:
+        return iter(self.datasets)
+
+    def __len__(self) -> int:
+        return len(self.datasets)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all bulk data, uncompressed."""
+        return sum(spec.nbytes for spec in self.datasets)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the layout as plain values, as ``parnwb plan --json`` prints it."""
+        return [
+            {
+                "path": spec.path,
+                "shape": list(spec.shape),
+                "maxshape": list(spec.maxshape),
+                "dtype": spec.dtype,
+                "chunks": list(spec.chunks) if spec.chunks else None,
+                "filters": [[f.identifier, list(f.options), f.name] for f in spec.filters],
+                "fillvalue": spec.fillvalue.hex(),
+                "access": spec.access,
+                "coder": spec.coder,
+            }
+            for spec in self.datasets
+        ]
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that ranks must agree on before they write."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,171 @@
+"""``Overlay``: the bytes of a file that HDF5 has written, kept in memory; the payload of chunks goes elsewhere.
+
+HDF5 on the root sees an ordinary file. It writes metadata, small datasets and, for every chunk that is authored, a
+dummy of the chunk's length, which the overlay recognises and whose address it notes instead of its bytes.
+
+h5py ignores what a file object returns and HDF5 1.10.8 crashes where one raises, so nothing here raises, logs,
+locks or touches a disk, and every read fills its buffer.
+"""
+
+from __future__ import annotations
+
+import bisect
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+# A fill of reserved space comes in pieces of up to 1 MiB; metadata is written in much smaller ones.
+LARGE_WRITE = 64 * 1024
+
+
+class Overlay(io.RawIOBase):
+    """Extents of bytes, exactly as HDF5 wrote them. Independent; one thread at a time.
+
+    Attributes
+    ----------
+    payload
+        ``(address, length)`` of every write that was expected and came.
+    dropped
+        ``(address, length)`` of the large writes that came while ``reserving`` and were not kept.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._starts: list[int] = []
+        self._extents: dict[int, bytearray] = {}
+        self._position = 0
+        self._end = 0
+        self._expected: tuple[int, int] | None = None
+        self.payload: list[tuple[int, int]] = []
+        self.reserving = False
+        self.dropped: list[tuple[int, int]] = []
+
+    # -- what HDF5 calls -----------------------------------------------------------------------------------
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position for the next call."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def readable(self) -> bool:
+        """Tell that reads work."""
+        return True
+
+    def writable(self) -> bool:
+        """Tell that writes work."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that seeks work."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the whole of ``buffer``; what was never written reads as zeros."""
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))
+        low, high = self._position, self._position + len(view)
+        for start in self._overlapping(low, high):
+            extent = self._extents[start]
+            begin, end = max(low, start), min(high, start + len(extent))
+            view[begin - low : end - low] = memoryview(extent)[begin - start : end - start]
+        self._position = high
+        return len(view)
+
+    def write(self, buffer: Any) -> int:
+        """Keep the bytes, or note the address if this is the payload that was announced."""
+        view = memoryview(buffer).cast("B")
+        start, length = self._position, len(view)
+        self._position = start + length
+        self._end = max(self._end, start + length)
+        if self._expected is not None and self._expected == (_address(view), length):
+            self._expected = None
+            self.payload.append((start, length))
+        elif self.reserving and length >= LARGE_WRITE:
+            self.dropped.append((start, length))
+        else:
+            self._keep(start, view)
+        return length
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the end of the file to HDF5's end of allocation."""
+        self._end = self._position if size is None else size
+        return self._end
+
+    def flush(self) -> None:
+        """Do nothing: all bytes are in memory."""
+
+    # -- what the allocator calls --------------------------------------------------------------------------
+
+    def expect(self, address: int, length: int) -> None:
+        """Announce one payload by the memory address and length of the buffer that HDF5 will pass.
+
+        Both are compared: by length alone a payload as long as a B-tree node would be taken for it.
+        """
+        self._expected = (address, length)
+
+    @property
+    def expecting(self) -> bool:
+        """True while an announced payload has not come."""
+        return self._expected is not None
+
+    def discard(self, low: int, high: int) -> None:
+        """Forget the bytes of ``low <= address < high``; others write them."""
+        self._cut(low, high)
+
+    @property
+    def end(self) -> int:
+        """End of the file as HDF5 sees it."""
+        return self._end
+
+    def extents(self) -> Iterator[tuple[int, bytes]]:
+        """Iterate over ``(address, bytes)`` of all that is kept, by address, neighbours joined."""
+        run: list[bytearray] = []
+        begin = expected = 0
+        for start in self._starts:
+            if run and start != expected:
+                yield begin, b"".join(run)
+                run = []
+            begin = begin if run else start
+            run.append(self._extents[start])
+            expected = start + len(self._extents[start])
+        if run:
+            yield begin, b"".join(run)
+
+    # -- extents -------------------------------------------------------------------------------------------
+
+    def _overlapping(self, low: int, high: int) -> list[int]:
+        first = max(0, bisect.bisect_right(self._starts, low) - 1)
+        last = bisect.bisect_left(self._starts, high)
+        return [s for s in self._starts[first:last] if s + len(self._extents[s]) > low]
+
+    def _keep(self, start: int, view: memoryview) -> None:
+        holders = self._overlapping(start, start + len(view))
+        if len(holders) == 1:
+            extent, offset = self._extents[holders[0]], start - holders[0]
+            if offset >= 0 and offset + len(view) <= len(extent):
+                extent[offset : offset + len(view)] = view
+                return
+        self._cut(start, start + len(view))
+        bisect.insort(self._starts, start)
+        self._extents[start] = bytearray(view)
+
+    def _cut(self, low: int, high: int) -> None:
+        for start in self._overlapping(low, high):
+            extent = self._extents.pop(start)
+            self._starts.remove(start)
+            for begin, end in ((start, low), (high, start + len(extent))):
+                if begin < end:
+                    bisect.insort(self._starts, begin)
+                    self._extents[begin] = extent[begin - start : end - start]
+
+
+def _address(view: memoryview) -> int:
+    address: int = np.frombuffer(view, dtype=np.uint8).__array_interface__["data"][0] if len(view) else 0
+    return address

@@ -1,0 +1,211 @@
+"""``WritePlan``: who writes what, in which pieces, with how much memory. Computed alike on every rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from parnwb.decomposition import Grains, Share, Strategy, strategy
+from parnwb.errors import PlanError
+from parnwb.hyperslab import Hyperslab
+from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
+from parnwb.sources.access import Access
+
+MiB = 1024 * 1024
+DEFAULT_BUFFER_MB = 32
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """What a rank reads at once: a chunk-aligned box of one dataset.
+
+    Parameters
+    ----------
+    dataset
+        Number of the dataset in the layout.
+    slab
+        Elements.
+    """
+
+    dataset: int
+    slab: Hyperslab
+
+
+@dataclass(frozen=True)
+class WritePlan:
+    """Assignment of all bulk data to ranks.
+
+    Parameters
+    ----------
+    layout
+        The bulk datasets.
+    ranks
+        Number of ranks.
+    decomposition
+        Name of a strategy of ``parnwb.decomposition``.
+    buffer_mb
+        MiB that a rank reads at once; one chunk is always allowed.
+    """
+
+    layout: FileLayout
+    ranks: int
+    decomposition: str = "balanced"
+    buffer_mb: float = DEFAULT_BUFFER_MB
+    _strategy: Strategy = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.ranks < 1:
+            raise PlanError(f"a plan needs at least one rank, got {self.ranks}")
+        if not self.buffer_mb > 0:
+            raise PlanError(f"buffer_mb must be positive, got {self.buffer_mb}")
+        object.__setattr__(self, "_strategy", strategy(self.decomposition))
+
+    # -- assignment ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def grain_grids(self) -> tuple[ChunkGrid, ...]:
+        """For each dataset, its grid of grains, in elements. Does not depend on the rank count."""
+        return tuple(grain_grid(spec, int(self.buffer_mb * MiB)) for spec in self.layout)
+
+    def shares(self, rank: int) -> list[Share]:
+        """Return the boxes of grains that ``rank`` owns, ordered by dataset."""
+        grains = [
+            Grains(grid.extent, max(1, math.prod(grid.chunk) * spec.itemsize))
+            for spec, grid in zip(self.layout, self.grain_grids, strict=True)
+        ]
+        ordered = [n for n, spec in enumerate(self.layout) if spec.access == Access.SEQUENTIAL]
+        # The root proved that these can only be read in order, and has begun to read them: they stay with it.
+        spread = [Grains((0,), 1) if n in ordered else item for n, item in enumerate(grains)]
+        shares: list[Share] = self._strategy(spread, self.ranks, rank)
+        if rank == 0:
+            shares += [Share(n, Hyperslab.whole(grains[n].extent)) for n in ordered]
+        return sorted((s for s in shares if s.grains.size), key=lambda share: share.dataset)
+
+    def buffers(self, rank: int, dataset: int | None = None) -> Iterator[Buffer]:
+        """Iterate over what ``rank`` reads, in order: boxes of whole chunks, at most ``buffer_mb`` each."""
+        for share in self.shares(rank):
+            if dataset is None or share.dataset == dataset:
+                for slab in self._slabs(share):
+                    yield Buffer(share.dataset, slab)
+
+    def _slabs(self, share: Share) -> Iterator[Hyperslab]:
+        spec, grain = self.layout.datasets[share.dataset], self.grain_grids[share.dataset]
+        if spec.access == Access.GRIDDED:  # a grain is a cell of the read grid, and is read as such
+            yield from (grain.cell(index) for index in share.grains.points())
+            return
+        if spec.access == Access.SEQUENTIAL:  # whole rows in order
+            rows = sequential_rows(spec, int(self.buffer_mb * MiB))
+            yield from (rows.cell(index) for index in Hyperslab.whole(rows.extent).points())
+            return
+        room = int(self.buffer_mb * MiB) // spec.chunk_bytes
+        cells = spec.grid.cells(grain.elements(share.grains))
+        yield from (spec.grid.elements(box) for box in cells.split(room))
+
+    def chunks(self, buffer: Buffer) -> Iterator[tuple[tuple[int, ...], Hyperslab]]:
+        """Iterate over ``(chunk index, elements)`` of a buffer, in C order."""
+        grid = self.layout.datasets[buffer.dataset].grid
+        for index in grid.cells(buffer.slab).points():
+            yield index, grid.cell(index)
+
+    def count_chunks(self, rank: int, dataset: int) -> int:
+        """Return how many chunks of a dataset ``rank`` writes."""
+        spec = self.layout.datasets[dataset]
+        return sum(
+            spec.grid.cells(self.grain_grids[dataset].elements(share.grains)).size
+            for share in self.shares(rank)
+            if share.dataset == dataset
+        )
+
+    def rounds(self, dataset: int) -> int:
+        """Return how many collective steps a dataset takes: the largest chunk count of any rank."""
+        return max(self.count_chunks(rank, dataset) for rank in range(self.ranks))
+
+    # -- what it costs -------------------------------------------------------------------------------------
+
+    def nbytes(self, rank: int) -> int:
+        """Return the uncompressed bytes that ``rank`` reads and writes."""
+        return sum(
+            self.grain_grids[share.dataset].elements(share.grains).size * self.layout.datasets[share.dataset].itemsize
+            for share in self.shares(rank)
+        )
+
+    def buffer_bytes(self, dataset: int) -> int:
+        """Return the bytes of the largest buffer of a dataset."""
+        spec, grain = self.layout.datasets[dataset], self.grain_grids[dataset]
+        if spec.access == Access.SEQUENTIAL:
+            grain = sequential_rows(spec, int(self.buffer_mb * MiB))
+        whole = Hyperslab.whole(spec.shape).size * spec.itemsize
+        if spec.access != Access.RANDOM:
+            return min(whole, math.prod(grain.chunk) * spec.itemsize)
+        return min(whole, max(spec.chunk_bytes, int(self.buffer_mb * MiB)))
+
+    def memory(self) -> int:
+        """Return the projected bytes of buffers on a rank, the interpreter not counted.
+
+        A buffer that is read while the one before is encoded from memory shared with it, one chunk cut out and
+        filtered, and two buffers' worth of encoded chunks that may be as large as the data.
+        """
+        return max(
+            (
+                3 * self.buffer_bytes(number) + 3 * spec.chunk_bytes
+                for number, spec in enumerate(self.layout)
+                if spec.nbytes
+            ),
+            default=0,
+        )
+
+    def balance(self) -> float:
+        """Return the largest rank's bytes over the average; 1.0 is perfect."""
+        if not self.layout.nbytes:
+            return 1.0
+        return max(self.nbytes(rank) for rank in range(self.ranks)) * self.ranks / self.layout.nbytes
+
+    def to_json(self, *, ranks: range | None = None) -> dict[str, Any]:
+        """Return the plan as plain values: the layout, and per rank bytes, buffers and hyperslabs."""
+        return {
+            "ranks": self.ranks,
+            "decomposition": self.decomposition,
+            "buffer_mb": self.buffer_mb,
+            "total_bytes": self.layout.nbytes,
+            "balance": self.balance(),
+            "projected_memory_bytes": self.memory(),
+            "datasets": self.layout.to_json(),
+            "shares": [self._rank_json(rank) for rank in ranks or range(self.ranks)],
+        }
+
+    def _rank_json(self, rank: int) -> dict[str, Any]:
+        slabs = [(s.dataset, self.grain_grids[s.dataset].elements(s.grains)) for s in self.shares(rank)]
+        return {
+            "rank": rank,
+            "bytes": self.nbytes(rank),
+            "buffers": sum(1 for _ in self.buffers(rank)),
+            "hyperslabs": [
+                {
+                    "dataset": self.layout.datasets[number].path,
+                    "start": list(slab.start),
+                    "count": list(slab.count),
+                }
+                for number, slab in slabs
+            ],
+        }
+
+
+def grain_grid(spec: DatasetSpec, buffer_bytes: int) -> ChunkGrid:
+    """Return the grid of what is given to ranks whole: chunks, blocks of the read grid, or everything."""
+    if spec.access == Access.RANDOM:
+        return spec.grid
+    if spec.access == Access.SEQUENTIAL:
+        return ChunkGrid(spec.shape, tuple(max(1, n) for n in spec.shape))
+    first = next(Hyperslab.whole(spec.grid.extent).split(buffer_bytes // spec.chunk_bytes), None)
+    cells = first.count if first is not None else (1,) * len(spec.shape)
+    return ChunkGrid(spec.shape, tuple(c * n for c, n in zip(spec.grid.chunk, cells, strict=True)))
+
+
+def sequential_rows(spec: DatasetSpec, buffer_bytes: int) -> ChunkGrid:
+    """Return the grid of whole rows, as thick as chunks are, in which an ordered source is read."""
+    thickness = spec.grid.chunk[0]
+    slab_bytes = max(1, thickness * math.prod(spec.shape[1:]) * spec.itemsize)
+    return ChunkGrid(spec.shape, (thickness * max(1, buffer_bytes // slab_bytes), *(max(1, n) for n in spec.shape[1:])))

@@ -1,0 +1,121 @@
+"""Progress: what the root tells its user while ranks write."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Protocol, TextIO
+
+MB = 1e6
+
+
+class Progress(Protocol):
+    """Is told of bytes as they are done. Independent; on the root only."""
+
+    def start(self, label: str, total: int) -> None:
+        """Begin: ``total`` uncompressed bytes are to come."""
+
+    def advance(self, raw: int, stored: int) -> None:
+        """So many uncompressed bytes more are done, stored in so many."""
+
+    def finish(self) -> None:
+        """All is done, or has failed."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def start(self, label: str, total: int) -> None:
+        """Say nothing."""
+
+    def advance(self, raw: int, stored: int) -> None:
+        """Say nothing."""
+
+    def finish(self) -> None:
+        """Say nothing."""
+
+
+class PlainLines:
+    """A line every few seconds, for batch logs.
+
+    Parameters
+    ----------
+    stream
+        Where lines go.
+    interval
+        Seconds between lines.
+    """
+
+    def __init__(self, stream: TextIO = sys.stderr, interval: float = 5.0) -> None:
+        self._stream, self._interval = stream, interval
+        self._label, self._total, self._raw, self._stored = "", 0, 0, 0
+        self._began = self._spoke = 0.0
+
+    def start(self, label: str, total: int) -> None:
+        """Begin counting."""
+        self._label, self._total, self._raw, self._stored = label, total, 0, 0
+        self._began = self._spoke = time.monotonic()
+
+    def advance(self, raw: int, stored: int) -> None:
+        """Count, and speak if it is time."""
+        self._raw += raw
+        self._stored += stored
+        if time.monotonic() - self._spoke >= self._interval:
+            self._speak()
+
+    def finish(self) -> None:
+        """Speak a last time."""
+        self._speak()
+
+    def _speak(self) -> None:
+        self._spoke = time.monotonic()
+        elapsed = max(self._spoke - self._began, 1e-9)
+        rate = self._raw / elapsed
+        left = (self._total - self._raw) / rate if rate else float("inf")
+        share = 100 * self._raw / self._total if self._total else 100.0
+        ratio = f", ratio {self._raw / self._stored:.2f}" if self._stored else ""
+        eta = f", {left:.0f} s left" if 0 < left < float("inf") else ""
+        print(
+            f"{self._label}: {share:.0f} % of {self._total / MB:.0f} MB, {rate / MB:.0f} MB/s{ratio}{eta}",
+            file=self._stream,
+            flush=True,
+        )
+
+
+class Bar:
+    """A bar with MB/s and the time left, for terminals."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import Progress as RichProgress
+        from rich.console import Console
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("", total=None)
+
+    def start(self, label: str, total: int) -> None:
+        """Show the bar."""
+        self._bar.reset(self._task, description=label, total=total)
+        self._bar.start()
+
+    def advance(self, raw: int, stored: int) -> None:
+        """Move it."""
+        self._bar.advance(self._task, raw)
+
+    def finish(self) -> None:
+        """Leave it as it is."""
+        self._bar.stop()
+
+
+def progress_for(show: bool | None, stream: TextIO = sys.stderr) -> Progress:
+    """Return a bar on a terminal, lines elsewhere, nothing for False; None shows a bar on terminals only."""
+    if show is False or (show is None and not stream.isatty()):
+        return Silent()
+    return Bar() if stream.isatty() else PlainLines(stream)

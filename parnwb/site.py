@@ -1,0 +1,114 @@
+"""What this machine and this build can do: parallel HDF5, the file system, memory; and the backend that follows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from parnwb.errors import LaunchError, PlanError
+
+BACKENDS = ("auto", "direct", "mpio")
+# Clients of these keep pages of one file apart from each other: what one host writes may undo another's bytes.
+CACHING_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs")
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """A backend and why it was taken."""
+
+    name: str
+    reason: str
+
+
+def parallel_hdf5() -> bool:
+    """Tell whether the installed h5py was built with MPI. Independent."""
+    import h5py
+
+    return bool(h5py.get_config().mpi)
+
+
+def choose_backend(wanted: str, *, filtered: bool, several: bool) -> BackendChoice:
+    """Return the backend for a file. Independent.
+
+    Parameters
+    ----------
+    wanted
+        ``'auto'`` or the name that the user gave.
+    filtered
+        Whether any bulk dataset has a filter.
+    several
+        Whether there is more than one rank.
+
+    Raises
+    ------
+    PlanError
+        There is no backend of that name.
+    LaunchError
+        ``mpio`` is wanted but h5py has no MPI.
+    """
+    if wanted not in BACKENDS:
+        raise PlanError(f"backend must be one of {', '.join(BACKENDS)}, got {wanted!r}")
+    parallel = parallel_hdf5()
+    if wanted == "mpio" and not parallel:
+        raise LaunchError(
+            "backend 'mpio' needs an h5py that was built with MPI, and this one was not",
+            remedy="Use backend='direct', or install h5py built against parallel HDF5",
+        )
+    if wanted != "auto":
+        return BackendChoice(wanted, "as asked for")
+    if filtered:
+        return BackendChoice("direct", "data are filtered, and ranks filter without waiting for each other")
+    if not parallel:
+        return BackendChoice("direct", "h5py has no MPI")
+    if not several:
+        return BackendChoice("direct", "one rank needs no parallel HDF5")
+    return BackendChoice("mpio", "data are not filtered and h5py has MPI")
+
+
+def check_parallel_hdf5(*, chunked_unfiltered: bool) -> None:
+    """Refuse a release of HDF5 that returns wrong data for what ``mpio`` is about to do. Independent.
+
+    Source: HDF5's release notes, 1.14.3: unfiltered chunked datasets, created serially and opened in parallel.
+    """
+    import h5py
+
+    if chunked_unfiltered and (1, 14, 0) <= h5py.version.hdf5_version_tuple[:3] < (1, 14, 3):
+        raise LaunchError(
+            f"HDF5 {h5py.version.hdf5_version} can return wrong data for chunked datasets without filters",
+            remedy="Use backend='direct', or HDF5 1.14.3 or newer",
+        )
+
+
+def check_shared_writing(folder: Path, hosts: int) -> None:
+    """Refuse to let several hosts write one file where their caches undo each other's bytes. Independent.
+
+    Raises
+    ------
+    LaunchError
+        Names the file system.
+    """
+    kind = file_system(folder)
+    if hosts > 1 and kind in CACHING_FILE_SYSTEMS:
+        raise LaunchError(
+            f"several hosts ({hosts}) cannot write one file safely on a file system of type {kind}",
+            where=str(folder),
+            remedy="Run all ranks on one host, or write to a parallel file system",
+        )
+
+
+def file_system(folder: Path) -> str:
+    """Return the type of the file system that holds ``folder``, as the kernel names it. Independent."""
+    real = os.path.realpath(folder)
+    best, kind = "", "unknown"
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return kind
+    for line in lines:
+        fields = line.split()
+        mount = fields[1].encode().decode("unicode_escape")
+        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, fields[2]
+    return kind

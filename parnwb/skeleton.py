@@ -1,0 +1,314 @@
+"""The skeleton: pynwb's own write on the root, with bulk datasets created empty and recorded as they are created.
+
+hdmf decides dtypes, chunk shapes and filters while it writes, so nothing here predicts them: hdmf's code runs
+unchanged on groups whose new datasets take no values, and what it created is the layout.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
+from pynwb import NWBHDF5IO, NWBFile
+
+from parnwb.bulk import BulkRule, any_filtered, bulk_sources, signature, uncopied_arrays, unwrapped
+from parnwb.codec import choose_coding, coder_for
+from parnwb.codec.cutter import in_file_dtype
+from parnwb.errors import LayoutError, ParnwbError
+from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout, FilterSpec
+from parnwb.overlay import Overlay
+from parnwb.site import BackendChoice, choose_backend
+from parnwb.sources import Source
+from parnwb.sources.array import CastSource
+from parnwb.sources.sample import sample
+
+Compression = str | int | None
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """An authored file in memory, its layout, and where its bulk data come from.
+
+    Parameters
+    ----------
+    file
+        Open on ``overlay``, complete but for the bulk data.
+    overlay
+        The file's bytes.
+    layout
+        The bulk datasets.
+    sources
+        By path.
+    signature
+        What other ranks' NWBFiles must agree with.
+    backend
+        Which is to fill it, and why.
+    """
+
+    file: h5py.File
+    overlay: Overlay
+    layout: FileLayout
+    sources: dict[str, Source]
+    signature: dict[str, str]
+    backend: BackendChoice
+
+
+@dataclass(frozen=True)
+class AuthoringOptions:
+    """What shapes the skeleton beyond the NWBFile itself.
+
+    Parameters
+    ----------
+    rule
+        What is bulk.
+    compression
+        For bulk data without a filter of their own: None, ``'auto'``, ``'gzip'`` (level 4) or a level 0-9.
+    decide
+        Returns the backend for a file, told whether any of its bulk data have a filter.
+    write_arguments
+        Passed on to ``NWBHDF5IO.write``.
+    """
+
+    rule: BulkRule = BulkRule()
+    compression: Compression = None
+    decide: Callable[[bool], BackendChoice] = partial(choose_backend, "direct", several=False)
+    write_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def author(nwbfile: NWBFile, path: Path, manager: BuildManager, options: AuthoringOptions) -> Skeleton:
+    """Write ``nwbfile`` into memory, bulk datasets empty. Independent; on the root only.
+
+    Parameters
+    ----------
+    nwbfile
+        As for ``NWBHDF5IO.write``.
+    path
+        Final path of the file, for links that are relative to it.
+    manager
+        pynwb's, or the user's own.
+    options
+        See there.
+
+    Raises
+    ------
+    LayoutError
+        A dataset cannot be created as asked; its path and settings are named.
+    """
+    overlay = Overlay()
+    file = open_on(overlay, path)
+    io = _SkeletonIO(file, path, manager, options)
+    try:
+        with uncopied_arrays():
+            io.write(nwbfile, link_data=options.rule.link_data, **options.write_arguments)
+    except Exception as error:
+        raise own_error(error) from error
+    return Skeleton(file, overlay, io.layout(), io.sources, io.signature, io.backend)
+
+
+def open_on(overlay: Overlay, path: Path) -> h5py.File:
+    """Create an HDF5 file on ``overlay`` that believes to be ``path``, as relative links need it. Independent."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, overlay)
+    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fapl=access))
+
+
+def own_error(error: BaseException) -> ParnwbError:
+    """Return the error of ours that hdmf wrapped in its own, or one that carries hdmf's whole chain of words."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        if isinstance(current, ParnwbError):
+            return current
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    words = "; because ".join(f"{type(item).__name__}: {item}" for item in chain)
+    return LayoutError(f"pynwb could not write the NWBFile: {words}")
+
+
+class _SkeletonIO(NWBHDF5IO):
+    """pynwb's writer, which leaves bulk datasets empty and remembers them."""
+
+    def __init__(self, file: h5py.File, path: Path, manager: BuildManager, options: AuthoringOptions) -> None:
+        super().__init__(path=str(path), mode="w", manager=manager, file=file)
+        # hdmf drains iterators from here right after creating their dataset; here nobody does.
+        self._HDF5IO__dci_queue = _IdleQueue()
+        self._options = options
+        self._specs: dict[str, DatasetSpec] = {}
+        self.sources: dict[str, Source] = {}
+        self.signature: dict[str, str] = {}
+
+    def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
+        """Find the bulk data, then write as pynwb does."""
+        self.sources = bulk_sources(builder, self._options.rule)
+        self.signature = signature(builder, self._options.rule)
+        filtered = self._options.compression is not None or any_filtered(builder, self._options.rule)
+        self.backend = self._options.decide(filtered)
+        super().write_builder(builder, **kwargs)
+
+    def write_dataset(self, parent: h5py.Group, builder: DatasetBuilder, **kwargs: Any) -> Any:
+        """Write as pynwb does; the values of bulk data stay out."""
+        path = f"{parent.name.rstrip('/')}/{builder.name}"
+        if path not in self.sources or self.get_written(builder):
+            return super().write_dataset(parent, builder, **kwargs)
+        group = _UnfilledGroup(parent, path, self.sources[path], self._options.compression, self.backend)
+        result = super().write_dataset(group, builder, **kwargs)
+        spec = group.spec()
+        if isinstance(builder.data, np.ndarray) and builder.data.dtype != spec.numpy_dtype:
+            # hdmf converts bare arrays with numpy and leaves all others to HDF5; the two differ where values
+            # do not fit.
+            self.sources[path] = CastSource(self.sources[path], spec.numpy_dtype)
+        if spec.shape != tuple(self.sources[path].shape):
+            raise LayoutError(
+                f"the dataset was created with shape {spec.shape}, its data have {self.sources[path].shape}",
+                where=path,
+                remedy=f"Check the shape given to {type(unwrapped(builder.data)).__name__} or H5DataIO",
+            )
+        self._specs[path] = spec
+        return result
+
+    def layout(self) -> FileLayout:
+        """Return what was created."""
+        return FileLayout(tuple(self._specs[path] for path in sorted(self._specs)))
+
+
+class _IdleQueue:
+    """Stands where hdmf queues iterators: the plan reads them instead."""
+
+    def append(self, dataset: h5py.Dataset, data: Any) -> None:
+        """Take no notice."""
+
+    def exhaust_queue(self) -> None:
+        """Read nothing."""
+
+
+class _UnfilledDataset(h5py.Dataset):
+    """A dataset that ignores values which are assigned to it."""
+
+    def __setitem__(self, selection: Any, values: Any) -> None:
+        """Take no values."""
+
+
+class _UnfilledGroup(h5py.Group):
+    """A group in which one new dataset is created as asked, but stays empty."""
+
+    def __init__(
+        self, group: h5py.Group, path: str, source: Source, compression: Compression, backend: BackendChoice
+    ) -> None:
+        super().__init__(group.id)
+        self._path, self._source, self._compression = path, source, compression
+        # Parallel HDF5 would write all of a dataset twice; and it deflates by itself.
+        self._never_fill = self._hdf5_encodes = backend.name == "mpio"
+        self._coder = ""
+
+    def create_dataset(self, name: str, **settings: Any) -> h5py.Dataset:
+        """Create as h5py does, with the default compression where there is none."""
+        check_chunks(settings.get("chunks"), settings["shape"], settings.get("maxshape"), self._path)
+        settings.update(self._default_coding(settings))
+        if self._never_fill:
+            settings["fill_time"] = "never"
+        try:
+            dataset = super().create_dataset(name, **settings)
+        except Exception as error:
+            shown = {key: value for key, value in settings.items() if value is not None}
+            raise LayoutError(
+                f"HDF5 cannot create a dataset with {shown}: {error}",
+                where=self._path,
+                remedy="Change the settings given to H5DataIO",
+            ) from error
+        return _UnfilledDataset(dataset.id)
+
+    def copy(self, source: h5py.Dataset, dest: Any, name: str, **settings: Any) -> None:
+        """Create an empty dataset like ``source``, where hdmf would copy it."""
+        creation = source.id.get_create_plist()
+        if self._never_fill:
+            creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        h5py.h5d.create(self.id, name.encode(), source.id.get_type(), source.id.get_space(), creation)
+
+    def spec(self) -> DatasetSpec:
+        """Return what was created, as the file has it."""
+        spec = replace(read_spec(self[self._path]), access=self._source.access.value, coder=self._coder)
+        if spec.coder or self._hdf5_encodes:
+            return spec
+        return replace(spec, coder=coder_for(spec, self._sample(spec.grid, spec.numpy_dtype)))
+
+    def _default_coding(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        wanted, shape, dtype = self._compression, settings["shape"], np.dtype(settings["dtype"])
+        filters = ("compression", "shuffle", "fletcher32", "scaleoffset")
+        if wanted is None or any(settings.get(name) not in (None, False) for name in filters):
+            return {}
+        chunks = settings.get("chunks")
+        if chunks in (None, False, True):
+            chunks = NWBHDF5IO.compute_default_chunk_shape(shape, dtype)
+        if wanted != "auto":
+            return {"chunks": chunks, "compression": "gzip", "compression_opts": 4 if wanted == "gzip" else wanted}
+        grid = ChunkGrid(tuple(shape), tuple(shape) if chunks is True else tuple(chunks)) if 0 not in shape else None
+        choice = choose_coding(self._sample(grid, dtype) if grid else [])
+        self._coder = choice.coder
+        return {
+            "chunks": chunks,
+            "compression": "gzip",
+            "compression_opts": choice.level,
+            "shuffle": choice.shuffle,
+        }
+
+    def _sample(self, grid: ChunkGrid, dtype: np.dtype[Any]) -> list[np.ndarray[Any, Any]]:
+        return [in_file_dtype(piece, dtype).astype(dtype) for piece in sample(self._source, grid, self._path)]
+
+
+def read_spec(dataset: h5py.Dataset) -> DatasetSpec:
+    """Return the layout of a dataset as its file records it. Independent."""
+    creation = dataset.id.get_create_plist()
+    filters = (creation.get_filter(number) for number in range(creation.get_nfilters()))
+    fillvalue = b""
+    if creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
+        value = np.zeros((), dtype=dataset.dtype)
+        creation.get_fill_value(value)
+        fillvalue = value.tobytes()
+    return DatasetSpec(
+        path=dataset.name,
+        shape=tuple(dataset.shape),
+        maxshape=tuple(dataset.maxshape),
+        dtype=dataset.dtype.str,
+        chunks=dataset.chunks,
+        filters=tuple(FilterSpec(number, tuple(values), name.decode()) for number, _, values, name in filters),
+        fillvalue=fillvalue,
+    )
+
+
+def check_chunks(chunks: Any, shape: tuple[int, ...], maxshape: Any, path: str) -> None:
+    """Refuse chunk shapes that HDF5 cannot have.
+
+    Raises
+    ------
+    LayoutError
+        Not one positive extent for each axis, or larger than an axis that cannot grow.
+    """
+    if chunks is None or isinstance(chunks, bool):
+        return
+    extents = (chunks,) if np.isscalar(chunks) else tuple(chunks)
+    limits = tuple(maxshape) if maxshape is not None and not isinstance(maxshape, bool) else tuple(shape)
+    remedy = "Give H5DataIO(chunks=...) positive extents within the shape, or chunks=True"
+    if len(extents) != len(shape) or any(extent < 1 for extent in extents):
+        raise LayoutError(
+            f"chunks must have one positive extent for each axis of shape {tuple(shape)}, got {extents}",
+            where=path,
+            remedy=remedy,
+        )
+    if maxshape is True:
+        return
+    too_large = [n for n, (c, m) in enumerate(zip(extents, limits, strict=True)) if m is not None and c > max(m, 1)]
+    if too_large:
+        raise LayoutError(
+            f"chunks {extents} must not be larger than the fixed extents {limits} (axis {too_large[0]})",
+            where=path,
+            remedy=remedy,
+        )

@@ -1,0 +1,110 @@
+"""Datasets of other HDF5 files."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from parnwb.errors import SourceError
+from parnwb.hyperslab import Hyperslab
+from parnwb.sources.access import Access
+
+if TYPE_CHECKING:
+    import h5py
+
+
+class HDF5DatasetSource:
+    """A dataset of an HDF5 file that is open for reading. All calls are independent.
+
+    It pickles to the file's absolute path and the dataset's path; another process opens the file read-only
+    when it first reads.
+
+    Parameters
+    ----------
+    dataset
+        The open dataset.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset: h5py.Dataset | None = dataset
+        self._shape = tuple(int(extent) for extent in dataset.shape)
+        self._dtype = np.dtype(dataset.dtype)
+        self._file = os.path.abspath(os.fsdecode(dataset.file.filename))
+        self._path = dataset.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the dataset, in elements."""
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dataset's dtype, byte order included."""
+        return self._dtype
+
+    @property
+    def access(self) -> Access:
+        """Always ``Access.RANDOM``."""
+        return Access.RANDOM
+
+    def read(self, slab: Hyperslab) -> npt.NDArray[Any]:
+        """Return the values of ``slab``, of shape ``slab.count``. Independent.
+
+        Raises
+        ------
+        SourceError
+            The file cannot be opened again, or no longer holds this dataset.
+        """
+        box: Any = (*slab.slices, ...)  # the ellipsis keeps the one element of a scalar an array
+        return np.asarray(self._opened()[box])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the description to pickle.
+
+        Raises
+        ------
+        SourceError
+            The dataset has no path, or its file is not on disk.
+        """
+        if self._path is None or not os.path.isfile(self._file):
+            raise SourceError(
+                "an HDF5 dataset is sent to other ranks by its path in a file on disk, this one has none",
+                where=f"{self._file}:{self._path}",
+                remedy="Save it to a file first, or build the NWBFile on every rank",
+            )
+        return {**self.__dict__, "_dataset": None}
+
+    def __repr__(self) -> str:
+        return f"HDF5DatasetSource({self._file}:{self._path}, {self._shape}, {self._dtype})"
+
+    def _opened(self) -> h5py.Dataset:
+        if self._dataset is None:
+            self._dataset = self._reopened()
+        return self._dataset
+
+    def _reopened(self) -> h5py.Dataset:
+        import h5py
+
+        try:
+            dataset = h5py.File(self._file, "r")[self._path]
+        except (OSError, KeyError) as error:
+            raise SourceError(
+                f"an HDF5 source must be readable on every rank: {error}",
+                where=f"{self._file}:{self._path}",
+                remedy="Open it read-only where the NWBFile is built, on a file system that all ranks see",
+            ) from error
+        same = (
+            isinstance(dataset, h5py.Dataset)
+            and dataset.shape == self._shape
+            and dataset.dtype == self._dtype
+        )
+        if not same:
+            raise SourceError(
+                f"an HDF5 source must not change: expected {self._shape} of {self._dtype}, found {dataset}",
+                where=f"{self._file}:{self._path}",
+                remedy="Do not write to the file during the conversion",
+            )
+        return dataset

@@ -1,0 +1,37 @@
+"""A small sample of a source, for whoever must decide something about its data beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy.typing as npt
+
+from parnwb.hyperslab import Hyperslab, unravel
+from parnwb.layout import ChunkGrid
+from parnwb.sources.access import Access
+from parnwb.sources.source import Source, read_checked
+
+SAMPLE_PIECES = 8
+PIECE_BYTES = 256 * 1024
+
+
+def sample(source: Source, grid: ChunkGrid, path: str) -> Iterator[npt.NDArray[Any]]:
+    """Read up to eight pieces of at most 256 KiB from chunks all over the data. Independent.
+
+    Each is as wide as a chunk, so that what the coder sees beside a value in the file it sees here too. A
+    sequential source is not sampled: what it gives out does not come again.
+    """
+    if source.access is Access.SEQUENTIAL or grid.size == 0:
+        return
+    row_bytes = math.prod(grid.chunk[1:]) * source.dtype.itemsize
+    rows = max(1, PIECE_BYTES // row_bytes)
+    count = min(SAMPLE_PIECES, grid.size)
+    for number in range(count):
+        position = (2 * number + 1) * grid.size // (2 * count)
+        cell = grid.cell(unravel(position, grid.extent))
+        thickness = min(rows, cell.count[0])
+        first = cell.start[0] + (cell.count[0] - thickness) // 2
+        piece = Hyperslab((first, *cell.start[1:]), (thickness, *cell.count[1:]))
+        yield read_checked(source, piece, path)

@@ -1,0 +1,249 @@
+"""The road of one file: check, build, agree, plan, fill. Everything collective happens here or in a backend."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import socket
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from parnwb import site
+from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
+from parnwb.bulk import BulkRule, build, bulk_sources, signature
+from parnwb.comm import Ranks
+from parnwb.errors import AgreementError, ParnwbError, SourceError
+from parnwb.layout import FileLayout
+from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
+from parnwb.progress import Progress, Silent
+from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
+from parnwb.sources import Source
+from parnwb.storage import Target
+
+if TYPE_CHECKING:
+    from hdmf.build import BuildManager
+    from pynwb import NWBFile
+
+TRANSFERS = ("independent", "collective")
+
+
+@dataclass(frozen=True)
+class WriteSettings:
+    """How a file is written; the same on all ranks.
+
+    Parameters
+    ----------
+    backend
+        ``'auto'``, ``'direct'`` or ``'mpio'``.
+    transfer
+        For ``mpio``: ``'independent'`` or ``'collective'``.
+    decomposition
+        A strategy of ``parnwb.decomposition``.
+    buffer_mb
+        MiB that a rank reads at once.
+    compression
+        For bulk data without a filter of their own.
+    rule
+        What is bulk.
+    overwrite
+        Whether an existing file may be replaced.
+    """
+
+    backend: str = "auto"
+    transfer: str = "independent"
+    decomposition: str = "balanced"
+    buffer_mb: float = DEFAULT_BUFFER_MB
+    compression: Compression = None
+    rule: BulkRule = BulkRule()
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.transfer not in TRANSFERS:
+            raise ParnwbError(f"transfer must be one of {', '.join(TRANSFERS)}, got {self.transfer!r}")
+        check_compression(self.compression)
+
+
+def check_compression(compression: Compression) -> None:
+    """Refuse a default compression that means nothing."""
+    is_level = isinstance(compression, int) and not isinstance(compression, bool) and 0 <= compression <= 9
+    if compression not in (None, "auto", "gzip") and not is_level:
+        raise ParnwbError(f"compression must be None, 'auto', 'gzip' or a gzip level 0-9, got {compression!r}")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What ``write`` did.
+
+    Parameters
+    ----------
+    plan
+        By which the file was filled.
+    backend
+        That filled it, and why this one.
+    """
+
+    plan: WritePlan
+    backend: site.BackendChoice
+
+
+def write(
+    ranks: Ranks,
+    target: Target,
+    nwbfile: NWBFile | None,
+    manager: BuildManager,
+    settings: WriteSettings,
+    arguments: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> Written:
+    """Write ``nwbfile`` into the partial file of ``target``; nothing is renamed. Collective.
+
+    Parameters
+    ----------
+    nwbfile
+        The same on every rank, or None on all but the root where its sources can be pickled.
+    arguments
+        For ``NWBHDF5IO.write``: ``cache_spec``, ``expandable`` and so on.
+    progress
+        Used on the root.
+
+    Raises
+    ------
+    ParnwbError
+        The same on all ranks, whichever failed.
+    """
+    ranks.same((settings, target.path.name), "the settings of a write", "Pass the same keywords on every rank")
+    with ranks.agreed("checking the output"):
+        if ranks.is_root:
+            target.check(overwrite=settings.overwrite)
+    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments)
+    layout, choice = ranks.broadcast((skeleton.layout, skeleton.backend) if skeleton else None)
+    sources = _sources_for_all(ranks, layout, sources, have_own=nwbfile is not None)
+    plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb)
+    _prepare(ranks, target, plan, choice)
+    told = progress if progress is not None and ranks.is_root else Silent()
+    told.start(f"writing {target.path.name} ({choice.name})", layout.nbytes)
+    try:
+        _backend(choice, settings).fill(Fill(ranks, plan, sources, target, skeleton, told))
+    finally:
+        told.finish()
+    return Written(plan, choice)
+
+
+def _build(
+    ranks: Ranks,
+    target: Target,
+    nwbfile: NWBFile | None,
+    manager: BuildManager,
+    settings: WriteSettings,
+    arguments: Mapping[str, Any],
+) -> tuple[Skeleton | None, dict[str, Source]]:
+    """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
+    skeleton, own, content = None, {}, None
+    with ranks.agreed("building the NWBFile"):
+        if ranks.is_root:
+            if nwbfile is None:
+                raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
+            several = ranks.size > 1
+
+            def decide(filtered: bool) -> site.BackendChoice:
+                return site.choose_backend(settings.backend, filtered=filtered, several=several)
+
+            options = AuthoringOptions(settings.rule, settings.compression, decide, arguments)
+            skeleton = author(nwbfile, target.path, manager, options)
+            own, content = skeleton.sources, skeleton.signature
+        elif nwbfile is not None:
+            own, content = _catalogue(nwbfile, manager, target, settings.rule)
+    agree_on_content(ranks, content)
+    return skeleton, own
+
+
+def _catalogue(
+    nwbfile: NWBFile, manager: BuildManager, target: Target, rule: BulkRule
+) -> tuple[dict[str, Source], dict[str, str]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the root, which builds the same, has warned
+        try:
+            builder = build(nwbfile, manager, str(target.path))
+        except Exception as error:
+            raise own_error(error) from error
+        return bulk_sources(builder, rule), signature(builder, rule)
+
+
+def agree_on_content(ranks: Ranks, content: dict[str, str] | None) -> None:
+    """Check that every NWBFile says what the root's says. Collective.
+
+    Raises
+    ------
+    AgreementError
+        Names the first rank and field that differ, and both values.
+    """
+    text = None if content is None else json.dumps(content, sort_keys=True)
+    digests = ranks.gather_all(None if text is None else hashlib.sha256(text.encode()).hexdigest())
+    culprit = next((r for r, digest in enumerate(digests) if digest not in (None, digests[0])), None)
+    if culprit is None:
+        return
+    reference = ranks.broadcast(content) or {}
+    found = _first_difference(reference, content or {}) if ranks.rank == culprit else None
+    field, there, here = next(item for item in ranks.gather_all(found) if item is not None)
+    raise AgreementError(
+        f"all ranks must be given the same NWBFile: at {field} rank 0 has {there}, rank {culprit} has {here}",
+        remedy="Build it from the same values on every rank (broadcast what is random or a time of day), "
+        "or pass None on all ranks but the root",
+    )
+
+
+def _first_difference(reference: dict[str, str], content: dict[str, str]) -> tuple[str, str, str]:
+    for field in sorted({*reference, *content}):
+        there, here = reference.get(field, "nothing"), content.get(field, "nothing")
+        if there != here:
+            return field, there, here
+    raise AssertionError("digests differ but no field does")  # pragma: no cover - would be a hash collision
+
+
+def _sources_for_all(
+    ranks: Ranks, layout: FileLayout, own: dict[str, Source], *, have_own: bool
+) -> dict[str, Source]:
+    """Send the root's sources to ranks that have no NWBFile. Collective."""
+    if all(ranks.gather_all(have_own)):
+        return own
+    packed: dict[str, bytes] = {}
+    with ranks.agreed("sending the sources"):
+        if ranks.is_root:
+            packed = {spec.path: _packed(own[spec.path], spec.path) for spec in layout if spec.access != "sequential"}
+    packed = ranks.broadcast(packed)
+    return own if have_own else {path: pickle.loads(raw) for path, raw in packed.items()}
+
+
+def _packed(source: Source, path: str) -> bytes:
+    try:
+        return pickle.dumps(source)
+    except Exception as error:
+        if isinstance(error, ParnwbError):
+            error.where = path
+            raise
+        raise SourceError(
+            f"the root's source cannot be sent to ranks that have no NWBFile: {type(error).__name__}: {error}",
+            where=path,
+            remedy="Build the NWBFile on every rank",
+        ) from error
+
+
+def _prepare(ranks: Ranks, target: Target, plan: WritePlan, choice: site.BackendChoice) -> None:
+    """Check what can be checked before the first byte, then create the partial file. Collective."""
+    hosts = len(set(ranks.gather_all(socket.gethostname())))
+    unfiltered = sum(spec.nbytes for spec in plan.layout if not spec.filters)
+    with ranks.agreed("preparing the output"):
+        site.check_shared_writing(target.path.parent, hosts)
+        if choice.name == "mpio":
+            chunked = any(spec.chunks and not spec.filters for spec in plan.layout)
+            site.check_parallel_hdf5(chunked_unfiltered=chunked)
+        if ranks.is_root:
+            target.require_space(unfiltered)
+            target.create()
+
+
+def _backend(choice: site.BackendChoice, settings: WriteSettings) -> Backend:
+    return MpioBackend(settings.transfer) if choice.name == "mpio" else DirectBackend()

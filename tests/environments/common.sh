@@ -1,0 +1,52 @@
+# Sourced by the scripts beside it: the checkout's root as working folder, and functions for virtual environments.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+python=${PYTHON:-python3}
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+# h5py on parallel HDF5 is built in this version, with the MPI of Debian's package openmpi-bin.
+h5py_version=3.16.0
+
+fail() {
+    echo "parnwb: $*" >&2
+    exit 1
+}
+
+# Fails with one line unless $python is new enough and can make virtual environments.
+check_python() {
+    command -v "$python" > /dev/null || fail "$python was not found; Debian: apt-get install python3 python3-venv"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        fail "Python >= 3.10 is needed and $python is $("$python" -V 2>&1); name a newer one with PYTHON=..."
+    "$python" -c 'import venv, ensurepip' 2> /dev/null ||
+        fail "$python cannot make virtual environments; Debian: apt-get install python3-venv"
+}
+
+# make_venv DIR: an empty environment, kept if it is there already for this Python and this folder.
+make_venv() {
+    local identity
+    check_python
+    identity="$PWD/$1 $("$python" -c 'import sys; print(sys.base_prefix, *sys.version_info[:2])')"
+    if [[ -f $1/.made-for && $(< "$1/.made-for") == "$identity" ]] && "$1/bin/python" -c '' 2> /dev/null; then
+        return
+    fi
+    [[ ! -e $1 || -f $1/.made-for ]] || fail "$1 is there but was not made by make: move it away"
+    rm -rf "$1"
+    mkdir "$1"
+    echo incomplete > "$1/.made-for"
+    "$python" -m venv "$1"
+    echo "$identity" > "$1/.made-for"
+}
+
+# What an environment depends on, as one hash. Arguments: further files.
+fingerprint() {
+    { echo "$h5py_version"; cat pyproject.toml "$@"; } | sha256sum | cut -d ' ' -f 1
+}
+
+# is_current DIR NAME HASH: whether `mark_current` was called with the same.
+is_current() {
+    [[ -f $1/.installed-$2 && $(< "$1/.installed-$2") == "$3" ]]
+}
+
+mark_current() {
+    echo "$3" > "$1/.installed-$2"
+}
