@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -30,6 +31,7 @@ ALARM_TAG = 11
 # The number of ranks that each launcher started, as it tells them; a batch step's SLURM_NTASKS is not among
 # them, because a serial program in a batch script sees it too.
 LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")
+LAUNCHER_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK")
 
 
 class Alarmed(BaseException):
@@ -52,8 +54,17 @@ def alone() -> MPI.Intracomm:
 
 def launched_size() -> int:
     """Return how many ranks the launcher of this process started, 1 if there was none. Independent."""
-    sizes = (os.environ.get(name, "") for name in LAUNCHER_SIZES)
-    return max((int(size) for size in sizes if size.isdigit()), default=1)
+    return max(_launcher_numbers(LAUNCHER_SIZES), default=1)
+
+
+def launched_rank() -> int:
+    """Return which of the launcher's ranks this process is, 0 if there was none. Independent."""
+    return max(_launcher_numbers(LAUNCHER_RANKS), default=0)
+
+
+def _launcher_numbers(names: tuple[str, ...]) -> list[int]:
+    texts = (os.environ.get(name, "") for name in names)
+    return [int(text) for text in texts if text.isdigit()]
 
 
 class Ranks:
@@ -75,6 +86,8 @@ class Ranks:
         self._comm = comm.Dup() if comm is not None and comm.Get_size() > 1 else None
         self.rank = self._comm.Get_rank() if self._comm is not None else 0
         self.size = self._comm.Get_size() if self._comm is not None else 1
+        if self.size > 1:
+            tell_once(self.rank)
 
     @property
     def is_root(self) -> bool:
@@ -306,6 +319,20 @@ def check_launch(comm: MPI.Intracomm | None) -> None:
             where=f"host {socket.gethostname()}",
             remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi=",
         )
+
+
+def tell_once(rank: int) -> None:
+    """Let only the rank where an agreed error arose print it, should nobody catch it. Independent."""
+    if getattr(sys.excepthook, "parnwb_rank", None) is not None:
+        return
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if getattr(error, "parnwb_rank", rank) == rank:
+            previous(kind, error, trace)
+
+    hook.parnwb_rank = rank  # type: ignore[attr-defined]
+    sys.excepthook = hook
 
 
 def describe(error: BaseException, rank: int) -> str:

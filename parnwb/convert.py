@@ -1,6 +1,6 @@
 """From a vendor's recording to an NWBFile, through neuroconv's data interfaces and converters.
 
-Nothing large is read here: the NWBFile that comes out holds lazy iterators, for ``parnwb.sources`` to take up.
+Nothing large is read here: the NWBFile that comes out holds lazy iterators, to be read by ``parnwb.sources``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -84,7 +83,6 @@ class NWBParallelIO:
         self._closed = False
         self._written: Written | None = None
         self._target = Target(Path(path).absolute())
-        _keep_others_silent(self._ranks)
         try:
             with self._ranks.agreed("opening"):
                 check_mode(mode, path)
@@ -237,17 +235,3 @@ def _default_manager() -> BuildManager:
 
     manager: BuildManager = get_manager()
     return manager
-
-
-def _keep_others_silent(ranks: Ranks) -> None:
-    """Let the rank where an error arose print it, and the others end in silence: one message for one problem."""
-    if ranks.size == 1 or getattr(sys.excepthook, "parnwb_hook", False):
-        return
-    rank, previous = ranks.rank, sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if getattr(error, "parnwb_rank", rank) == rank:
-            previous(kind, error, trace)
-
-    hook.parnwb_hook = True  # type: ignore[attr-defined]
-    sys.excepthook = hook

@@ -211,7 +211,8 @@ class _UnfilledGroup(h5py.Group):
 
     def create_dataset(self, name: str, **settings: Any) -> h5py.Dataset:
         """Create as h5py does, with the default compression where there is none."""
-        check_chunks(settings.get("chunks"), settings["shape"], settings.get("maxshape"), self._path)
+        settings["chunks"] = whole_extents(settings.get("chunks"), settings["shape"], self._path)
+        check_chunks(settings["chunks"], settings["shape"], settings.get("maxshape"), self._path)
         settings.update(self._default_coding(settings))
         if self._never_fill:
             settings["fill_time"] = "never"
@@ -284,6 +285,16 @@ def read_spec(dataset: h5py.Dataset) -> DatasetSpec:
     )
 
 
+def whole_extents(chunks: Any, shape: tuple[int, ...], path: str) -> Any:
+    """Return a chunk shape as a tuple of integers; neuroconv gives some extents as floats. None and True stay."""
+    if chunks is None or isinstance(chunks, bool):
+        return chunks
+    extents = (chunks,) if np.isscalar(chunks) else tuple(chunks)
+    if any(int(extent) != extent for extent in extents):
+        raise LayoutError(f"chunk extents must be whole numbers, got {extents} for shape {tuple(shape)}", where=path)
+    return tuple(int(extent) for extent in extents)
+
+
 def check_chunks(chunks: Any, shape: tuple[int, ...], maxshape: Any, path: str) -> None:
     """Refuse chunk shapes that HDF5 cannot have.
 
@@ -294,7 +305,7 @@ def check_chunks(chunks: Any, shape: tuple[int, ...], maxshape: Any, path: str) 
     """
     if chunks is None or isinstance(chunks, bool):
         return
-    extents = (chunks,) if np.isscalar(chunks) else tuple(chunks)
+    extents = tuple(chunks)
     limits = tuple(maxshape) if maxshape is not None and not isinstance(maxshape, bool) else tuple(shape)
     remedy = "Give H5DataIO(chunks=...) positive extents within the shape, or chunks=True"
     if len(extents) != len(shape) or any(extent < 1 for extent in extents):

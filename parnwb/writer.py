@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import socket
 import warnings
 from collections.abc import Mapping
@@ -15,12 +14,12 @@ from parnwb import site
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.comm import Ranks
-from parnwb.errors import AgreementError, ParnwbError, SourceError
-from parnwb.layout import FileLayout
+from parnwb.errors import AgreementError, ParnwbError
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Progress, Silent
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
 from parnwb.sources import Source
+from parnwb.sources.sending import receive_sources
 from parnwb.storage import Target
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def write(
             target.check(overwrite=settings.overwrite)
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments)
     layout, choice = ranks.broadcast((skeleton.layout, skeleton.backend) if skeleton else None)
-    sources = _sources_for_all(ranks, layout, sources, have_own=nwbfile is not None)
+    sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
     plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb)
     _prepare(ranks, target, plan, choice)
     told = progress if progress is not None and ranks.is_root else Silent()
@@ -201,34 +200,6 @@ def _first_difference(reference: dict[str, str], content: dict[str, str]) -> tup
         if there != here:
             return field, there, here
     raise AssertionError("digests differ but no field does")  # pragma: no cover - would be a hash collision
-
-
-def _sources_for_all(
-    ranks: Ranks, layout: FileLayout, own: dict[str, Source], *, have_own: bool
-) -> dict[str, Source]:
-    """Send the root's sources to ranks that have no NWBFile. Collective."""
-    if all(ranks.gather_all(have_own)):
-        return own
-    packed: dict[str, bytes] = {}
-    with ranks.agreed("sending the sources"):
-        if ranks.is_root:
-            packed = {spec.path: _packed(own[spec.path], spec.path) for spec in layout if spec.access != "sequential"}
-    packed = ranks.broadcast(packed)
-    return own if have_own else {path: pickle.loads(raw) for path, raw in packed.items()}
-
-
-def _packed(source: Source, path: str) -> bytes:
-    try:
-        return pickle.dumps(source)
-    except Exception as error:
-        if isinstance(error, ParnwbError):
-            error.where = path
-            raise
-        raise SourceError(
-            f"the root's source cannot be sent to ranks that have no NWBFile: {type(error).__name__}: {error}",
-            where=path,
-            remedy="Build the NWBFile on every rank",
-        ) from error
 
 
 def _prepare(ranks: Ranks, target: Target, plan: WritePlan, choice: site.BackendChoice) -> None:

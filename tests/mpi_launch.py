@@ -30,6 +30,11 @@ MARK = "PARNWB_TEST_LAUNCH"
 LEFT_OUT = ("OMPI_COMM_", "OMPI_MCA_ess", "OMPI_MCA_orte", "PMI_", "PMIX_", "PRTE_", "SLURM_")
 LEFT_OUT += ("PYTHONUNBUFFERED",)
 
+# Shared memory, which ranks leave behind when they are killed or abort: some MB each time, and containers
+# have 64 MB of it.
+SHARED_MEMORY = Path("/dev/shm")
+SEGMENTS = ("mpich_shm_*", "vader_segment.*", "sm_segment.*")
+
 ENVIRONMENT = {
     "openmpi": {
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -107,6 +112,7 @@ def run_mpi(
     """
     command = [mpiexec_path(), *FLAGS[mpi_vendor()], "-n", str(n), *map(os.fspath, argv)]
     mark = uuid.uuid4().hex
+    start = time.time()
     # Files, not pipes: a rank that outlives its launcher holds a pipe open, and reading it would never end.
     with ExitStack() as files:
         stdin, stdout, stderr = (files.enter_context(tempfile.TemporaryFile()) for _ in range(3))
@@ -132,6 +138,8 @@ def run_mpi(
             ) from None
         finally:
             _kill(process, mark)
+            if process.returncode:
+                _unlink_segments(start)
         return subprocess.CompletedProcess(command, returncode, _text(stdout), _text(stderr))
 
 
@@ -174,6 +182,30 @@ def _kill(process: subprocess.Popen[bytes], mark: str) -> None:
             except ProcessLookupError:
                 pass
         time.sleep(0.05)
+
+
+def _unlink_segments(start: float) -> None:
+    """Remove shared memory made since `start` that no process has mapped; other programs may be running."""
+    segments = [path for pattern in SEGMENTS for path in SHARED_MEMORY.glob(pattern)]
+    mapped = mapped_files() if segments else ""
+    for path in segments:
+        try:
+            status = path.stat()
+            if status.st_uid == os.getuid() and status.st_ctime >= start - 1 and str(path) not in mapped:
+                path.unlink()
+        except FileNotFoundError:
+            continue  # its program, or another test, was quicker
+
+
+def mapped_files() -> str:
+    """Return the memory maps of all processes that may be looked at."""
+    maps = []
+    for file in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            maps.append(file.read_text(errors="replace"))
+        except OSError:
+            continue
+    return "".join(maps)
 
 
 def _text(file: IO[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -50,6 +51,24 @@ def test_hang_is_killed_with_all_its_ranks(mpiexec):
     said = [line.split() for line in str(caught.value).splitlines() if line.startswith("rank ")]
     assert len(said) == 3, caught.value
     assert mpi_launch.processes_of_launch(said[0][-1]) == []
+
+
+@pytest.mark.parametrize("end", ["comm.Abort(5)", "os.kill(os.getpid(), signal.SIGKILL)", "time.sleep(600)"])
+def test_no_shared_memory_is_left(mpiexec, end):
+    program = f"""
+import os, signal, time
+from mpi4py.MPI import COMM_WORLD as comm
+comm.Barrier()
+if comm.rank == 1:
+    {end}
+time.sleep(600)
+"""
+    start = time.time()
+    with contextlib.suppress(AssertionError):
+        assert mpiexec(2, python(program), timeout=5).returncode
+    segments = [path for pattern in mpi_launch.SEGMENTS for path in mpi_launch.SHARED_MEMORY.glob(pattern)]
+    mapped = mpi_launch.mapped_files()
+    assert [path for path in segments if path.stat().st_ctime > start and str(path) not in mapped] == []
 
 
 def test_failing_rank_fails_the_program(mpiexec):

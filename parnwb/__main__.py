@@ -1,0 +1,5 @@
+"""``python -m parnwb``."""
+
+from parnwb.cli import main
+
+main()

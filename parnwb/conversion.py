@@ -1,0 +1,155 @@
+"""Convert and verify a recording with all ranks: what ``parnwb convert`` and ``parnwb verify`` do."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from parnwb.comm import Ranks
+from parnwb.convert import build_nwbfile, load_metadata
+from parnwb.io import NWBParallelIO
+from parnwb.progress import Progress
+from parnwb.sources.sending import NotSendableError
+from parnwb.storage import Target
+from parnwb.verify import Verdict, verify
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+    from pynwb import NWBFile
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording, and how neuroconv is to read it.
+
+    Parameters
+    ----------
+    source
+        File or folder.
+    interface
+        Name of a data interface or converter of neuroconv; None recognises SpikeGLX by its files.
+    options
+        For the interface, as ``key=value`` gave them.
+    metadata
+        YAML file in neuroconv's metadata format, merged over what the interface extracts.
+    """
+
+    source: Path
+    interface: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    metadata: Path | None = None
+
+    def nwbfile(self) -> NWBFile:
+        """Build the NWBFile, its bulk data left in the recording. Independent."""
+        metadata = load_metadata(self.metadata) if self.metadata is not None else None
+        return build_nwbfile(self.source, interface=self.interface, options=dict(self.options), metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion made.
+
+    Parameters
+    ----------
+    path
+        The file.
+    raw_bytes, file_bytes
+        Uncompressed bytes of the bulk data, and bytes of the file.
+    seconds
+        From the first look at the source to the finished file.
+    backend, reason
+        What filled it, and why.
+    """
+
+    path: Path
+    raw_bytes: int
+    file_bytes: int
+    seconds: float
+    backend: str
+    reason: str
+
+    @property
+    def ratio(self) -> float:
+        """Uncompressed over stored bytes."""
+        return self.raw_bytes / max(1, self.file_bytes)
+
+
+def convert(
+    recording: Recording,
+    output: Path,
+    comm: MPI.Intracomm,
+    *,
+    progress: Progress | bool | None = None,
+    **settings: Any,
+) -> Converted:
+    """Convert a recording to an NWB file with all ranks. Collective.
+
+    The root alone asks neuroconv, and sends the others what they must read; where a source cannot be sent,
+    every rank asks neuroconv itself.
+
+    Parameters
+    ----------
+    settings
+        For ``NWBParallelIO``.
+    """
+    began = time.monotonic()
+    ranks = Ranks(comm)
+    try:
+        with ranks.agreed("checking the output"):  # before neuroconv looks at a long recording
+            if ranks.is_root:
+                Target(output.absolute()).check(overwrite=bool(settings.get("overwrite")))
+
+        def write(nwbfile: NWBFile | None) -> NWBParallelIO:
+            with NWBParallelIO(output, "w", comm=comm, progress=progress, **settings) as io:
+                io.write(nwbfile)
+            return io
+
+        io = _with_nwbfile(ranks, recording, write)
+        written = io.written
+        assert written is not None
+        file_bytes = ranks.on_root("measuring the file", lambda: os.path.getsize(io.path))
+    finally:
+        ranks.free()
+    seconds = time.monotonic() - began
+    raw_bytes = written.plan.layout.nbytes
+    return Converted(io.path, raw_bytes, file_bytes, seconds, written.backend.name, written.backend.reason)
+
+
+def check(
+    output: Path,
+    comm: MPI.Intracomm,
+    *,
+    against: Recording | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Verdict:
+    """Verify a file with all ranks, and compare it with its recording if there is one. Collective."""
+    ranks = Ranks(comm)
+
+    def run(nwbfile: NWBFile | None) -> Verdict:
+        return verify(output, against=nwbfile, comm=comm, progress=progress, **settings)
+
+    try:
+        return run(None) if against is None else _with_nwbfile(ranks, against, run)
+    finally:
+        ranks.free()
+
+
+def _with_nwbfile(ranks: Ranks, recording: Recording, use: Callable[[NWBFile | None], Value]) -> Value:
+    """Build on the root and use it everywhere; on every rank where the root's sources cannot be sent."""
+    nwbfile = None
+    with ranks.agreed("reading the recording's metadata"):
+        if ranks.is_root:
+            nwbfile = recording.nwbfile()
+    try:
+        return use(nwbfile)
+    except NotSendableError:
+        with ranks.agreed("reading the recording's metadata on every rank"):
+            nwbfile = recording.nwbfile()
+        return use(nwbfile)

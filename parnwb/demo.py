@@ -1,0 +1,84 @@
+"""``parnwb demo``: a made recording, converted on two ranks and verified on three."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from parnwb.errors import LaunchError
+from parnwb.recording import make_spikeglx_recording
+
+CONVERTING_RANKS = 2
+VERIFYING_RANKS = 3
+TIMEOUT_SECONDS = 1800
+
+
+def run(folder: Path, megabytes: int) -> int:
+    """Make, convert and verify; return the exit status of the first step that fails, or 0. Independent."""
+    mpiexec = find_mpiexec()
+    began = time.monotonic()
+    print(f"Making a Neuropixels recording of {megabytes} MB in SpikeGLX's format ...", flush=True)
+    shutil.rmtree(folder / "recording", ignore_errors=True)
+    recording = make_spikeglx_recording(folder / "recording", megabytes=megabytes)
+    print(f"  {recording} ({time.monotonic() - began:.1f} s)")
+    output = folder / "demo.nwb"
+    metadata = folder / "metadata.yaml"
+    metadata.write_text(METADATA)
+    steps = (
+        (CONVERTING_RANKS, ["convert", recording, output, "--metadata", metadata, "--overwrite"]),
+        (VERIFYING_RANKS, ["verify", output, "--against", recording, "--metadata", metadata]),
+    )
+    for ranks, arguments in steps:
+        shown = " ".join(str(item) for item in arguments)
+        print(f"\n$ mpiexec -n {ranks} parnwb {shown}", flush=True)
+        status = _launch(mpiexec, ranks, [str(item) for item in arguments])
+        if status:
+            return status
+    print(f"\nDone in {time.monotonic() - began:.0f} s. Next, see how 64 ranks would share it:")
+    print(f"  {Path(sys.executable).parent / 'parnwb'} plan {recording} --metadata {metadata} --ranks 64")
+    return 0
+
+
+METADATA = """\
+# In neuroconv's metadata format; merged over what the recording says of itself.
+NWBFile:
+  session_description: A made Neuropixels recording.
+  lab: parnwb demo
+Subject:
+  subject_id: made-1
+  species: Mus musculus
+  sex: U
+  age: P90D
+"""
+
+
+def find_mpiexec() -> str:
+    """Return the mpiexec beside this Python, or the one on PATH. Independent.
+
+    Raises
+    ------
+    LaunchError
+        There is none.
+    """
+    beside = Path(sys.executable).parent / "mpiexec"
+    found = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if found is None:
+        raise LaunchError("the demo starts ranks with mpiexec, and there is none", remedy="pip install 'parnwb[mpich]'")
+    return found
+
+
+def _launch(mpiexec: str, ranks: int, arguments: list[str]) -> int:
+    command = [mpiexec, *_flags(mpiexec), "-n", str(ranks), sys.executable, "-m", "parnwb", *arguments]
+    return subprocess.run(command, timeout=TIMEOUT_SECONDS, env=os.environ, check=False).returncode
+
+
+def _flags(mpiexec: str) -> list[str]:
+    """Return what Open MPI needs to start more ranks than cores, also as root; MPICH knows no such flags."""
+    version = subprocess.run([mpiexec, "--version"], capture_output=True, text=True, timeout=60, check=False).stdout
+    if "Open MPI" not in version and "OpenRTE" not in version:
+        return []
+    return ["--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]

@@ -1,0 +1,39 @@
+"""A plan without MPI and without writing: the same skeleton, into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parnwb.bulk import BulkRule
+from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
+from parnwb.skeleton import AuthoringOptions, Compression, author
+from parnwb.writer import check_compression
+
+if TYPE_CHECKING:
+    from parnwb.conversion import Recording
+    from pynwb import NWBFile
+
+
+def plan_nwbfile(
+    nwbfile: NWBFile,
+    ranks: int,
+    *,
+    compression: Compression = None,
+    decomposition: str = "balanced",
+    buffer_mb: float = DEFAULT_BUFFER_MB,
+    rule: BulkRule | None = None,
+) -> WritePlan:
+    """Return the plan by which ``ranks`` ranks would write ``nwbfile``. Independent; nothing is written."""
+    from pynwb import get_manager
+
+    check_compression(compression)
+    options = AuthoringOptions(rule or BulkRule(), compression)
+    skeleton = author(nwbfile, Path("plan.nwb").absolute(), get_manager(), options)
+    skeleton.file.close()
+    return WritePlan(skeleton.layout, ranks, decomposition, buffer_mb)
+
+
+def plan_recording(recording: Recording, ranks: int, **settings: object) -> WritePlan:
+    """Return the plan by which ``ranks`` ranks would convert a recording. Independent; nothing is written."""
+    return plan_nwbfile(recording.nwbfile(), ranks, **settings)  # type: ignore[arg-type]

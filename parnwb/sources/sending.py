@@ -1,0 +1,47 @@
+"""Sources for ranks that did not build the NWBFile: the root's, by pickle."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+
+from parnwb.comm import Ranks
+from parnwb.errors import ParnwbError, SourceError
+from parnwb.sources.access import Access
+from parnwb.sources.source import Source
+
+
+class NotSendableError(SourceError):
+    """A source that only the process that made it can read."""
+
+
+def receive_sources(ranks: Ranks, own: Mapping[str, Source], *, have_own: bool) -> dict[str, Source]:
+    """Return this rank's own sources, or the root's if it has none. Collective.
+
+    Sequential sources stay with the root, which alone reads them.
+
+    Raises
+    ------
+    NotSendableError
+        Some rank has no sources and one of the root's cannot be pickled; its dataset is named.
+    """
+    if all(ranks.gather_all(have_own)):
+        return dict(own)
+    packed: dict[str, bytes] = {}
+    with ranks.agreed("sending the sources"):
+        if ranks.is_root:
+            packed = {p: _packed(s, p) for p, s in own.items() if s.access is not Access.SEQUENTIAL}
+    packed = ranks.broadcast(packed)
+    return dict(own) if have_own else {path: pickle.loads(raw) for path, raw in packed.items()}
+
+
+def _packed(source: Source, path: str) -> bytes:
+    try:
+        return pickle.dumps(source)
+    except Exception as error:
+        reason = error.message if isinstance(error, ParnwbError) else f"{type(error).__name__}: {error}"
+        raise NotSendableError(
+            f"the root's source cannot be sent to ranks that have no NWBFile: {reason}",
+            where=path,
+            remedy="Build the NWBFile on every rank, or keep the data in a file (np.memmap, h5py.Dataset)",
+        ) from error

@@ -1,0 +1,239 @@
+"""What two HDF5 files have in common, and where they differ: everything that a reader can find out about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+FILTER_DEFLATE = 1
+# Below this many stored bytes, a deflate program's fixed costs say nothing about its level.
+MEANINGFUL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Where a file may differ from the one it is compared with.
+
+    Parameters
+    ----------
+    fill_and_allocation_time
+        When HDF5 would fill and allocate.
+    filters
+        Which filters a dataset has, as long as it has some.
+    early_allocation
+        Chunks may exist that nothing was written to.
+    size_ratio
+        How much larger the stored bytes of a compressed dataset may be.
+    """
+
+    fill_and_allocation_time: bool = False
+    filters: bool = False
+    early_allocation: bool = False
+    size_ratio: float = 1.05
+
+
+Entry = dict[str, Any]
+Snapshot = dict[str, Entry]
+
+
+def snapshot(path: Path) -> Snapshot:
+    """Return a description of every object and link of a file, by path, and of the file itself."""
+    with h5py.File(path, "r") as file:
+        creation = file.id.get_create_plist()
+        found: Snapshot = {"": {"userblock": creation.get_userblock(), "versions": creation.get_version()}}
+        found.update(_objects(file, {}))
+        return found
+
+
+def object_ids(path: Path) -> dict[str, str]:
+    """Return every object id of a file, by path."""
+    return {
+        name: str(entry["attributes"]["object_id"])
+        for name, entry in snapshot(path).items()
+        if "object_id" in entry.get("attributes", {})
+    }
+
+
+def _objects(group: h5py.Group, seen: dict[Any, str]) -> Iterator[tuple[str, Entry]]:
+    """Walk hard links; a second one to the same object is told as such."""
+    seen[h5py.h5o.get_info(group.id).addr] = group.name
+    yield group.name, _group(group)
+    for name in group:
+        path = f"{group.name.rstrip('/')}/{name}"
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.SoftLink):
+            yield path, {"kind": "soft link", "target": link.path}
+        elif isinstance(link, h5py.ExternalLink):
+            yield path, {"kind": "external link", "target": (link.filename, link.path)}
+        else:
+            item = group[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                yield path, {"kind": "hard link", "target": seen[address]}
+            elif isinstance(item, h5py.Group):
+                yield from _objects(item, seen)
+            else:
+                seen[address] = path
+                yield path, _dataset(item)
+
+
+def _group(group: h5py.Group) -> Entry:
+    creation = group.id.get_create_plist()
+    return {
+        "kind": "group",
+        "attributes": _attributes(group),
+        "members": sorted(group),
+        "link order": creation.get_link_creation_order() if not isinstance(group, h5py.File) else 0,
+        "header version": h5py.h5o.get_info(group.id).hdr.version,
+    }
+
+
+def _dataset(dataset: h5py.Dataset) -> Entry:
+    creation = dataset.id.get_create_plist()
+    space = dataset.id.get_space()
+    return {
+        "kind": "dataset",
+        "attributes": _attributes(dataset),
+        "dtype": str(dataset.dtype),
+        "type": dataset.id.get_type().encode().hex(),
+        "space": space.get_simple_extent_type(),
+        "shape": dataset.shape,
+        "maxshape": dataset.maxshape,
+        "layout": creation.get_layout(),
+        "chunks": dataset.chunks,
+        "filters": [creation.get_filter(number) for number in range(creation.get_nfilters())],
+        "fill value": _fill_value(dataset, creation),
+        "fill time": creation.get_fill_time(),
+        "allocation time": creation.get_alloc_time(),
+        "attribute order": creation.get_attr_creation_order(),
+        "header version": h5py.h5o.get_info(dataset.id).hdr.version,
+        "allocated": _allocated(dataset),
+        "stored bytes": dataset.id.get_storage_size(),
+        "values": _comparable(dataset[()], dataset.file),
+    }
+
+
+def _fill_value(dataset: h5py.Dataset, creation: Any) -> Any:
+    state = creation.fill_value_defined()
+    if state != h5py.h5d.FILL_VALUE_USER_DEFINED:
+        return state
+    value = np.zeros((), dtype=dataset.dtype)
+    creation.get_fill_value(value)
+    return state, value.tobytes()
+
+
+def _allocated(dataset: h5py.Dataset) -> str:
+    """Tell whether all chunks, or all bytes of a contiguous dataset, have a place in the file."""
+    if dataset.chunks is not None:
+        have = dataset.id.get_num_chunks()
+        want = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+    else:
+        have, want = dataset.id.get_storage_size(), (dataset.size or 0) * dataset.dtype.itemsize
+    return "complete" if have == want else f"{have} of {want}"
+
+
+def _attributes(item: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    found = {}
+    for name, value in item.attrs.items():
+        identifier = h5py.h5a.open(item.id, name.encode())
+        known = _comparable(value, item.file)
+        if isinstance(value, h5py.Reference | np.ndarray) or name == "object_id":
+            found[name] = known
+        else:
+            found[name] = (identifier.get_type().encode().hex(), identifier.shape, known)
+    return found
+
+
+def _comparable(value: Any, file: h5py.File) -> Any:
+    """Turn a value into one that compares bit for bit; references become the paths they lead to."""
+    if isinstance(value, h5py.Reference):
+        return ("reference", file[value].name if value else None)
+    if isinstance(value, np.void) and value.dtype.names:
+        return tuple(_comparable(value[name], file) for name in value.dtype.names)
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return value.shape, [_comparable(item, file) for item in value.reshape(-1)]
+    return np.asarray(value) if isinstance(value, np.ndarray | np.generic) else value
+
+
+# -- differences -------------------------------------------------------------------------------------------
+
+
+def differences(expected: Snapshot, found: Snapshot, allowed: Allowed) -> list[str]:
+    """Return one line for each thing that is not as expected."""
+    lines = [f"{path}: missing" for path in expected if path not in found]
+    lines += [f"{path}: not expected" for path in found if path not in expected]
+    for path in expected:
+        if path in found:
+            lines += [f"{path or 'file'}: {line}" for line in _entry(expected[path], found[path], allowed)]
+    return lines
+
+
+def _entry(expected: Entry, found: Entry, allowed: Allowed) -> Iterator[str]:
+    if expected.get("kind") != found.get("kind"):
+        yield f"expected a {expected.get('kind')}, found a {found.get('kind')}"
+        return
+    skipped = {"stored bytes", "allocated", "values", "attributes"}
+    if allowed.fill_and_allocation_time:
+        skipped |= {"fill time", "allocation time"}
+    if allowed.filters:
+        skipped |= {"filters"}
+    for field in expected:
+        if field not in skipped and not _equal(expected[field], found[field]):
+            yield f"{field}: expected {expected[field]!r}, found {found[field]!r}"
+    yield from _attribute_differences(expected.get("attributes", {}), found.get("attributes", {}))
+    if expected.get("kind") == "dataset":
+        yield from _storage(expected, found, allowed)
+        yield from _values(expected["values"], found["values"])
+
+
+def _attribute_differences(expected: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+    for name in sorted({*expected, *found}):
+        if name not in expected or name not in found:
+            yield f"@{name}: {'missing' if name in expected else 'not expected'}"
+        elif not _equal(expected[name], found[name]):
+            yield f"@{name}: expected {expected[name]!r}, found {found[name]!r}"
+
+
+def _storage(expected: Entry, found: Entry, allowed: Allowed) -> Iterator[str]:
+    if allowed.filters and bool(expected["filters"]) != bool(found["filters"]):
+        yield f"filters: expected some, found {found['filters']}"
+    untouched = expected["allocated"] != "complete"
+    if expected["allocated"] != found["allocated"] and not (untouched and allowed.early_allocation):
+        yield f"allocated: expected {expected['allocated']}, found {found['allocated']}"
+    deflated = FILTER_DEFLATE in [number for number, *_ in expected["filters"]]
+    limit = expected["stored bytes"] * allowed.size_ratio
+    if deflated and expected["stored bytes"] >= MEANINGFUL_BYTES and found["stored bytes"] > limit:
+        yield f"stored bytes: at most {limit:.0f} expected, found {found['stored bytes']}"
+
+
+def _values(expected: Any, found: Any) -> Iterator[str]:
+    if _equal(expected, found):
+        return
+    arrays = isinstance(expected, np.ndarray) and isinstance(found, np.ndarray)
+    if not arrays or expected.shape != found.shape or expected.dtype != found.dtype:
+        yield f"values: expected {expected!r}, found {found!r}"
+        return
+    bits = f"V{expected.dtype.itemsize}"
+    unequal = np.argwhere(np.ascontiguousarray(expected).view(bits) != np.ascontiguousarray(found).view(bits))
+    first = tuple(int(index) for index in unequal[0])
+    yield (
+        f"values: {len(unequal)} of {expected.size} differ, first at {first}: "
+        f"expected {expected[first]!r}, found {found[first]!r}"
+    )
+
+
+def _equal(expected: Any, found: Any) -> bool:
+    """Compare bit for bit; NaN is equal to itself."""
+    if isinstance(expected, np.ndarray) and isinstance(found, np.ndarray):
+        return (
+            expected.dtype == found.dtype and expected.shape == found.shape and expected.tobytes() == found.tobytes()
+        )
+    if isinstance(expected, tuple | list) and isinstance(found, tuple | list):
+        return len(expected) == len(found) and all(_equal(a, b) for a, b in zip(expected, found, strict=True))
+    return type(expected) is type(found) and expected == found

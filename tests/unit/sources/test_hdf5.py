@@ -1,0 +1,62 @@
+"""Datasets of other HDF5 files."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from parnwb.errors import SourceError
+from parnwb.hyperslab import Hyperslab
+from parnwb.sources import Access, as_source, read_checked
+from parnwb.sources.hdf5 import HDF5DatasetSource
+
+DTYPES = ["?", "i1", "u1", "<i2", ">i2", "u4", "<i8", ">u8", "f2", "<f4", ">f8", "c8", "c16"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("chunks", [None, (2, 3)])
+def test_every_dtype_here_and_elsewhere(tmp_path: Path, dtype: str, chunks: tuple[int, ...] | None) -> None:
+    values = (np.arange(35) % 3).astype(dtype).reshape(5, 7)
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        file.create_dataset("group/data", data=values, chunks=chunks)
+    box = Hyperslab((1, 2), (3, 5))
+    with h5py.File(tmp_path / "in.h5") as file:
+        source = as_source(file["group/data"])
+        assert isinstance(source, HDF5DatasetSource)
+        assert (source.shape, source.dtype, source.access) == ((5, 7), values.dtype, Access.RANDOM)
+        assert np.array_equal(read_checked(source, box, "/x"), values[box.slices])
+        pickled = pickle.dumps(source)
+    assert len(pickled) < 1000
+    assert np.array_equal(read_checked(pickle.loads(pickled), box, "/x"), values[box.slices])
+
+
+def test_enumerations_and_scalars(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        file.create_dataset("enum", data=[0, 1], dtype=h5py.enum_dtype({"no": 0, "yes": 1}, "i1"))
+        file["scalar"] = 2.5
+        assert read_checked(as_source(file["enum"]), Hyperslab((0,), (2,)), "/x").tolist() == [0, 1]
+        assert read_checked(as_source(file["scalar"]), Hyperslab((), ()), "/x") == 2.5
+
+
+def test_a_file_in_memory_cannot_be_sent() -> None:
+    with h5py.File("none.h5", "w", driver="core", backing_store=False) as file:
+        source = as_source(file.create_dataset("data", data=[1, 2]))
+        with pytest.raises(SourceError, match="build the NWBFile on every rank"):
+            pickle.dumps(source)
+
+
+def test_a_vanished_or_changed_file_is_an_error_when_read(tmp_path: Path) -> None:
+    path = tmp_path / "in.h5"
+    with h5py.File(path, "w") as file:
+        pickled = pickle.dumps(as_source(file.create_dataset("data", data=[1, 2])))
+    with h5py.File(path, "w") as file:
+        file["data"] = [1.0, 2.0, 3.0]
+    with pytest.raises(SourceError, match="must not change"):
+        pickle.loads(pickled).read(Hyperslab((0,), (2,)))
+    path.unlink()
+    with pytest.raises(SourceError, match=r"in\.h5:/data"):
+        pickle.loads(pickled).read(Hyperslab((0,), (2,)))
