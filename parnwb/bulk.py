@@ -202,7 +202,7 @@ def uncopied_arrays() -> Iterator[None]:
         is_large = isinstance(value, np.ndarray) and value.nbytes >= DEFAULT_THRESHOLD_BYTES
         if is_large and value.dtype.kind in NUMERIC_KINDS and isinstance(spec, HdmfDatasetSpec):
             return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
-        return convert(spec, value)  # type: ignore[no-any-return]
+        return convert(spec, value)
 
     ObjectMapper.convert_dtype = classmethod(convert_dtype)
     try:

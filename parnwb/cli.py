@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,6 +26,7 @@ MB = 1e6
 
 def main() -> NoReturn:
     """Run the command line; errors are told once, whatever the number of ranks."""
+    warnings.showwarning = _show_warning
     try:
         sys.exit(commands.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as error:
@@ -42,6 +44,11 @@ def main() -> NoReturn:
             rank = getattr(error, "parnwb_rank", None)
             print(f"parnwb: {error if rank is None else describe(error, rank)}", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def _show_warning(message: Warning | str, *where: Any, **also: Any) -> None:
+    if _speaks():
+        print(f"parnwb: warning: {message}", file=sys.stderr, flush=True)
 
 
 def _speaks() -> bool:

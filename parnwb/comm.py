@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -119,11 +119,10 @@ class Ranks:
             Name of the block. Ranks that meet here under different names were not in the same call.
         """
         error: BaseException | None = None
-        alarmed = False
         try:
             yield
         except Alarmed:
-            alarmed = True
+            pass  # the rank that rang brings its error to the meeting below
         except Exception as caught:
             error = caught
         if self._comm is None:
@@ -132,14 +131,14 @@ class Ranks:
             return
         if error is not None:
             self._ring()
-        self._conclude(doing, error, alarmed)
+        self._conclude(doing, error)
 
-    def _conclude(self, doing: str, error: BaseException | None, alarmed: bool) -> None:
+    def _conclude(self, doing: str, error: BaseException | None) -> None:
         assert self._comm is not None
         self._await_all()
         verdicts = self._comm.allgather((doing, None if error is None else portable(error, self.rank)))
         failed = [rank for rank, (_, failure) in enumerate(verdicts) if failure is not None]
-        self._silence(failed, already=alarmed)
+        self._silence(failed)
         if failed:
             shared = pickle.loads(verdicts[failed[0]][1])
             shared.parnwb_rank = failed[0]
@@ -166,11 +165,8 @@ class Ranks:
             try:
                 with self.agreed("leaving with an error"):
                     raise error if isinstance(error, Exception) else RemoteError(repr(error))
-            except Exception as shared:
-                if getattr(shared, "parnwb_rank", self.rank) != self.rank:
-                    error.add_note(f"rank {shared.parnwb_rank} failed too: {shared}") if hasattr(
-                        error, "add_note"
-                    ) else None
+            except Exception:  # noqa: BLE001 - the caller raises its own error, and every rank has one now
+                return
 
     def same(self, value: Value, what: str, remedy: str) -> Value:
         """Check that a small value is the same on all ranks and return it. Collective.
@@ -195,7 +191,7 @@ class Ranks:
         """Return the root's value everywhere. Collective."""
         if self._comm is None:
             return value  # type: ignore[return-value]
-        return self._comm.bcast(value, root=0)  # type: ignore[no-any-return]
+        return self._comm.bcast(value, root=0)
 
     def gather_all(self, value: Value) -> list[Value]:
         """Return the list of all ranks' values on every rank. Collective."""
@@ -276,10 +272,9 @@ class Ranks:
                 # Empty messages leave at once on every MPI, so the request needs no waiting for.
                 self._comm.Isend(nothing, dest=other, tag=ALARM_TAG).Free()
 
-    def _silence(self, failed: list[int], already: bool) -> None:
-        """Receive the alarms of this agreement so that none is left for the next. Independent."""
+    def _silence(self, failed: list[int]) -> None:
+        """Receive the alarms of this agreement, which ``look_up`` only probed, so that none is left over."""
         assert self._comm is not None
-        del already  # a probe in look_up takes nothing away: every alarm is still there
         for rank in failed:
             if rank != self.rank:
                 self._comm.Recv(np.empty(0, dtype=np.int64), source=rank, tag=ALARM_TAG)

@@ -47,6 +47,7 @@ METADATA = """\
 # In neuroconv's metadata format; merged over what the recording says of itself.
 NWBFile:
   session_description: A made Neuropixels recording.
+  session_start_time: 2024-03-05T10:15:30+00:00
   lab: parnwb demo
 Subject:
   subject_id: made-1
@@ -72,11 +73,11 @@ def find_mpiexec() -> str:
 
 
 def _launch(mpiexec: str, ranks: int, arguments: list[str]) -> int:
-    command = [mpiexec, *_flags(mpiexec), "-n", str(ranks), sys.executable, "-m", "parnwb", *arguments]
+    command = [mpiexec, *mpi_flags(mpiexec), "-n", str(ranks), sys.executable, "-m", "parnwb", *arguments]
     return subprocess.run(command, timeout=TIMEOUT_SECONDS, env=os.environ, check=False).returncode
 
 
-def _flags(mpiexec: str) -> list[str]:
+def mpi_flags(mpiexec: str) -> list[str]:
     """Return what Open MPI needs to start more ranks than cores, also as root; MPICH knows no such flags."""
     version = subprocess.run([mpiexec, "--version"], capture_output=True, text=True, timeout=60, check=False).stdout
     if "Open MPI" not in version and "OpenRTE" not in version:

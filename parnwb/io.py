@@ -101,7 +101,7 @@ class NWBParallelIO:
             self._release()
             raise
         self._manager = manager
-        self._progress = progress if not isinstance(progress, bool) and progress else progress_for(progress)
+        self._progress = progress_for(progress) if isinstance(progress, bool | None) else progress
 
     @property
     def path(self) -> Path:

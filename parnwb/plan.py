@@ -59,8 +59,8 @@ class WritePlan:
     def __post_init__(self) -> None:
         if self.ranks < 1:
             raise PlanError(f"a plan needs at least one rank, got {self.ranks}")
-        if not self.buffer_mb > 0:
-            raise PlanError(f"buffer_mb must be positive, got {self.buffer_mb}")
+        if not 0 < self.buffer_mb < math.inf:
+            raise PlanError(f"buffer_mb must be positive and finite, got {self.buffer_mb}")
         object.__setattr__(self, "_strategy", strategy(self.decomposition))
 
     # -- assignment ----------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ class WritePlan:
             "balance": self.balance(),
             "projected_memory_bytes": self.memory(),
             "datasets": self.layout.to_json(),
-            "shares": [self._rank_json(rank) for rank in ranks or range(self.ranks)],
+            "shares": [self._rank_json(rank) for rank in (range(self.ranks) if ranks is None else ranks)],
         }
 
     def _rank_json(self, rank: int) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from parnwb.skeleton import AuthoringOptions, Compression, author
 from parnwb.writer import check_compression
 
 if TYPE_CHECKING:
-    from parnwb.conversion import Recording
     from pynwb import NWBFile
+
+    from parnwb.conversion import Recording
 
 
 def plan_nwbfile(

@@ -86,9 +86,9 @@ class Bar:
     """A bar with MB/s and the time left, for terminals."""
 
     def __init__(self) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
         from rich.progress import Progress as RichProgress
-        from rich.console import Console
 
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -112,6 +112,33 @@ class Bar:
     def finish(self) -> None:
         """Leave it as it is."""
         self._bar.stop()
+
+
+class Extrapolated:
+    """Tells of all ranks' bytes by those of the root, where nobody tells the root of the others'.
+
+    Parameters
+    ----------
+    told
+        Who is told.
+    total, own
+        Bytes of all ranks and of this one.
+    """
+
+    def __init__(self, told: Progress, total: int, own: int) -> None:
+        self._told, self._factor = told, total / own if own else 0.0
+
+    def start(self, label: str, total: int) -> None:
+        """Pass on."""
+        self._told.start(label, total)
+
+    def advance(self, raw: int, stored: int) -> None:
+        """Pass on as many bytes as all ranks may have done by now."""
+        self._told.advance(round(raw * self._factor), round(stored * self._factor))
+
+    def finish(self) -> None:
+        """Pass on."""
+        self._told.finish()
 
 
 def progress_for(show: bool | None, stream: TextIO = sys.stderr) -> Progress:

@@ -116,7 +116,8 @@ class FileBytes:
         views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
         first = 0
         while first < len(views):
-            batch, size = [], 0
+            batch: list[memoryview] = []
+            size = 0
             for view in views[first : first + IOV_MAX]:
                 if batch and size + len(view) > MAX_CALL_BYTES:
                     break

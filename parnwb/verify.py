@@ -20,7 +20,7 @@ from parnwb.errors import VerificationError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
-from parnwb.progress import Progress, Silent
+from parnwb.progress import Extrapolated, Progress, Silent
 from parnwb.skeleton import own_error, read_spec
 from parnwb.sources import Source, read_checked
 from parnwb.sources.sending import receive_sources
@@ -242,6 +242,7 @@ def _read_back(
     told: Progress,
 ) -> list[Finding]:
     plan = WritePlan(layout, ranks.size, "slab", buffer_mb)
+    told = Extrapolated(told, layout.nbytes, plan.nbytes(ranks.rank))
     findings: list[Finding] = []
     with _opened(path) as file:
         for buffer in plan.buffers(ranks.rank):
@@ -250,8 +251,7 @@ def _read_back(
             source = sources.get(spec.path)
             found = _check(file[spec.path], buffer.slab, source)
             findings += [found] if found and len(findings) < MAX_FINDINGS else []
-            nbytes = buffer.slab.size * spec.itemsize
-            told.advance(nbytes * ranks.size, nbytes * ranks.size)
+            told.advance(buffer.slab.size * spec.itemsize, 0)
     return findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from parnwb.hyperslab import Hyperslab
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
 from parnwb.plan import Buffer
+from parnwb.progress import Extrapolated
 from parnwb.storage import FileBytes
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class MpioBackend:
         """Write the skeleton, open it on all ranks and fill it. Collective."""
         import h5py
 
+        told = Extrapolated(work.progress, work.plan.layout.nbytes, work.plan.nbytes(work.ranks.rank))
+        work = replace(work, progress=told)
         with work.ranks.agreed("writing the skeleton"):
             if work.skeleton is not None:
                 work.skeleton.file.close()
@@ -70,8 +74,7 @@ class MpioBackend:
     def _write_buffer(self, work: Fill, writer: _ChunkWriter, buffer: Buffer, values: np.ndarray[Any, Any]) -> None:
         for _, elements in work.plan.chunks(buffer):
             writer.write(elements, values[elements.relative_to(buffer.slab.start).slices])
-        nbytes = buffer.slab.size * work.plan.layout.datasets[buffer.dataset].itemsize
-        work.progress.advance(nbytes * work.ranks.size, nbytes * work.ranks.size)
+        work.progress.advance(buffer.slab.size * work.plan.layout.datasets[buffer.dataset].itemsize, 0)
 
     def _fill_collectively(self, work: Fill, file: h5py.File, number: int) -> None:
         """Write in lockstep; a rank whose source fails says so before the next collective write."""
@@ -100,7 +103,7 @@ class MpioBackend:
             writer.write(elements, chunk.data)
         except Exception as error:  # noqa: BLE001 - the others are inside the same call and cannot be told
             work.ranks.abort(StorageError(f"a collective write failed: {error}", where=writer.path))
-        work.progress.advance(chunk.data.nbytes * work.ranks.size, chunk.data.nbytes * work.ranks.size)
+        work.progress.advance(chunk.data.nbytes, 0)
 
 
 class _ChunkWriter:

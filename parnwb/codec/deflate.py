@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from parnwb.errors import CodecError
@@ -30,7 +30,7 @@ class Coder:
     compress: Callable[[Bytes], Bytes]
 
 
-@lru_cache(maxsize=None)
+@cache
 def coder(name: str) -> Coder:
     """Return the coder called ``name``: ``isal-1``, ``libdeflate-4``, ``zlib-6``, ...
 

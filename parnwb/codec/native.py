@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import CodecError

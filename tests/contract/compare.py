@@ -54,7 +54,7 @@ def snapshot(path: Path) -> Snapshot:
 def object_ids(path: Path) -> dict[str, str]:
     """Return every object id of a file, by path."""
     return {
-        name: str(entry["attributes"]["object_id"])
+        name: entry["attributes"]["object_id"][-1]
         for name, entry in snapshot(path).items()
         if "object_id" in entry.get("attributes", {})
     }
@@ -142,11 +142,7 @@ def _attributes(item: h5py.Group | h5py.Dataset) -> dict[str, Any]:
     found = {}
     for name, value in item.attrs.items():
         identifier = h5py.h5a.open(item.id, name.encode())
-        known = _comparable(value, item.file)
-        if isinstance(value, h5py.Reference | np.ndarray) or name == "object_id":
-            found[name] = known
-        else:
-            found[name] = (identifier.get_type().encode().hex(), identifier.shape, known)
+        found[name] = (identifier.get_type().encode().hex(), identifier.shape, _comparable(value, item.file))
     return found
 
 

@@ -1,0 +1,1 @@
+"""What the files of the contract hold; every function fills an NWBFile."""

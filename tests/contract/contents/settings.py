@@ -1,0 +1,119 @@
+"""What users ask of HDF5 for one dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from contract.inputs import Movie, Slices, add, values
+from hdmf.common import DynamicTable, VectorData
+from pynwb import H5DataIO, NWBFile
+from pynwb.base import Images
+from pynwb.behavior import BehavioralTimeSeries
+from pynwb.core import ScratchData
+from pynwb.ecephys import LFP, ElectricalSeries
+from pynwb.file import Subject
+from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
+
+
+def chunk_shapes(file: NWBFile, inputs: Path) -> None:
+    """Chunks that fit, that do not divide the shape, that are the shape, single elements; growing and fixed."""
+    data = values((101, 13))
+    chunks = {"fit": (101, 13), "ragged": (10, 4), "rows": (1, 13), "columns": (101, 1), "automatic": True}
+    for name, shape in chunks.items():
+        add(file, name, H5DataIO(data, chunks=shape))
+    add(file, "elements", H5DataIO(values((9, 5)), chunks=(1, 1)))
+    add(file, "unlimited", H5DataIO(data, maxshape=(None, None), chunks=(30, 30)))
+    add(file, "unlimited_automatic", H5DataIO(data, maxshape=(None, 13)))
+    add(file, "larger_later", H5DataIO(data, maxshape=(500, 20), chunks=(25, 20)))
+    add(file, "larger_than_shape", H5DataIO(data, maxshape=(None, 20), chunks=(200, 16), compression="gzip"))
+
+
+def gzip_levels(file: NWBFile, inputs: Path) -> None:
+    """Levels, in chunks large enough for them to matter."""
+    data = values((12_000, 8))
+    for level in (0, 1, 4, 9):
+        for shuffle in (False, True):
+            chunked = H5DataIO(data, compression="gzip", compression_opts=level, shuffle=shuffle, chunks=(2500, 8))
+            add(file, f"level_{level}_{shuffle}", chunked)
+    add(file, "switched_on", H5DataIO(data, compression=True, chunks=(2500, 8)))
+    add(file, "switched_off", H5DataIO(data, compression=False, chunks=(2500, 8)))
+    noise = np.random.default_rng(1).integers(-30_000, 30_000, (6000,)).astype("i2")
+    add(file, "incompressible", H5DataIO(noise, compression="gzip", chunks=(2500,)))
+
+
+def filters(file: NWBFile, inputs: Path) -> None:
+    """Shuffle, gzip and fletcher32 in all combinations, for elements of 1, 2 and 8 bytes and odd chunks."""
+    combinations = {
+        "shuffle": {"shuffle": True},
+        "fletcher32": {"fletcher32": True},
+        "shuffle_fletcher32": {"shuffle": True, "fletcher32": True},
+        "gzip_fletcher32": {"compression": "gzip", "fletcher32": True},
+        "all": {"compression": "gzip", "compression_opts": 3, "shuffle": True, "fletcher32": True},
+    }
+    for dtype, chunks in (("u1", (17, 3)), ("i2", (31, 5)), ("f8", (20, 7))):
+        for name, settings in combinations.items():
+            add(file, f"{name}_{dtype}", H5DataIO(values((100, 7), dtype), chunks=chunks, **settings))
+
+
+def native_filters(file: NWBFile, inputs: Path) -> None:
+    """LZF, which skips what does not shrink; scale-offset by its number."""
+    noise = np.random.default_rng(1).integers(-30_000, 30_000, (300, 4)).astype("i2")
+    add(file, "lzf", H5DataIO(values((300, 4)), compression="lzf", chunks=(64, 3)))
+    add(file, "lzf_noise", H5DataIO(noise, compression="lzf", chunks=(64, 3)))
+    add(file, "lzf_all", H5DataIO(values((300,), "i4"), compression="lzf", chunks=(70,), shuffle=True, fletcher32=True))
+    scaled = {"compression": 6, "compression_opts": (2, 0), "allow_plugin_filters": True}
+    add(file, "scaled", H5DataIO(values((300,), "i4"), chunks=(70,), **scaled))
+    add(file, "scaled_fill", H5DataIO(values((300,), "i4"), chunks=(70,), fillvalue=77, **scaled))
+
+
+def fill_values(file: NWBFile, inputs: Path) -> None:
+    """Fill values of contiguous and chunked datasets, filtered and not; in the padding they must not be seen."""
+    add(file, "contiguous", H5DataIO(values((70, 4)), fillvalue=-3))
+    add(file, "contiguous_large", H5DataIO(values((40_000,)), fillvalue=7))
+    add(file, "chunked", H5DataIO(values((70, 5)), fillvalue=-3, chunks=(16, 3)))
+    add(file, "nan", H5DataIO(values((70, 5), "f4"), fillvalue=np.nan, chunks=(16, 3)))
+    add(file, "growing", H5DataIO(values((70, 5)), fillvalue=9, chunks=(16, 5), maxshape=(None, 5)))
+    add(file, "gzip", H5DataIO(values((70, 5), "u2"), fillvalue=65535, chunks=(16, 3), compression="gzip"))
+    add(file, "iterated", H5DataIO(Slices(values((33, 5), "f8"), (10, 5)), fillvalue=0.1))
+    add(file, "big_endian", H5DataIO(values((33,), ">i4"), fillvalue=258, chunks=(10,)))
+
+
+def preallocated(file: NWBFile, inputs: Path) -> None:
+    """Datasets that hdmf creates without data, beside data."""
+    add(file, "later", H5DataIO(shape=(20, 3), dtype=np.dtype("f4"), chunks=(5, 3), fillvalue=1.0))
+    add(file, "later_contiguous", H5DataIO(shape=(20,), dtype=np.dtype("i2")))
+    add(file, "now", H5DataIO(values((50, 3)), chunks=(20, 3)))
+
+
+def _default_compression(file: NWBFile, inputs: Path, coded: Callable[[Any], Any]) -> None:
+    add(file, "bare", coded(values((5000, 6))), timestamps=coded(values((5000,), "f8")))
+    add(file, "mapped", coded(np.memmap(inputs / "samples.bin", dtype="i2", mode="r", shape=(3000, 8))))
+    add(file, "bytes", coded(values((900,), "u1")))
+    add(file, "one", coded(values((1,))))
+    add(file, "iterated", coded(Slices(values((500, 10)), (64, 10))))
+    add(file, "own_filter", H5DataIO(values((200, 3)), compression="lzf", chunks=(50, 3)))
+    add(file, "own_chunks", coded(H5DataIO(values((200, 3)), chunks=(33, 2), maxshape=(None, 3))))
+    add(file, "text_free", coded(values((40, 2), "f4")))
+
+
+def default_compression(file: NWBFile, inputs: Path) -> None:
+    """Data without a filter of their own, to which parnwb's default applies."""
+    _default_compression(file, inputs, lambda data: data)
+
+
+def compressed_by_hand(level: int) -> Content:
+    """Return what a user of pynwb writes to get the same."""
+
+    def coded(data: Any) -> H5DataIO:
+        kept = {"chunks": True}
+        if isinstance(data, Slices):
+            kept = {}
+        if isinstance(data, H5DataIO):
+            kept, data = data.io_settings, data.data
+        return H5DataIO(data, **kept, compression="gzip", compression_opts=level)
+
+    return lambda file, inputs: _default_compression(file, inputs, coded)

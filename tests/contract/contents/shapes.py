@@ -1,0 +1,88 @@
+"""Shapes, sizes and types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from contract.inputs import Movie, Slices, add, values
+from hdmf.common import DynamicTable, VectorData
+from pynwb import H5DataIO, NWBFile
+from pynwb.base import Images
+from pynwb.behavior import BehavioralTimeSeries
+from pynwb.core import ScratchData
+from pynwb.ecephys import LFP, ElectricalSeries
+from pynwb.file import Subject
+from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
+
+
+def dimensions(file: NWBFile, inputs: Path) -> None:
+    """One to five dimensions; contiguous, chunked and iterated."""
+    shape = (13, 6, 5, 4, 3)
+    chunk = (5, 4, 2, 3, 2)
+    for rank in range(1, 6):
+        data = values(shape[:rank])
+        forms = {
+            "contiguous": data,
+            "chunked": H5DataIO(data, chunks=chunk[:rank], compression="gzip"),
+            "iterated": Slices(data, chunk[:rank]),
+        }
+        for form, item in forms.items():
+            file.add_scratch(ScratchData(name=f"{form}_{rank}", description="any shape", data=item))
+
+
+def small_shapes(file: NWBFile, inputs: Path) -> None:
+    """Nothing, one element, fewer chunks than ranks."""
+    for shape in ((0,), (0, 4), (4, 0), (1,), (1, 1), (2,), (3, 1)):
+        name = "x".join(map(str, shape))
+        add(file, f"bare_{name}", values(shape))
+        if 0 not in shape:
+            add(file, f"chunked_{name}", H5DataIO(values(shape), chunks=(1,) * len(shape), compression="gzip"))
+            add(file, f"iterated_{name}", Slices(values(shape), (1,) * len(shape)))
+    add(file, "empty_growing", H5DataIO(values((0, 4)), maxshape=(None, 4), chunks=(10, 4), compression="gzip"))
+    add(file, "empty_automatic", H5DataIO(values((0, 4)), maxshape=(None, 4)))
+
+
+def empty(file: NWBFile, inputs: Path) -> None:
+    """No bulk data at all."""
+
+
+def dtypes(file: NWBFile, inputs: Path) -> None:
+    """Every numeric type, both byte orders, contiguous and chunked."""
+    for dtype in ("i1", "u1", "<i2", ">i2", "u2", "i4", ">u4", "i8", ">i8", "u8", "f2", "f4", ">f4", "f8", ">f8", "?"):
+        name = dtype.replace("<", "little_").replace(">", "big_").replace("?", "bool")
+        add(file, name, values((60, 3), dtype))
+        add(file, f"{name}_chunked", H5DataIO(values((60, 3), dtype), chunks=(25, 2), compression="gzip", shuffle=True))
+    add(file, "nan", np.array([np.nan, -np.nan, np.inf, -0.0], "f4"))
+    add(file, "iterated_bool", Slices(values((60, 3), "?"), (20, 3)))
+    add(file, "iterated_big", Slices(values((60, 3), ">i2"), (20, 3)))
+
+
+def converted(file: NWBFile, inputs: Path) -> None:
+    """Types that NWB's schema widens, narrows or keeps: timestamps, control, indices; bare, mapped, iterated."""
+    times = values((200,), "f4")
+    add(file, "bare", values((200,)), timestamps=times)
+    add(file, "integers", values((200,)), timestamps=np.arange(200))
+    add(file, "big_endian", values((200,)), timestamps=np.arange(200, dtype=">f4"))
+    add(file, "wrapped", values((200,)), timestamps=H5DataIO(times, chunks=(64,), compression="gzip"))
+    add(file, "iterated", values((200,)), timestamps=Slices(times, (64,)))
+    mapped = np.memmap(inputs / "samples.bin", dtype="i2", mode="r", shape=(200,))
+    add(file, "mapped", values((200,)), timestamps=mapped)
+    control = Slices(np.arange(200), (64,))
+    add(file, "control", values((200,)), control=control, control_description=["a"])
+    pictures = Images(name="pictures", images=[GrayscaleImage(name="picture", data=values((30, 20), "f4"))])
+    file.add_acquisition(pictures)
+    for name, data in (("narrow", np.arange(200, dtype="i4")), ("wide", Slices(np.arange(200), (64,)))):
+        series = IndexSeries(name=name, data=data, unit="N/A", rate=1.0, indexed_images=pictures)
+        file.add_acquisition(series)
+
+
+def very_different_sizes(file: NWBFile, inputs: Path) -> None:
+    """One dataset that all ranks share, and tiny ones that one rank takes along."""
+    add(file, "a_tiny", values((3,)))
+    add(file, "large", H5DataIO(values((40_000, 6)), chunks=(1000, 6), compression="gzip", compression_opts=1))
+    add(file, "large_contiguous", values((50_000, 4), "f4"))
+    add(file, "z_tiny", H5DataIO(values((3, 2)), chunks=(1, 2)))

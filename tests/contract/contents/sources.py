@@ -1,0 +1,112 @@
+"""What data are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from contract.inputs import Movie, Slices, add, values
+from hdmf.common import DynamicTable, VectorData
+from pynwb import H5DataIO, NWBFile
+from pynwb.base import Images
+from pynwb.behavior import BehavioralTimeSeries
+from pynwb.core import ScratchData
+from pynwb.ecephys import LFP, ElectricalSeries
+from pynwb.file import Subject
+from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
+
+
+def arrays(file: NWBFile, inputs: Path) -> None:
+    """Contiguous and not, small and large."""
+    whole = values((60, 12), "f8")
+    add(file, "plain", values((300, 7)))
+    add(file, "column", values((500,), "f4"))
+    add(file, "fortran", np.asfortranarray(whole))
+    add(file, "transposed", whole.T)
+    add(file, "strided", whole[5:50:3, ::2])
+    add(file, "reversed", whole[::-1, ::-1])
+    add(file, "repeated", np.broadcast_to(values((9,)), (40, 9)))
+    add(file, "list", [1.5, 2.5, 3.5])
+    add(file, "strided_chunks", H5DataIO(whole[1:, 3:], chunks=(7, 4), compression="gzip"))
+
+
+def default_threshold(file: NWBFile, inputs: Path) -> None:
+    """Around the 64 KiB from which an array is bulk, with the default buffer."""
+    add(file, "at", values((32 * 1024,)))
+    add(file, "below", values((32 * 1024 - 1,)))
+    add(file, "above", values((1000, 64), "f4"), timestamps=values((1000,), "f8"))
+    add(file, "small", values((5, 5)))
+    add(file, "small_gzip", H5DataIO(values((50, 5)), compression="gzip", chunks=(20, 5)))
+    add(file, "large_gzip", H5DataIO(values((9000, 16)), compression="gzip", shuffle=True, chunks=(1000, 16)))
+
+
+def memmaps(file: NWBFile, inputs: Path) -> None:
+    """Mapped files: whole, from an offset, a part, in H5DataIO, and a .npy file's big-endian values."""
+    raw = np.memmap(inputs / "samples.bin", dtype="i2", mode="r", shape=(3000, 8))
+    add(file, "whole", raw)
+    add(file, "offset", np.memmap(inputs / "samples.bin", dtype="i2", mode="r", offset=34, shape=(100, 8)))
+    add(file, "columns", raw[:, 2:7])
+    add(file, "every_other", raw[::2, ::-1])
+    add(file, "floats", np.memmap(inputs / "samples.bin", dtype="<f4", mode="r", shape=(200,), offset=8))
+    add(file, "saved", np.load(inputs / "samples.npy", mmap_mode="r"))
+    add(file, "chunked", H5DataIO(raw, chunks=(256, 3), compression="gzip", shuffle=True, maxshape=(None, 8)))
+
+
+def copies(file: NWBFile, inputs: Path) -> None:
+    """HDF5 datasets that are copied, with all that they were created with."""
+    source = h5py.File(inputs / "sources.h5", "r")
+    for name in ("contiguous", "big_endian", "empty", "scalars", "gzip", "growing", "checked", "flags", "compact"):
+        add(file, name, source[name])
+    add(file, "wrapped", H5DataIO(source["gzip"], link_data=False))
+    column = VectorData(name="word", description="copied text", data=source["words"])
+    file.add_scratch(DynamicTable(name="words", description="a table", columns=[column]))
+
+
+def native_copies(file: NWBFile, inputs: Path) -> None:
+    """HDF5 datasets with filters that only HDF5 itself can apply, and one of an enumeration."""
+    source = h5py.File(inputs / "sources.h5", "r")
+    for name in ("lzf", "scaled", "rounded", "scaled_fill", "states"):
+        add(file, name, H5DataIO(source[name], link_data=False))
+
+
+def links(file: NWBFile, inputs: Path) -> None:
+    """HDF5 datasets that stay where they are, beside bulk data of the file's own."""
+    source = h5py.File(inputs / "sources.h5", "r")
+    add(file, "linked", source["gzip"])
+    add(file, "linked_explicitly", H5DataIO(source["growing"], link_data=True))
+    add(file, "own", values((200, 4)))
+
+
+def iterators(file: NWBFile, inputs: Path) -> None:
+    """Hdmf's iterators, bare and wrapped; buffers and chunks that divide nothing."""
+    data = values((500, 10))
+    add(file, "bare", Slices(data, (64, 4), (128, 8)))
+    add(file, "bare_row", Slices(values((300,), "f4"), (300,)))
+    add(file, "gzip", H5DataIO(Slices(data, (100, 10)), compression="gzip", compression_opts=2, shuffle=True))
+    add(file, "rechunked", H5DataIO(Slices(data, (100, 10)), chunks=(33, 7), compression="gzip"))
+    add(file, "growing", H5DataIO(Slices(data, (70, 5)), maxshape=(None, None), fillvalue=-1))
+    add(file, "frames", Slices(values((11, 6, 5), "u1"), (4, 3, 5)))
+
+
+def sequential(file: NWBFile, inputs: Path) -> None:
+    """A decoder that can only go on, between sources that can be divided."""
+    add(file, "before", values((400, 3)))
+    movie = ImageSeries(name="movie", data=Movie(values((50, 6, 4), "u1"), 7), unit="n.a.", rate=25.0)
+    file.add_acquisition(movie)
+    packed = H5DataIO(Movie(values((23, 5, 4)), 5), compression="gzip", shuffle=True)
+    file.add_acquisition(ImageSeries(name="packed", data=packed, unit="n.a.", rate=25.0))
+    add(file, "zafter", values((400, 3), "f8"))
+
+
+def root_only(file: NWBFile, inputs: Path) -> None:
+    """Sources of every kind that the root sends to the others."""
+    source = h5py.File(inputs / "sources.h5", "r")
+    add(file, "array", values((400, 6)), timestamps=values((400,), "f4"))
+    add(file, "mapped", np.memmap(inputs / "samples.bin", dtype="i2", mode="r", shape=(3000, 8))[:, 1:])
+    add(file, "copied", H5DataIO(source["gzip"], link_data=False))
+    add(file, "linked", source["contiguous"])
+    add(file, "iterated", H5DataIO(Slices(values((500, 10)), (64, 4)), compression="gzip", fletcher32=True))
+    add(file, "movie", Movie(values((20, 8), "u1"), 3))
