@@ -135,7 +135,8 @@ def encode_only(recording: Path, channels: int, coding: str, worker: int) -> tup
     binary = recording if recording.suffix == ".bin" else next(recording.rglob("*.ap.bin"))
     columns = channels if recording.suffix == ".bin" else channels + (1 if channels == 384 else 4)
     data = np.memmap(binary, dtype="<i2", mode="r").reshape(-1, columns)[:frames, 64 * worker : 64 * worker + 64]
-    spec = DatasetSpec("/x", data.shape, data.shape, "<i2", CHUNK, (*filters, FilterSpec(1, (1,), "deflate")), b"", "random", name)
+    pipeline_filters = (*filters, FilterSpec(1, (1,), "deflate"))
+    spec = DatasetSpec("/x", data.shape, data.shape, "<i2", CHUNK, pipeline_filters, coder=name)
     chunks = [np.ascontiguousarray(data[i : i + CHUNK[0]]) for i in range(0, len(data) - CHUNK[0] + 1, CHUNK[0])]
     chunks = chunks or [np.resize(data, CHUNK)]
     pipeline = open_pipeline(spec)
@@ -150,7 +151,9 @@ def encode_only(recording: Path, channels: int, coding: str, worker: int) -> tup
 # -- the runner ------------------------------------------------------------------------------------------------
 
 
-def in_process(arguments: argparse.Namespace, recording: Path, writer: str, ranks: int, settings: dict[str, Any]) -> Any:
+def in_process(
+    arguments: argparse.Namespace, recording: Path, writer: str, ranks: int, settings: dict[str, Any]
+) -> Any:
     """Run one writer in processes of its own and return what it measured."""
     output = arguments.folder / f"{writer}-{ranks}.nwb"
     job = json.dumps([writer, str(recording), str(output), arguments.channels, settings])
@@ -211,7 +214,8 @@ def compare(arguments: argparse.Namespace, recording: Path, raw: int) -> str:
             ]
         )
     limit = median(limits)
-    rows.append([f"codec only, {CORES} cores ({coding})", f"{limit / MB:.0f}", f"{limit * reference / raw:.1f}", "", "", ""])
+    label = f"codec only, {CORES} cores ({coding})"
+    rows.append([label, f"{limit / MB:.0f}", f"{limit * reference / raw:.1f}", "", "", ""])
     headings = ["writer", "MB/s", "times pynwb", "file MB", "size / pynwb's", "peak RssAnon MB a rank"]
     return table(headings, rows)
 

@@ -123,7 +123,7 @@ class Ranks:
             yield
         except Alarmed:
             pass  # the rank that rang brings its error to the meeting below
-        except Exception as caught:
+        except Exception as caught:  # noqa: BLE001 - raised again by all ranks together
             error = caught
         if self._comm is None:
             if error is not None:

@@ -251,7 +251,7 @@ class _Probe:
         slab = Hyperslab((row, *self._piece.start[1:]), self._piece.count)
         try:
             answer = _ask(self._iterator, slab)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told with the place at which it arose
             self._fail(f"{type(error).__name__}: {error}", error)
         if answer.shape != slab.count:
             self._fail(f"it returned shape {answer.shape} for {slab.count}", None)

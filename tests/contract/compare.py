@@ -1,4 +1,4 @@
-"""What two HDF5 files have in common, and where they differ: everything that a reader can find out about them."""
+"""Where two HDF5 files differ, in anything that a reader can find out about them."""
 
 from __future__ import annotations
 
@@ -227,9 +227,8 @@ def _values(expected: Any, found: Any) -> Iterator[str]:
 def _equal(expected: Any, found: Any) -> bool:
     """Compare bit for bit; NaN is equal to itself."""
     if isinstance(expected, np.ndarray) and isinstance(found, np.ndarray):
-        return (
-            expected.dtype == found.dtype and expected.shape == found.shape and expected.tobytes() == found.tobytes()
-        )
+        alike = expected.dtype == found.dtype and expected.shape == found.shape
+        return alike and expected.tobytes() == found.tobytes()
     if isinstance(expected, tuple | list) and isinstance(found, tuple | list):
         return len(expected) == len(found) and all(_equal(a, b) for a, b in zip(expected, found, strict=True))
     return type(expected) is type(found) and expected == found

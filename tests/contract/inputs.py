@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 from hdmf.data_utils import GenericDataChunkIterator
+from pynwb import NWBFile, TimeSeries
 
 Array = npt.NDArray[Any]
 
@@ -26,6 +27,14 @@ def values(shape: tuple[int, ...], dtype: str = "i2") -> Array:
         return wave.astype(kind)
     information = np.iinfo(kind)
     return ((wave + (information.min == 0)) * min(information.max // 2, 1000)).astype(kind)
+
+
+def add(file: NWBFile, name: str, data: Any, **settings: Any) -> TimeSeries:
+    """Add a series; with a rate unless there are timestamps."""
+    rate = {} if "timestamps" in settings else {"rate": 30.0}
+    series = TimeSeries(name=name, data=data, unit="V", **rate, **settings)
+    file.add_acquisition(series)
+    return series
 
 
 class Slices(GenericDataChunkIterator):
@@ -77,24 +86,33 @@ def prepare(folder: Path) -> None:
     values((3000, 8)).tofile(folder / "samples.bin")
     np.save(folder / "samples.npy", values((120, 7), ">f4"))
     with h5py.File(folder / "sources.h5", "w") as file:
-        file["contiguous"] = values((90, 5))
-        file["big_endian"] = values((60, 4), ">i4")
-        file["empty"] = np.empty((0, 3), "f4")
-        file["scalars"] = values((7,), "f8")
-        file.create_dataset("gzip", data=values((700, 9)), chunks=(64, 4), compression=6, shuffle=True)
-        file.create_dataset("growing", data=values((50, 6), "f4"), chunks=(8, 6), maxshape=(None, 6), fillvalue=2.5)
-        file.create_dataset("checked", data=values((500,), "u8"), chunks=(77,), compression="gzip", fletcher32=True)
-        file.create_dataset("lzf", data=values((500, 3), "i4"), chunks=(60, 2), compression="lzf", shuffle=True)
-        file.create_dataset("scaled", data=values((400, 3), "i4"), chunks=(50, 3), scaleoffset=0)
-        file.create_dataset("rounded", data=values((300,), "f4"), chunks=(64,), scaleoffset=3)
-        file.create_dataset("scaled_fill", data=values((100,), "i2"), chunks=(30,), scaleoffset=0, fillvalue=-7)
-        file.create_dataset("flags", data=values((300,), "?"), chunks=(40,), compression="gzip")
-        enumeration = h5py.enum_dtype({"REST": 0, "RUN": 1}, basetype="i1")
-        file.create_dataset("states", data=values((300,), "?").astype("i1"), dtype=enumeration, chunks=(64,))
-        file.create_dataset("words", data=["one", "two", "three"], dtype=h5py.string_dtype())
-        file["contiguous"].attrs["left_behind"] = "hdmf copies no attributes"
-        creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        creation.set_layout(h5py.h5d.COMPACT)
-        space = h5py.h5s.create_simple((20, 2))
-        compact = h5py.h5d.create(file.id, b"compact", h5py.h5t.NATIVE_INT16, space, creation)
-        h5py.Dataset(compact)[...] = values((20, 2))
+        _prepare_datasets(file)
+
+
+def _prepare_datasets(file: h5py.File) -> None:
+    file["contiguous"] = values((90, 5))
+    file["contiguous"].attrs["left_behind"] = "hdmf copies no attributes"
+    file["big_endian"] = values((60, 4), ">i4")
+    file["empty"] = np.empty((0, 3), "f4")
+    file["scalars"] = values((7,), "f8")
+    growing = {"chunks": (8, 6), "maxshape": (None, 6), "fillvalue": 2.5}
+    file.create_dataset("growing", data=values((50, 6), "f4"), **growing)
+    gzip = {"compression": "gzip", "compression_opts": 6}
+    file.create_dataset("gzip", data=values((700, 9)), chunks=(64, 4), shuffle=True, **gzip)
+    file.create_dataset("checked", data=values((500,), "u8"), chunks=(77,), fletcher32=True, **gzip)
+    file.create_dataset("flags", data=values((300,), "?"), chunks=(40,), **gzip)
+    lzf = {"compression": "lzf", "shuffle": True}
+    file.create_dataset("lzf", data=values((500, 3), "i4"), chunks=(60, 2), **lzf)
+    file.create_dataset("scaled", data=values((400, 3), "i4"), chunks=(50, 3), scaleoffset=0)
+    file.create_dataset("scaled_fill", data=values((100,)), chunks=(30,), scaleoffset=0, fillvalue=-7)
+    file.create_dataset("rounded", data=values((300,), "f4"), chunks=(64,), scaleoffset=3)
+    enumeration = h5py.enum_dtype({"REST": 0, "RUN": 1}, basetype="i1")
+    file.create_dataset("states", data=values((300,), "?").astype("i1"), dtype=enumeration, chunks=(64,))
+    file.create_dataset("words", data=["one", "two", "three"], dtype=h5py.string_dtype())
+    for name in ("contiguous", "gzip", "growing"):  # those that cases link to
+        file[name].attrs.update({"unit": "V", "conversion": 1.0, "resolution": -1.0, "offset": 0.0})
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_layout(h5py.h5d.COMPACT)
+    space = h5py.h5s.create_simple((20, 2))
+    compact = h5py.h5d.create(file.id, b"compact", h5py.h5t.NATIVE_INT16, space, creation)
+    h5py.Dataset(compact)[...] = values((20, 2))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
-from contract.inputs import Movie, Slices, add, values
-from hdmf.common import DynamicTable, VectorData
+from contract.inputs import add, values
+from hdmf.common import DynamicTable
 from pynwb import H5DataIO, NWBFile
 from pynwb.base import Images
 from pynwb.behavior import BehavioralTimeSeries
-from pynwb.core import ScratchData
 from pynwb.ecephys import LFP, ElectricalSeries
 from pynwb.file import Subject
-from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
+from pynwb.image import GrayscaleImage, ImageSeries
 
 
 def linked_series(file: NWBFile, inputs: Path) -> None:
@@ -38,16 +34,14 @@ def images(file: NWBFile, inputs: Path) -> None:
     file.add_acquisition(ImageSeries(name="grey", data=frames, unit="n.a.", rate=1.0))
     packed = H5DataIO(values((12, 9, 7, 3), "u1"), chunks=(5, 9, 7, 3), compression="gzip")
     file.add_acquisition(ImageSeries(name="colour", data=packed, unit="n.a.", rate=1.0))
-    external = ImageSeries(
-        name="elsewhere", external_file=["movie.avi"], format="external", starting_frame=[0], unit="n.a.", rate=1.0
-    )
-    file.add_stimulus(external)
+    movie = {"external_file": ["movie.avi"], "format": "external", "starting_frame": [0], "num_samples": 9}
+    file.add_stimulus(ImageSeries(name="elsewhere", unit="n.a.", rate=1.0, **movie))
     picture = GrayscaleImage(name="picture", data=values((30, 20), "f4"))
     file.add_acquisition(Images(name="pictures", images=[picture]))
 
 
 def session(file: NWBFile, inputs: Path) -> None:
-    """Most of what an electrophysiology session has: references, ragged columns, text, links, cached specs."""
+    """Most of what an electrophysiology session has: references, ragged columns, text, links."""
     file.subject = Subject(subject_id="m1", species="Mus musculus", age="P30D", sex="M")
     file.keywords = ["contract", "naïve"]
     device = file.create_device(name="probe")
@@ -57,19 +51,20 @@ def session(file: NWBFile, inputs: Path) -> None:
         file.add_electrode(group=group, location="CA1", label=f"é{number}", x=1.0 * number, y=2.0, z=0.0)
     region = file.create_electrode_table_region(list(range(8)), "the first eight")
     raw = H5DataIO(values((900, 8)), compression="gzip", shuffle=True, chunks=(100, 8))
-    file.add_acquisition(ElectricalSeries(name="raw", data=raw, electrodes=region, rate=30_000.0, conversion=1e-6))
+    file.add_acquisition(ElectricalSeries(name="raw", data=raw, electrodes=region, rate=3e4, conversion=1e-6))
     filtered = ElectricalSeries(name="lfp", data=values((90, 8), "f4"), electrodes=region, rate=1000.0)
     file.create_processing_module("ecephys", "filtered").add(LFP(electrical_series=filtered))
     _add_units(file)
     file.add_trial_column(name="outcome", description="text")
     for number in range(5):
-        series = [file.acquisition["raw"]]
-        file.add_trial(start_time=1.0 * number, stop_time=number + 0.5, outcome="né" * number, timeseries=series)
+        span = {"start_time": 1.0 * number, "stop_time": number + 0.5}
+        file.add_trial(**span, outcome="né" * number, timeseries=[file.acquisition["raw"]])
     file.add_epoch(start_time=0.0, stop_time=2.0, tags=["a", "b"])
-    table = DynamicTable(name="mixed", description="columns of all kinds")
+    table = DynamicTable(name="mixed", description="columns of all kinds", id=list(range(60)))
     table.add_column(name="text", description="words", data=[f"w{n}" for n in range(60)])
     table.add_column(name="numbers", description="2-d", data=values((60, 4), "f8"))
-    table.add_column(name="ragged", description="lists", data=values((90,), "i4"), index=np.arange(1, 61) + 30)
+    index = np.arange(1, 61) + 30
+    table.add_column(name="ragged", description="lists", data=values((90,), "i4"), index=index)
     file.add_scratch(table)
 
 
@@ -84,6 +79,3 @@ def _add_units(file: NWBFile) -> None:
         )
 
 
-def expandable(file: NWBFile, inputs: Path) -> None:
-    """Tables whose columns hdmf does not make growing."""
-    session(file, inputs)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
-from contract.inputs import Movie, Slices, add, values
-from hdmf.common import DynamicTable, VectorData
+from contract.inputs import Slices, add, values
 from pynwb import H5DataIO, NWBFile
 from pynwb.base import Images
-from pynwb.behavior import BehavioralTimeSeries
 from pynwb.core import ScratchData
-from pynwb.ecephys import LFP, ElectricalSeries
-from pynwb.file import Subject
-from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
+from pynwb.image import GrayscaleImage, IndexSeries
 
 
 def dimensions(file: NWBFile, inputs: Path) -> None:
@@ -40,29 +33,33 @@ def small_shapes(file: NWBFile, inputs: Path) -> None:
         name = "x".join(map(str, shape))
         add(file, f"bare_{name}", values(shape))
         if 0 not in shape:
-            add(file, f"chunked_{name}", H5DataIO(values(shape), chunks=(1,) * len(shape), compression="gzip"))
-            add(file, f"iterated_{name}", Slices(values(shape), (1,) * len(shape)))
-    add(file, "empty_growing", H5DataIO(values((0, 4)), maxshape=(None, 4), chunks=(10, 4), compression="gzip"))
+            single = (1,) * len(shape)
+            add(file, f"chunked_{name}", H5DataIO(values(shape), chunks=single, compression="gzip"))
+            add(file, f"iterated_{name}", Slices(values(shape), single))
+    growing = {"maxshape": (None, 4), "chunks": (10, 4), "compression": "gzip"}
+    add(file, "empty_growing", H5DataIO(values((0, 4)), **growing))
     add(file, "empty_automatic", H5DataIO(values((0, 4)), maxshape=(None, 4)))
 
 
-def empty(file: NWBFile, inputs: Path) -> None:
+def no_bulk(file: NWBFile, inputs: Path) -> None:
     """No bulk data at all."""
 
 
 def dtypes(file: NWBFile, inputs: Path) -> None:
     """Every numeric type, both byte orders, contiguous and chunked."""
-    for dtype in ("i1", "u1", "<i2", ">i2", "u2", "i4", ">u4", "i8", ">i8", "u8", "f2", "f4", ">f4", "f8", ">f8", "?"):
+    integers = ("i1", "u1", "<i2", ">i2", "u2", "i4", ">u4", "i8", ">i8", "u8", "?")
+    gzip = {"compression": "gzip", "shuffle": True, "chunks": (25, 2)}
+    for dtype in (*integers, "f2", "f4", ">f4", "f8", ">f8"):
         name = dtype.replace("<", "little_").replace(">", "big_").replace("?", "bool")
         add(file, name, values((60, 3), dtype))
-        add(file, f"{name}_chunked", H5DataIO(values((60, 3), dtype), chunks=(25, 2), compression="gzip", shuffle=True))
+        add(file, f"{name}_chunked", H5DataIO(values((60, 3), dtype), **gzip))
     add(file, "nan", np.array([np.nan, -np.nan, np.inf, -0.0], "f4"))
     add(file, "iterated_bool", Slices(values((60, 3), "?"), (20, 3)))
     add(file, "iterated_big", Slices(values((60, 3), ">i2"), (20, 3)))
 
 
 def converted(file: NWBFile, inputs: Path) -> None:
-    """Types that NWB's schema widens, narrows or keeps: timestamps, control, indices; bare, mapped, iterated."""
+    """Types that NWB's schema converts: timestamps, control, indices; bare, mapped, iterated."""
     times = values((200,), "f4")
     add(file, "bare", values((200,)), timestamps=times)
     add(file, "integers", values((200,)), timestamps=np.arange(200))
@@ -80,9 +77,9 @@ def converted(file: NWBFile, inputs: Path) -> None:
         file.add_acquisition(series)
 
 
-def very_different_sizes(file: NWBFile, inputs: Path) -> None:
+def different_sizes(file: NWBFile, inputs: Path) -> None:
     """One dataset that all ranks share, and tiny ones that one rank takes along."""
     add(file, "a_tiny", values((3,)))
-    add(file, "large", H5DataIO(values((40_000, 6)), chunks=(1000, 6), compression="gzip", compression_opts=1))
+    add(file, "large", H5DataIO(values((40_000, 6)), chunks=(1000, 6), compression="gzip"))
     add(file, "large_contiguous", values((50_000, 4), "f4"))
     add(file, "z_tiny", H5DataIO(values((3, 2)), chunks=(1, 2)))

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from contract.inputs import Movie, Slices, add, values
 from hdmf.common import DynamicTable, VectorData
 from pynwb import H5DataIO, NWBFile
-from pynwb.base import Images
-from pynwb.behavior import BehavioralTimeSeries
-from pynwb.core import ScratchData
-from pynwb.ecephys import LFP, ElectricalSeries
-from pynwb.file import Subject
-from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
+from pynwb.image import ImageSeries
 
 
 def arrays(file: NWBFile, inputs: Path) -> None:
@@ -58,7 +51,8 @@ def memmaps(file: NWBFile, inputs: Path) -> None:
 def copies(file: NWBFile, inputs: Path) -> None:
     """HDF5 datasets that are copied, with all that they were created with."""
     source = h5py.File(inputs / "sources.h5", "r")
-    for name in ("contiguous", "big_endian", "empty", "scalars", "gzip", "growing", "checked", "flags", "compact"):
+    names = ("contiguous", "compact", "big_endian", "empty", "scalars", "gzip", "growing", "checked", "flags")
+    for name in names:
         add(file, name, source[name])
     add(file, "wrapped", H5DataIO(source["gzip"], link_data=False))
     column = VectorData(name="word", description="copied text", data=source["words"])

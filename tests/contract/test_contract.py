@@ -1,0 +1,160 @@
+"""Whatever the backend, the transfer, the decomposition and the rank count: the file is the one pynwb writes.
+
+Each rank count is one launch, which writes all cases by all roads; the tests compare what it left.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import pynwb
+import pytest
+from contract.cases import CASES, build
+from contract.compare import Allowed, Snapshot, differences, object_ids, snapshot
+from contract.inputs import prepare
+from contract.roads import Road, all_roads
+from mpi_launch import run_mpi
+
+from parnwb.site import parallel_hdf5
+
+pytestmark = pytest.mark.mpi_skip
+
+RANKS = (1, 2, 3, 5)
+LAUNCH_TIMEOUT = 240
+needs_parallel_hdf5 = pytest.mark.skipif(not parallel_hdf5(), reason="this h5py was built without MPI: no mpio")
+ROADS = [
+    pytest.param(road, marks=needs_parallel_hdf5 if road.backend == "mpio" else [], id=str(road))
+    for road in all_roads()
+]
+over_cases = pytest.mark.parametrize("case", CASES)
+over_roads = pytest.mark.parametrize("road", ROADS)
+over_ranks = pytest.mark.parametrize("ranks", RANKS, ids=lambda n: f"{n}-ranks")
+
+
+class Contract:
+    """The files of one environment, written when they are first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.inputs = folder / "inputs"
+        self.inputs.mkdir()
+        prepare(self.inputs)
+        self._launched: dict[int, Path | AssertionError] = {}
+        self._expected: dict[str, Snapshot] = {}
+
+    def expected(self, case: str) -> Snapshot:
+        """Return what pynwb writes for a case."""
+        if case not in self._expected:
+            self._expected[case] = snapshot(self._write_by_pynwb(case))
+        return self._expected[case]
+
+    def _write_by_pynwb(self, case: str) -> Path:
+        # As deep as the files of the launches: relative links must lead to the same place from both.
+        path = self.folder / "pynwb" / "alone" / f"{case}.nwb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pynwb.NWBHDF5IO(path, "w") as io:
+                io.write(build(case, self.inputs, expected=True), **CASES[case].arguments)
+        return path
+
+    def written(self, case: str, road: Road, ranks: int) -> Path:
+        """Return the file that parnwb wrote for a case."""
+        if ranks not in self._launched:
+            self._launched[ranks] = self._launch(ranks)
+        outputs = self._launched[ranks]
+        if isinstance(outputs, AssertionError):
+            pytest.fail(str(outputs), pytrace=False)
+        path = outputs / str(road) / f"{case}.nwb"
+        failed = path.with_suffix(".failed")
+        if failed.exists():
+            pytest.fail(failed.read_text(), pytrace=False)
+        assert not path.with_name(f"{path.name}.partial").exists()
+        return path
+
+    def _launch(self, ranks: int) -> Path | AssertionError:
+        outputs = self.folder / f"{ranks}-ranks"
+        program = Path(__file__).with_name("program.py")
+        try:
+            done = run_mpi(ranks, [sys.executable, program, self.inputs, outputs], timeout=LAUNCH_TIMEOUT)
+            assert done.returncode == 0, f"{' '.join(done.args)}\n{done.stdout[-500:]}\n{done.stderr[-5000:]}"
+        except AssertionError as error:
+            return error
+        return outputs
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contract]:
+    return Contract(tmp_path_factory.mktemp("contract"))
+
+
+@over_ranks
+@over_roads
+@over_cases
+def test_file_is_the_one_that_pynwb_writes(contract: Contract, case: str, road: Road, ranks: int) -> None:
+    found = snapshot(contract.written(case, road, ranks))
+    allowed = Allowed(
+        fill_and_allocation_time=road.backend == "mpio",
+        early_allocation=road.backend == "mpio",
+        filters=CASES[case].free_filters,
+        size_ratio=CASES[case].size_ratio,
+    )
+    assert not differences(contract.expected(case), found, allowed)
+
+
+@over_cases
+def test_object_ids_do_not_depend_on_the_rank_count(contract: Contract, case: str) -> None:
+    road = next(all_roads())
+    first, *others = [object_ids(contract.written(case, road, ranks)) for ranks in RANKS]
+    assert first and len(set(first.values())) == len(first)
+    assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("road", [road for road in ROADS if "balanced" in str(road.id)])
+@over_cases
+def test_pynwb_validates_and_reads_it(contract: Contract, case: str, road: Road) -> None:
+    path = contract.written(case, road, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert pynwb.validate(path=path) == []
+        with pynwb.NWBHDF5IO(path, "r") as io:
+            file = io.read()
+            assert file.session_description == "a contract"
+            assert file.identifier == "made on rank 0"
+            for series in file.acquisition.values():
+                if isinstance(series, pynwb.TimeSeries) and isinstance(series.data, h5py.Dataset):
+                    assert series.data[()].shape == series.data.shape
+
+
+def test_snapshots_differ_where_files_do(tmp_path: Path) -> None:
+    """The comparison itself: one element, one attribute, one filter, one missing chunk are seen."""
+
+    def one(name: str, **settings: object) -> Snapshot:
+        path = tmp_path / f"{name}.h5"
+        given = {"chunks": (2,), "dtype": "i2", "shape": (6,), "fill": range(6), "unit": "V", **settings}
+        fill, unit = given.pop("fill"), given.pop("unit")
+        with h5py.File(path, "w") as file:
+            dataset = file.create_dataset("data", **given)
+            dataset[: len(fill)] = list(fill)
+            dataset.attrs["unit"] = unit
+        return snapshot(path)
+
+    reference = one("reference")
+    assert differences(reference, one("same"), Allowed()) == []
+    changes = {
+        "values": {"fill": [0, 1, 2, 3, 4, 6]},
+        "@unit": {"unit": "W"},
+        "filters": {"shuffle": True},
+        "chunks": {"chunks": (3,)},
+        "maxshape": {"maxshape": (None,)},
+        "dtype": {"dtype": ">i2"},
+        "fill value": {"fillvalue": 1},
+        "allocated": {"fill": range(4)},
+    }
+    for field, change in changes.items():
+        found = differences(reference, one("other", **change), Allowed())
+        assert any(line.startswith(f"/data: {field}") for line in found), (field, found)
