@@ -35,7 +35,7 @@ lint:  ## Check style, types and the layers
 	@status=0; \
 	.venv/bin/ruff check . || status=1; \
 	.venv/bin/mypy || status=1; \
-	.venv/bin/lint-imports || status=1; \
+	.venv/bin/lint-imports --no-logo || status=1; \
 	exit $$status
 
 format:  ## Sort imports and mend what ruff can mend

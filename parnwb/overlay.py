@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import bisect
 import io
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,6 +88,7 @@ class Overlay(io.RawIOBase):
         if self._expected is not None and self._expected == (_address(view), length):
             self._expected = None
             self.payload.append((start, length))
+            self._cut(start, start + length)  # what HDF5 had there before it freed the place
         elif self.reserving and length >= LARGE_WRITE:
             self.dropped.append((start, length))
         else:
@@ -96,6 +98,7 @@ class Overlay(io.RawIOBase):
     def truncate(self, size: int | None = None) -> int:
         """Set the end of the file to HDF5's end of allocation."""
         self._end = self._position if size is None else size
+        self._cut(self._end, sys.maxsize)
         return self._end
 
     def flush(self) -> None:
@@ -146,6 +149,8 @@ class Overlay(io.RawIOBase):
         return [s for s in self._starts[first:last] if s + len(self._extents[s]) > low]
 
     def _keep(self, start: int, view: memoryview) -> None:
+        if not view:
+            return
         holders = self._overlapping(start, start + len(view))
         if len(holders) == 1:
             extent, offset = self._extents[holders[0]], start - holders[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,12 +103,11 @@ def file_system(folder: Path) -> str:
     real = os.path.realpath(folder)
     best, kind = "", "unknown"
     try:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
+        lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).split("\n")
     except OSError:
         return kind
-    for line in lines:
-        fields = line.split()
-        mount = fields[1].encode().decode("unicode_escape")
+    for fields in (line.split(" ") for line in lines if line):
+        mount = re.sub(r"\\([0-7]{3})", lambda digits: chr(int(digits[1], 8)), fields[1])
         inside = real == mount or real.startswith(mount.rstrip("/") + "/")
         if inside and len(mount) >= len(best):
             best, kind = mount, fields[2]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,11 @@ from parnwb.sources.array import CastSource
 from parnwb.sources.sample import sample
 
 Compression = str | int | None
+
+
+def always_direct(filtered: bool) -> BackendChoice:
+    """Return ``direct``, which can fill any skeleton."""
+    return choose_backend("direct", filtered=filtered, several=False)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class AuthoringOptions:
 
     rule: BulkRule = BulkRule()
     compression: Compression = None
-    decide: Callable[[bool], BackendChoice] = partial(choose_backend, "direct", several=False)
+    decide: Callable[[bool], BackendChoice] = always_direct
     write_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -33,7 +33,8 @@ def test_kinds_of_megabytes(name):
     for data in (np.zeros(2**20, np.uint8), random.integers(0, 256, 2**20).astype(np.uint8)):
         stream = coder(name).compress(data)
         assert zlib.decompress(stream) == data.tobytes()
-        assert len(stream) <= data.size * 1.01 + 100
+        # isal-0 codes bytes that cannot be compressed all the same; parnwb never chooses it.
+        assert len(stream) <= data.size * (1.25 if name == "isal-0" else 1.01) + 100
 
 
 @pytest.mark.parametrize("name", NAMES)

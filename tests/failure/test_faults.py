@@ -1,0 +1,168 @@
+"""Every fault, on each backend and on several numbers of ranks: one clear error on all ranks, and no file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from failure.faults import in_calls, in_content, in_sources, in_target  # noqa: F401
+from failure.faults.fault import FAULTS, Fault, applicable
+from mpi_launch import run_mpi
+
+pytestmark = pytest.mark.mpi_skip
+
+PROGRAM = Path(__file__).parent / "program.py"
+SECONDS = 100
+# What no fault may take: far above what the slowest needs on a busy machine.
+FAULT_SECONDS = 30
+
+WAYS = [
+    ("direct", "independent", 1),
+    ("direct", "independent", 2),
+    ("direct", "independent", 3),
+    ("direct", "independent", 4),
+    ("mpio", "independent", 1),
+    ("mpio", "independent", 2),
+    ("mpio", "independent", 3),
+    ("mpio", "collective", 2),
+    ("mpio", "collective", 4),
+]
+# These are refused before a backend is chosen, so that one number of ranks on one backend is enough.
+EARLY = ("keyword_", "refused_", "existing_", "folder_is", "name_is", "name_has", "output_is", "partial_name")
+SMALL_BYTES = 3 * 2**20
+
+
+def chosen(backend: str, transfer: str, ranks: int) -> list[Fault]:
+    """Return the faults of one launch: those that know no backend only once, on three ranks."""
+    faults = applicable(ranks, backend)
+    everything = (backend, ranks) == ("direct", 3)
+    return [fault for fault in faults if everything or not fault.name.startswith(EARLY)]
+
+
+CASES = [pytest.param(way, fault, id=f"{way[0]}-{way[1]}-{way[2]}-{fault.name}") for way in WAYS for fault in chosen(*way)]
+
+
+def parallel_hdf5() -> bool:
+    import h5py
+
+    return bool(h5py.get_config().mpi)
+
+
+@pytest.fixture(scope="module")
+def mounts() -> Iterator[dict[str, str]]:
+    """Mount a file system of 3 MiB and one that is read-only; where that is refused, give what there is."""
+    made: list[Path] = []
+    given = {}
+    for name, command in {
+        "SMALL": ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "parnwb-test"],
+        "READ_ONLY": ["mount", "-t", "tmpfs", "-o", "ro", "parnwb-test"],
+    }.items():
+        folder = Path(tempfile.mkdtemp(prefix="parnwb-mount-"))
+        if subprocess.run([*command, str(folder)], capture_output=True, timeout=20).returncode == 0:
+            made.append(folder)
+            given[f"PARNWB_TEST_{name}"] = str(folder)
+        else:
+            folder.rmdir()
+    try:
+        yield given
+    finally:
+        for folder in made:
+            subprocess.run(["umount", "-l", str(folder)], capture_output=True, timeout=20)
+            folder.rmdir()
+
+
+@lru_cache(maxsize=None)
+def launched(backend: str, transfer: str, ranks: int, mounts: frozenset[tuple[str, str]]) -> dict[str, Any]:
+    """Run all faults of one way in one launch and return what each rank caught, by fault."""
+    names = [fault.name for fault in chosen(backend, transfer, ranks) if needs(fault) <= dict(mounts).keys()]
+    folder = Path(tempfile.mkdtemp(prefix="parnwb-failure-"))
+    try:
+        done = run_mpi(
+            ranks,
+            [sys.executable, PROGRAM, folder, backend, transfer, *names],
+            timeout=SECONDS,
+            env={**dict(mounts), "PARNWB_TEST_SECONDS": str(SECONDS - 10), "PYTHONPATH": python_path()},
+        )
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        results: dict[str, Any] = {line["name"]: line for line in lines}
+        results["ended"] = f"exit status {done.returncode}; standard error ends with\n{done.stderr[-4000:]}"
+        results["status"] = done.returncode
+        return results
+    except AssertionError as hang:
+        return {"ended": str(hang), "status": None}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def python_path() -> str:
+    return os.pathsep.join(filter(None, [str(PROGRAM.parents[2]), os.environ.get("PYTHONPATH")]))
+
+
+def needs(fault: Fault) -> set[str]:
+    """Return the mounts that a fault uses."""
+    return {
+        "PARNWB_TEST_" + name
+        for name, prefix in {"SMALL": "disk_is_full", "READ_ONLY": "folder_is_read_only"}.items()
+        if fault.name.startswith(prefix)
+    }
+
+
+@pytest.mark.parametrize(("way", "fault"), CASES)
+def test_fault(way: tuple[str, str, int], fault: Fault, mounts: dict[str, str]) -> None:
+    if way[0] == "mpio" and not parallel_hdf5():
+        pytest.skip("this h5py was built without MPI")
+    if not needs(fault) <= mounts.keys():
+        pytest.skip("mounting a file system is refused here; it needs root")
+    results = launched(*way, frozenset(mounts.items()))
+    assert fault.name in results, f"{fault.name} did not come to its end: {results['ended']}"
+    check(fault, results[fault.name])
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way)))
+def test_program_ends_well_after_its_faults(way: tuple[str, str, int], mounts: dict[str, str]) -> None:
+    """No fault leaves anything behind that fails, hangs or crashes at the end of the program."""
+    if way[0] == "mpio" and not parallel_hdf5():
+        pytest.skip("this h5py was built without MPI")
+    results = launched(*way, frozenset(mounts.items()))
+    assert results["status"] == 0, results["ended"]
+
+
+def check(fault: Fault, result: dict[str, Any]) -> None:
+    """Check what all ranks caught, and the folder."""
+    outcomes = result["outcomes"]
+    assert max(one["seconds"] for one in outcomes) < FAULT_SECONDS, outcomes
+    kinds, texts = [one["kind"] for one in outcomes], [one["text"] for one in outcomes]
+    if fault.error is None:
+        assert kinds == [None] * len(kinds), list(zip(kinds, texts, strict=True))
+    else:
+        assert all(kind and re.fullmatch(fault.error, kind) for kind in kinds), list(zip(kinds, texts, strict=True))
+        for pattern in fault.says:
+            assert all(re.search(pattern, text, re.DOTALL) for text in texts), f"not said: {pattern}\n{texts[0]}"
+        assert fault.own_text or len(set(texts)) == 1, f"ranks say different things: {texts}"
+    check_folder(fault, result["before"], result["after"])
+
+
+def check_folder(fault: Fault, before: dict[str, str], after: dict[str, str]) -> None:
+    """Check that nothing came into being under a final name, nothing was changed and nothing is left over."""
+    assert {name: after.get(name) for name in before} == before, "an existing file was changed"
+    new = after.keys() - before.keys()
+    if not fault.leaves:
+        assert not {name for name in new if name.endswith(".nwb")}, "a file has the final name"
+    elif fault.error is None:
+        assert "out.nwb" in new, "no file has the final name"
+    if fault.clean:
+        assert not {name for name in new if not name.endswith(".nwb")}, "something is left over"
+
+
+def test_names_say_something() -> None:
+    assert len(FAULTS) > 100

@@ -1,0 +1,126 @@
+"""What the root tells its user."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from parnwb import progress
+from parnwb.progress import Bar, PlainLines, Silent, progress_for
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that is set by hand."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize(
+    ("show", "stream", "kind"),
+    [
+        (None, io.StringIO, Silent),
+        (None, Terminal, Bar),
+        (False, io.StringIO, Silent),
+        (False, Terminal, Silent),
+        (True, io.StringIO, PlainLines),
+        (True, Terminal, Bar),
+    ],
+)
+def test_what_is_shown_where(show, stream, kind):
+    assert type(progress_for(show, stream())) is kind
+
+
+def test_silent_says_nothing(capsys):
+    told = Silent()
+    told.start("writing", 100)
+    told.advance(50, 10)
+    told.finish()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_lines_come_at_intervals_and_at_the_end(clock):
+    stream = io.StringIO()
+    told = PlainLines(stream, interval=5)
+    told.start("writing x.nwb", 400_000_000)
+    for _ in range(4):
+        clock[0] += 3
+        told.advance(90_000_000, 30_000_000)
+    clock[0] += 1
+    told.finish()
+    lines = stream.getvalue().splitlines()
+    assert lines == [
+        "writing x.nwb: 45 % of 400 MB, 30 MB/s, ratio 3.00, 7 s left",
+        "writing x.nwb: 90 % of 400 MB, 30 MB/s, ratio 3.00, 1 s left",
+        "writing x.nwb: 90 % of 400 MB, 28 MB/s, ratio 3.00, 1 s left",
+    ]
+
+
+def test_lines_of_nothing_to_do(clock):
+    stream = io.StringIO()
+    told = PlainLines(stream)
+    told.start("writing x.nwb", 0)
+    told.finish()
+    assert stream.getvalue() == "writing x.nwb: 100 % of 0 MB, 0 MB/s\n"
+
+
+def test_lines_when_done_name_no_time_left(clock):
+    stream = io.StringIO()
+    told = PlainLines(stream)
+    told.start("writing", 1_000_000)
+    clock[0] += 2
+    told.advance(1_000_000, 0)
+    told.finish()
+    assert stream.getvalue() == "writing: 100 % of 1 MB, 0 MB/s\n"
+
+
+def test_lines_begin_anew(clock):
+    stream = io.StringIO()
+    told = PlainLines(stream)
+    for label in ("first", "second"):
+        told.start(label, 2_000_000)
+        clock[0] += 1
+        told.advance(2_000_000, 1_000_000)
+        told.finish()
+    assert [line.split(",")[0] for line in stream.getvalue().splitlines()] == [
+        "first: 100 % of 2 MB",
+        "second: 100 % of 2 MB",
+    ]
+
+
+def test_failing_before_anything_was_done_speaks_all_the_same(clock):
+    stream = io.StringIO()
+    told = PlainLines(stream)
+    told.start("writing", 1_000_000)
+    clock[0] += 1
+    told.finish()
+    assert stream.getvalue() == "writing: 0 % of 1 MB, 0 MB/s\n"
+
+
+def test_bar_goes_through_its_life(capsys):
+    told = Bar()
+    told.start("writing x.nwb", 1000)
+    told.advance(400, 100)
+    told.advance(600, 200)
+    told.finish()
+    told.finish()
+    assert "x.nwb" in capsys.readouterr().err
+
+
+def test_bar_of_nothing_to_do():
+    told = Bar()
+    told.start("writing", 0)
+    told.finish()
+
+
+@pytest.mark.parametrize("make", [Silent, lambda: PlainLines(io.StringIO()), Bar])
+def test_finish_without_start(make):
+    """A failure may come before the start."""
+    make().finish()

@@ -1,0 +1,333 @@
+"""Bytes on disk: writes that do less than they were asked for, full disks, and the last step."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parnwb import storage
+from parnwb.errors import StorageError, TargetError
+from parnwb.storage import IOV_MAX, FileBytes, Target
+
+REAL_PWRITEV = os.pwritev
+
+
+@pytest.fixture
+def disk(tmp_path: Path):
+    path = tmp_path / "out.nwb.partial"
+    path.touch()
+    opened = FileBytes(path)
+    yield path, opened
+    opened.close()
+
+
+# -- writes ----------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.binary(max_size=50), max_size=40),
+    st.integers(0, 100),
+    st.lists(st.integers(1, 60), min_size=1),
+    st.integers(1, 8),
+    st.integers(1, 70),
+)
+@settings(deadline=None, max_examples=80)
+def test_short_writes_are_gone_on_with(tmp_path_factory, pieces, address, sizes, iov_max, max_call):
+    """The system may write less than it was asked to, and cut a piece in two, at any place and any number of times."""
+    path = tmp_path_factory.mktemp("short") / "f"
+    path.touch()
+    calls = []
+
+    def short(descriptor: int, batch: list[memoryview], offset: int) -> int:
+        assert 0 < len(batch) <= iov_max
+        assert 0 < sum(map(len, batch)) <= max_call
+        joined = b"".join(batch)[: sizes[len(calls) % len(sizes)]]
+        calls.append(len(joined))
+        return os.pwrite(descriptor, joined, offset)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pwritev", short)
+        patch.setattr(storage, "IOV_MAX", iov_max)
+        patch.setattr(storage, "MAX_CALL_BYTES", max_call)
+        disk = FileBytes(path)
+        disk.write_at(pieces, address)
+        disk.close()
+    whole = b"".join(pieces)
+    assert path.read_bytes() == (bytes(address) + whole if whole else b"")
+    assert sum(calls) == len(whole)
+
+
+def test_a_run_of_pieces_is_one_call(disk, monkeypatch):
+    path, file = disk
+    calls = []
+    monkeypatch.setattr(os, "pwritev", lambda *a: calls.append(a[2]) or REAL_PWRITEV(*a))
+    file.write_at([b"ab", b"", b"cde", b"f"], 7)
+    assert calls == [7]
+    assert path.read_bytes() == bytes(7) + b"abcdef"
+
+
+def test_more_pieces_than_one_call_takes(disk, monkeypatch):
+    path, file = disk
+    calls = []
+    monkeypatch.setattr(os, "pwritev", lambda *a: calls.append(len(a[1])) or REAL_PWRITEV(*a))
+    pieces = [bytes([n % 251]) * (n % 7) for n in range(3 * IOV_MAX + 50)]
+    file.write_at(pieces, 3)
+    assert path.read_bytes() == bytes(3) + b"".join(pieces)
+    assert max(calls) <= IOV_MAX and len(calls) <= 4
+
+
+@pytest.mark.parametrize(
+    "piece", [b"abcd", bytearray(b"abcd"), memoryview(b"abcd"), np.frombuffer(b"abcd", "<i2"), np.arange(6).reshape(2, 3)]
+)
+def test_all_kinds_of_pieces(disk, piece):
+    path, file = disk
+    file.write_at([piece, piece], 0)
+    assert path.read_bytes() == 2 * bytes(memoryview(piece).cast("B"))
+
+
+@pytest.mark.parametrize("pieces", [[], [b""], [b"", np.empty(0, "<i2")]])
+def test_nothing_to_write(disk, pieces):
+    path, file = disk
+    file.write_at(pieces, 1000)
+    assert path.stat().st_size == 0
+
+
+def test_pieces_are_not_changed(disk):
+    pieces = [b"abc", b"def"]
+    disk[1].write_at(pieces, 0)
+    assert pieces == [b"abc", b"def"]
+
+
+def test_far_addresses(disk):
+    path, file = disk
+    file.write_at([b"end"], 1 << 41)
+    assert path.stat().st_size == (1 << 41) + 3
+
+
+# -- failures --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "The file system is full"),
+        (errno.EDQUOT, "The quota is used up"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.EIO, "Check the file system"),
+        (errno.EROFS, "Check the file system"),
+    ],
+)
+@pytest.mark.parametrize("doing", ["writing", "setting the size", "fsync"])
+def test_what_the_system_says_is_passed_on(disk, monkeypatch, number, remedy, doing):
+    path, file = disk
+
+    def fail(*arguments: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    for name in ("pwritev", "ftruncate", "fsync"):
+        monkeypatch.setattr(os, name, fail)
+    action = {
+        "writing": lambda: file.write_at([b"abc"], 4096),
+        "setting the size": lambda: file.truncate(4096),
+        "fsync": file.sync,
+    }[doing]
+    with pytest.raises(StorageError, match=f"^{doing} at byte") as caught:
+        action()
+    assert os.strerror(number) in str(caught.value)
+    assert remedy in str(caught.value)
+    assert caught.value.where == str(path)
+    assert doing == "fsync" or "4096" in str(caught.value)
+    assert caught.value.__cause__.errno == number
+
+
+def test_failure_after_a_short_write_names_the_place(disk, monkeypatch):
+    _, file = disk
+
+    def fills_up(descriptor: int, batch: list[memoryview], offset: int) -> int:
+        if offset >= 106:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.pwrite(descriptor, b"".join(batch)[:3], offset)
+
+    monkeypatch.setattr(os, "pwritev", fills_up)
+    with pytest.raises(StorageError, match="writing at byte 106 failed"):
+        file.write_at([b"0123456789"], 100)
+
+
+def test_a_write_of_nothing_is_an_error_and_no_endless_loop(disk, monkeypatch):
+    monkeypatch.setattr(os, "pwritev", lambda *a: 0)
+    with pytest.raises(StorageError, match="the system wrote nothing"):
+        disk[1].write_at([b"abc"], 0)
+
+
+def test_limit_of_the_shell(disk):
+    """`ulimit -f`, for real: the first write is short, the second fails."""
+    path, file = disk
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(StorageError, match="writing at byte 1000 failed.*ulimit -f"):
+            file.write_at([b"a" * 600, b"b" * 600], 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == b"a" * 600 + b"b" * 400
+
+
+@pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="needs /dev/full")
+def test_full_device():
+    file = FileBytes(Path("/dev/full"))
+    with pytest.raises(StorageError, match="No space left on device.*free some space"):
+        file.write_at([b"abc"], 0)
+    file.close()
+
+
+def test_truncate_sync_and_close(disk):
+    path, file = disk
+    file.write_at([b"0123456789"], 0)
+    file.truncate(4)
+    file.sync()
+    file.close()
+    file.close()
+    assert path.read_bytes() == b"0123"
+
+
+# -- target ----------------------------------------------------------------------------------------------------
+
+
+def test_partial_lies_beside(tmp_path):
+    target = Target(tmp_path / "a.b.nwb")
+    assert target.partial == tmp_path / "a.b.nwb.partial"
+
+
+def test_folder_must_exist(tmp_path):
+    with pytest.raises(TargetError, match="the output folder must exist") as caught:
+        Target(tmp_path / "missing" / "x.nwb").check(overwrite=True)
+    assert caught.value.where == str(tmp_path / "missing")
+
+
+def test_folder_must_not_be_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(TargetError, match="the output folder must exist"):
+        Target(tmp_path / "file" / "x.nwb").check(overwrite=False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_output_must_not_be_a_folder(tmp_path, overwrite):
+    (tmp_path / "x.nwb").mkdir()
+    with pytest.raises(TargetError, match="must be a file, not a folder"):
+        Target(tmp_path / "x.nwb").check(overwrite=overwrite)
+
+
+def test_existing_file_is_replaced_only_when_asked(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.check(overwrite=False)
+    target.path.touch()
+    with pytest.raises(TargetError, match="exists and is not replaced.*--overwrite"):
+        target.check(overwrite=False)
+    target.check(overwrite=True)
+
+
+def test_create_replaces_an_earlier_attempt_and_nothing_else(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.path.write_text("final")
+    target.partial.write_text("left by a failed attempt")
+    target.create()
+    assert (target.partial.read_bytes(), target.path.read_text()) == (b"", "final")
+
+
+def test_created_file_has_usual_permissions(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    before = os.umask(0o027)
+    try:
+        target.create()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(target.partial.stat().st_mode) == 0o640
+
+
+def test_create_does_not_follow_a_link_of_that_name(tmp_path):
+    target, victim = Target(tmp_path / "x.nwb"), tmp_path / "victim"
+    victim.write_text("precious")
+    target.partial.symlink_to(victim)
+    target.create()
+    assert victim.read_text() == "precious" and not target.partial.is_symlink()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_folder_that_takes_no_files(tmp_path, monkeypatch, number):
+    """Root may write anywhere, so the refusal is made here."""
+
+    def refuse(*arguments: object, **keywords: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(TargetError, match="cannot be written to") as caught:
+        Target(tmp_path / "x.nwb").create()
+    assert os.strerror(number) in str(caught.value)
+    assert caught.value.where == str(tmp_path / "x.nwb.partial")
+
+
+def test_partial_that_is_a_folder(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.partial.mkdir()
+    with pytest.raises(TargetError, match="cannot be written to"):
+        target.create()
+
+
+def test_space_is_required_before_the_first_byte(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.require_space(1)
+    with pytest.raises(StorageError, match=r"needs at least 1125899906842624000 bytes, the file system has \d+ free"):
+        target.require_space(1_000 << 50)
+
+
+def test_publish_is_one_step(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.path.write_text("old")
+    target.create()
+    target.partial.write_text("new")
+    inode = target.partial.stat().st_ino
+    target.publish()
+    assert target.path.read_text() == "new" and target.path.stat().st_ino == inode
+    assert os.listdir(tmp_path) == ["x.nwb"]
+
+
+def test_publish_makes_the_folder_remember(tmp_path, monkeypatch):
+    target, synced = Target(tmp_path / "x.nwb"), []
+    target.create()
+    monkeypatch.setattr(os, "fsync", lambda d: synced.append((stat.S_ISDIR(os.fstat(d).st_mode), target.path.exists())))
+    target.publish()
+    assert synced == [(True, True)]
+
+
+def test_publish_that_fails_leaves_both_files(tmp_path, monkeypatch):
+    target = Target(tmp_path / "x.nwb")
+    target.path.write_text("old")
+    target.create()
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(StorageError, match="could not be renamed: Invalid cross-device link"):
+        target.publish()
+    assert target.path.read_text() == "old" and target.partial.exists()
+
+
+def test_discard_removes_the_partial_file_only(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.path.write_text("final")
+    target.create()
+    target.discard()
+    target.discard()
+    assert os.listdir(tmp_path) == ["x.nwb"]
