@@ -6,6 +6,7 @@ broadcast, gather, and small messages of integers that are waited for with open 
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import pickle
@@ -34,6 +35,9 @@ ALARM_TAG = 11
 LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")
 _NUMBERS = itertools.count()
 LAUNCHER_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK")
+
+
+_UNFREED: set[Ranks] = set()
 
 
 class Alarmed(BaseException):
@@ -105,8 +109,14 @@ class Ranks:
         """The duplicate, for libraries that take a communicator; None for one process."""
         return self._comm
 
+    def must_be_freed(self) -> None:
+        """From here on, end the whole job if this process ends without ``free``: others would wait for ever."""
+        if self._comm is not None:
+            _UNFREED.add(self)
+
     def free(self) -> None:
         """Give the duplicate back. Collective."""
+        _UNFREED.discard(self)
         if self._comm is not None:
             self._comm.Free()
             self._comm = None
@@ -148,7 +158,7 @@ class Ranks:
         if failed or len(calls) > 1:
             self._drain()
         if failed:
-            if failed[0] == self.rank and error is not None:
+            if failed[0] == self.rank and error is not None and not isinstance(error, SystemExit):
                 raise self.known_to_all(error, self.rank)
             raise self.known_to_all(unpacked(*verdicts[failed[0]][1]), failed[0])
         if len(calls) > 1:
@@ -176,7 +186,7 @@ class Ranks:
                 return
 
     def known_to_all(self, error: BaseException, rank: int = 0) -> BaseException:
-        """Mark an error that all of these ranks raise: only ``rank`` prints it, nobody needs to tell it. Independent."""
+        """Mark an error that all of these ranks raise, so that only ``rank`` prints it. Independent."""
         error.parnwb_rank, error.parnwb_ranks = rank, self._number  # type: ignore[attr-defined]
         return error
 
@@ -322,10 +332,22 @@ class Ranks:
 
     def abort(self, error: BaseException) -> None:
         """End the whole job at once because this rank cannot take part any longer. Independent."""
-        print(f"parnwb: {describe(error, self.rank)}", file=sys.stderr, flush=True)
-        if self._comm is None:
-            raise SystemExit(1)
-        self._comm.Abort(1)
+        if self.rank != getattr(error, "parnwb_rank", 0):
+            time.sleep(2)  # where that rank fails as well, it speaks, and ends this one
+        print(f"parnwb: {describe(error, getattr(error, 'parnwb_rank', self.rank))}", file=sys.stderr, flush=True)
+        (self._comm or alone()).Abort(1)
+
+
+@atexit.register
+def _end_all() -> None:
+    """Take the job down where a rank ends, by an uncaught error or ``sys.exit``, in the midst of a collective task."""
+    for ranks in _UNFREED:
+        ranks.abort(
+            AgreementError(
+                "a rank ended while a file was open, and the others cannot go on without it",
+                remedy="Use NWBParallelIO in a with block, which tells the others. The file did not get its name",
+            )
+        )
 
 
 def check_launch(comm: MPI.Intracomm | None) -> None:
@@ -371,7 +393,8 @@ def describe(error: BaseException, rank: int) -> str:
 def portable(error: BaseException, rank: int) -> tuple[bytes | None, str]:
     """Return an exception as bytes that load on another rank, None where it cannot be sent, and as text.
 
-    ``SystemExit`` and its like are not sent as themselves: a rank that exits with 0 must not let all succeed.
+    ``SystemExit`` and its like are not sent as themselves: a rank that exits with 0 must not let all succeed. Nor is
+    ``StopIteration``, which Python makes into another error where a generator such as ``agreed`` raises it.
     """
     try:
         text = describe(error, rank)
@@ -379,7 +402,8 @@ def portable(error: BaseException, rank: int) -> tuple[bytes | None, str]:
         text = f"{type(error).__name__} (rank {rank} on {socket.gethostname()})"
     try:
         raw = pickle.dumps(error)
-        if isinstance(error, Exception) and type(pickle.loads(raw)) is type(error):
+        sendable = isinstance(error, Exception) and not isinstance(error, StopIteration)
+        if sendable and type(pickle.loads(raw)) is type(error):
             return raw, text
     except Exception:  # noqa: BLE001 - whatever goes wrong here, the text of the error still travels
         pass

@@ -100,6 +100,7 @@ class NWBParallelIO:
         except BaseException:
             self._release()
             raise
+        self._ranks.must_be_freed()
         self._manager = manager
         self._progress = progress_for(progress) if isinstance(progress, bool | None) else progress
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from parnwb.errors import LaunchError, PlanError
 
 BACKENDS = ("auto", "direct", "mpio")
+# Deflate, shuffle, fletcher32, N-bit and scale-offset are applied to every chunk, whatever it holds.
+NEVER_SKIPPED = (1, 2, 3, 5, 6)
 # Clients of these keep pages of one file apart from each other: what one host writes may undo another's bytes.
 CACHING_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs")
 
@@ -67,13 +70,30 @@ def choose_backend(wanted: str, *, filtered: bool, several: bool) -> BackendChoi
     return BackendChoice("mpio", "data are not filtered and h5py has MPI")
 
 
-def check_parallel_hdf5(*, chunked_unfiltered: bool) -> None:
+def check_parallel_hdf5(*, chunked_unfiltered: bool, filters: Mapping[int, str] | None = None) -> None:
     """Refuse a release of HDF5 that returns wrong data for what ``mpio`` is about to do. Independent.
 
-    Source: HDF5's release notes, 1.14.3: unfiltered chunked datasets, created serially and opened in parallel.
+    Sources: HDF5's release notes, 1.14.3: unfiltered chunked datasets, created serially and opened in parallel.
+    Measured with 1.10.8: where a filter skips a chunk, as LZF does with one that does not shrink, the file says
+    that it was filtered, and cannot be read.
+
+    Parameters
+    ----------
+    chunked_unfiltered
+        Whether any dataset has chunks and no filter.
+    filters
+        Names of all filters by their registered numbers.
     """
     import h5py
 
+    skipping = {number: name for number, name in (filters or {}).items() if number not in NEVER_SKIPPED}
+    if skipping and h5py.version.hdf5_version_tuple[:2] < (1, 14):
+        number, name = min(skipping.items())
+        raise LaunchError(
+            f"filter {number} ({name or 'no name'}) skips chunks that do not shrink, which parallel HDF5 "
+            f"{h5py.version.hdf5_version} does not record",
+            remedy="Use backend='direct', or HDF5 1.14 or newer",
+        )
     if chunked_unfiltered and (1, 14, 0) <= h5py.version.hdf5_version_tuple[:3] < (1, 14, 3):
         raise LaunchError(
             f"HDF5 {h5py.version.hdf5_version} can return wrong data for chunked datasets without filters",

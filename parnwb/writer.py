@@ -217,7 +217,8 @@ def _prepare(ranks: Ranks, target: Target, plan: WritePlan, choice: site.Backend
         site.check_shared_writing(target.path.parent, hosts)
         if choice.name == "mpio":
             chunked = any(spec.chunks and not spec.filters for spec in plan.layout)
-            site.check_parallel_hdf5(chunked_unfiltered=chunked)
+            filters = {item.identifier: item.name for spec in plan.layout for item in spec.filters}
+            site.check_parallel_hdf5(chunked_unfiltered=chunked, filters=filters)
         token = b""
         if ranks.is_root:
             target.require_space(unfiltered)

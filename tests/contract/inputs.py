@@ -111,8 +111,17 @@ def _prepare_datasets(file: h5py.File) -> None:
     file.create_dataset("words", data=["one", "two", "three"], dtype=h5py.string_dtype())
     for name in ("contiguous", "gzip", "growing"):  # those that cases link to
         file[name].attrs.update({"unit": "V", "conversion": 1.0, "resolution": -1.0, "offset": 0.0})
-    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    creation.set_layout(h5py.h5d.COMPACT)
-    space = h5py.h5s.create_simple((20, 2))
-    compact = h5py.h5d.create(file.id, b"compact", h5py.h5t.NATIVE_INT16, space, creation)
-    h5py.Dataset(compact)[...] = values((20, 2))
+    compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    compact.set_layout(h5py.h5d.COMPACT)
+    _prepare_by_hand(file, b"compact", h5py.h5t.NATIVE_INT16, compact)
+    twelve_bits = h5py.h5t.STD_I16LE.copy()
+    twelve_bits.set_precision(12)
+    packed = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    packed.set_chunk((8, 2))
+    packed.set_filter(h5py.h5z.FILTER_NBIT, 0, ())
+    _prepare_by_hand(file, b"twelve_bits", twelve_bits, packed)
+
+
+def _prepare_by_hand(file: h5py.File, name: bytes, kind: h5py.h5t.TypeID, creation: h5py.h5p.PropDCID) -> None:
+    dataset = h5py.h5d.create(file.id, name, kind, h5py.h5s.create_simple((20, 2)), creation)
+    h5py.Dataset(dataset)[...] = values((20, 2))

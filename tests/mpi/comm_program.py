@@ -1,4 +1,4 @@
-"""Runs every `case_...` below on all ranks of one launch and prints, as JSON, what went wrong in each on which rank.
+"""Runs every `case_...` below on all ranks of one launch and prints, as JSON, what went wrong on which rank.
 
 Started by test_comm.py under mpiexec. After each case, no message may be left on the communicator.
 """
@@ -44,7 +44,7 @@ def caught(ranks: Ranks, doing: str, work: Callable[[], object]) -> BaseExceptio
     try:
         with ranks.agreed(doing):
             work()
-    except BaseException as error:  # noqa: BLE001 - it is looked at by the case
+    except BaseException as error:
         return error
     raise AssertionError(f"'{doing}' ended without an error")
 
@@ -59,7 +59,7 @@ def on(ranks: Ranks, who: int, error: BaseException) -> Callable[[], None]:
     return work
 
 
-# -- an error on one is an error on all -------------------------------------------------------------------------
+# -- an error on one is an error on all ----------------------------------------------------------------------
 
 
 def case_all_is_well(ranks: Ranks) -> None:
@@ -119,7 +119,7 @@ def case_traceback_stays_on_the_rank_that_failed(ranks: Ranks) -> None:
     assert isinstance(found.__cause__, KeyError) == (ranks.rank == 2)
 
 
-# -- errors that cannot travel ------------------------------------------------------------------------------------
+# -- errors that cannot travel -------------------------------------------------------------------------------
 
 
 def assert_remote(ranks: Ranks, found: BaseException, who: int, own: type, words: str) -> None:
@@ -178,7 +178,7 @@ def case_stop_iteration(ranks: Ranks) -> None:
     assert "exhausted" in str(found)
 
 
-# -- different calls ------------------------------------------------------------------------------------------------
+# -- different calls -----------------------------------------------------------------------------------------
 
 
 def case_different_calls_are_named(ranks: Ranks) -> None:
@@ -210,7 +210,7 @@ def case_all_leave_with_an_error(ranks: Ranks) -> None:
     ranks.fail(ValueError(ranks.rank))
 
 
-# -- alarms ---------------------------------------------------------------------------------------------------------
+# -- alarms --------------------------------------------------------------------------------------------------
 
 
 def case_wait_until_leaves(ranks: Ranks) -> None:
@@ -278,7 +278,7 @@ def collect(ranks: Ranks, found: list[np.ndarray]) -> bool:
 
 
 def case_random_failures_leave_nothing_behind(ranks: Ranks) -> None:
-    """Two hundred agreements, a random set of ranks failing in each, the others caught in all kinds of work."""
+    """Two hundred agreements, random ranks failing in each, the others caught in all kinds of work."""
     common, own = random.Random(1), random.Random(1000 + ranks.rank)
     for number in range(200):
         failing = {rank for rank in range(ranks.size) if common.random() < 0.3}
@@ -314,7 +314,7 @@ def case_alarm_is_not_seen_outside(ranks: Ranks) -> None:
             raise ValueError("x")
         try:
             ranks.wait_until(lambda: False)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise AssertionError("an alarm must not be taken for an error") from error
 
     assert type(caught(ranks, "x", work)) is ValueError
@@ -331,7 +331,28 @@ def case_sender_leaves_a_receiver_that_failed(ranks: Ranks) -> None:
         private.send(np.zeros(4_000_000, dtype=np.int64), 0, 1)
 
     assert type(caught(private, "sending", work)) is ValueError
+    assert_no_messages(private)
     private.meet("afterwards")
+    private.free()
+
+
+def case_messages_of_an_abandoned_block_are_gone(ranks: Ranks) -> None:
+    """Requests and alarms under way when a rank fails reach neither the next block nor the next file."""
+    for number in range(30):
+        private = Ranks(MPI.COMM_WORLD)
+
+        def work(private: Ranks = private, number: int = number) -> None:
+            if private.rank == number % private.size:
+                raise ValueError(number)
+            for other in range(private.size):
+                if other != private.rank:
+                    private.send(np.full(number * 100, number, dtype=np.int64), other, 1)
+            private.wait_until(lambda: False, lambda: private.receive(1) is not None and number % 2 == 0)
+
+        assert caught(private, "sending", work).args == (number,)
+        assert_no_messages(private)
+        private.meet("afterwards")
+        private.free()
 
 
 def case_early_ranks_sleep(ranks: Ranks) -> None:
@@ -343,7 +364,7 @@ def case_early_ranks_sleep(ranks: Ranks) -> None:
     assert time.process_time() - before < 0.25
 
 
-# -- values ---------------------------------------------------------------------------------------------------------
+# -- values --------------------------------------------------------------------------------------------------
 
 
 def case_same_passes_what_is_the_same(ranks: Ranks) -> None:
@@ -403,13 +424,12 @@ def case_any_failed(ranks: Ranks) -> None:
     assert ranks.any_failed(True) is True
 
 
-# -- messages -------------------------------------------------------------------------------------------------------
+# -- messages ------------------------------------------------------------------------------------------------
 
 
 def case_messages_of_all_sizes_in_a_ring(ranks: Ranks) -> None:
     right, left = (ranks.rank + 1) % ranks.size, (ranks.rank - 1) % ranks.size
     for size in (0, 1, 4, 1000, 300_000):
-        request = ranks.comm.Isend(np.full(size, ranks.rank, dtype=np.int64), dest=right, tag=5)
         found: list[tuple[int, np.ndarray]] = []
 
         def arrived(found: list[tuple[int, np.ndarray]] = found) -> bool:
@@ -417,15 +437,17 @@ def case_messages_of_all_sizes_in_a_ring(ranks: Ranks) -> None:
             found.extend([message] if message else [])
             return bool(found)
 
-        ranks.wait_until(arrived)
-        request.Wait()
+        steps = [lambda size=size: ranks.send(np.full(size, ranks.rank, np.int64), right, 5)]
+        steps.append(lambda arrived=arrived: ranks.wait_until(arrived))
+        for step in steps if ranks.rank % 2 else reversed(steps):
+            step()
         sender, numbers = found[0]
         assert sender == left and numbers.tolist() == [left] * size and numbers.dtype == np.int64
 
 
 def case_receive_tells_tags_and_sources_apart(ranks: Ranks) -> None:
-    ranks.meet("before")
     assert ranks.receive(7) is None
+    ranks.meet("before")
     if ranks.rank == 1:
         ranks.send(np.array([8], dtype=np.int64), 0, 8)
         ranks.send(np.array([7], dtype=np.int64), 0, 7)
@@ -436,7 +458,7 @@ def case_receive_tells_tags_and_sources_apart(ranks: Ranks) -> None:
         assert ranks.receive(8) is not None and ranks.receive(8) is None
 
 
-# -- communicators --------------------------------------------------------------------------------------------------
+# -- communicators -------------------------------------------------------------------------------------------
 
 
 def case_private_duplicate(ranks: Ranks) -> None:
@@ -488,7 +510,7 @@ def case_error_of_others_is_not_known_here(ranks: Ranks) -> None:
     private.free()
 
 
-# -- running --------------------------------------------------------------------------------------------------------
+# -- running -------------------------------------------------------------------------------------------------
 
 
 def assert_no_messages(ranks: Ranks) -> None:
@@ -505,7 +527,7 @@ def failures_of(work: Callable[[Ranks], None], ranks: Ranks) -> list[str]:
     mine = None
     try:
         work(ranks)
-    except BaseException:  # noqa: BLE001 - reported by the root
+    except BaseException:
         mine = f"rank {ranks.rank}: {traceback.format_exc()}"
     return [text for text in MPI.COMM_WORLD.allgather(mine) if text]
 

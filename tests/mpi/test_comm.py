@@ -42,7 +42,7 @@ def test_on_four_ranks(results, case):
     assert results[case] == [], "\n".join(results[case])
 
 
-# -- how a program ends ------------------------------------------------------------------------------------------
+# -- how a program ends --------------------------------------------------------------------------------------
 
 UNCAUGHT = """
 import sys
@@ -96,7 +96,7 @@ def test_exit_of_one_rank_is_no_success():
     assert "RemoteError" in done.stderr and "SystemExit" in done.stderr
 
 
-# -- one world -----------------------------------------------------------------------------------------------------
+# -- one world -----------------------------------------------------------------------------------------------
 
 START = """
 import sys
@@ -117,7 +117,9 @@ def start(how: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={**clean, **variables}, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS"])
+@pytest.mark.parametrize(
+    "variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS"]
+)
 def test_many_worlds_of_one_rank_are_refused(variable):
     done = start("world", **{variable: "4"})
     assert done.returncode != 0
@@ -135,13 +137,15 @@ def test_many_ranks_without_a_communicator_are_refused(variable):
 
 @pytest.mark.parametrize("how", ["world", "alone"])
 def test_serial_program_in_a_batch_script_starts(how):
-    """sbatch tells the number of tasks of the job to a script that runs once."""
+    """Sbatch tells the number of tasks of the job to a script that runs once."""
     done = start(how, SLURM_NTASKS="8", SLURM_NPROCS="8", SLURM_JOB_ID="77", SLURM_TASKS_PER_NODE="8")
     assert (done.returncode, done.stdout) == (0, "started\n"), done.stderr
 
 
 @pytest.mark.parametrize("how", ["world", "alone"])
-@pytest.mark.parametrize("variables", [{}, {"SLURM_STEP_NUM_TASKS": "1"}, {"PMIX_SIZE": ""}, {"PMIX_SIZE": "many"}])
+@pytest.mark.parametrize(
+    "variables", [{}, {"SLURM_STEP_NUM_TASKS": "1"}, {"PMIX_SIZE": ""}, {"PMIX_SIZE": "many"}]
+)
 def test_one_process_starts(how, variables):
     assert start(how, **variables).stdout == "started\n"
 
@@ -157,7 +161,7 @@ def test_launched_size_is_the_largest_that_is_told(monkeypatch):
         check_launch(None)
 
 
-# -- one process alone ---------------------------------------------------------------------------------------------
+# -- one process alone ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -168,7 +172,9 @@ def single(monkeypatch) -> Ranks:
 
 
 def test_alone_needs_no_mpi():
-    program = "import sys; from parnwb.comm import Ranks; Ranks(None).meet('x'); sys.exit('mpi4py' in sys.modules)"
+    program = (
+        "import sys; from parnwb.comm import Ranks; Ranks(None).meet('x'); sys.exit('mpi4py' in sys.modules)"
+    )
     clean = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
     assert subprocess.run(python(program), env=clean, timeout=60).returncode == 0
 
@@ -212,11 +218,18 @@ def test_alone_abort_ends_the_program(single, capsys):
     assert "parnwb: broken [at /x] (rank 0 on " in capsys.readouterr().err
 
 
-# -- errors on their way -------------------------------------------------------------------------------------------
+# -- errors on their way -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("a", 1), OSError(2, "no"), ParnwbError("m", where="w"), KeyError("k"), np.exceptions.AxisError("axis 3")]
+    "error",
+    [
+        ValueError("a", 1),
+        OSError(2, "no"),
+        ParnwbError("m", where="w"),
+        KeyError("k"),
+        np.exceptions.AxisError("axis 3"),
+    ],
 )
 def test_errors_arrive_as_themselves(error):
     arrived = unpacked(*portable(error, 2))

@@ -38,7 +38,9 @@ class Authored:
         self.layout = FileLayout(tuple(sorted(found, key=lambda spec: spec.path)))
         return Allocator(self.file, self.overlay, self.layout)
 
-    def put(self, allocator: Allocator, number: int, values: np.ndarray, order: Any = None) -> list[tuple[int, int]]:
+    def put(
+        self, allocator: Allocator, number: int, values: np.ndarray, order: Any = None
+    ) -> list[tuple[int, int]]:
         """Encode, place and write all chunks of a dataset; return their addresses and lengths."""
         spec = self.layout.datasets[number]
         cutter, pipeline, placed = ChunkCutter(spec), open_pipeline(spec), []
@@ -156,7 +158,9 @@ def test_thousands_of_chunks_split_the_index(authored):
         np.testing.assert_array_equal(file["x"][...], values)
 
 
-@pytest.mark.parametrize("length", [24, 40, 48, 96, 120, 272, 328, 512, 544, 680, 1072, 1560, 2048, 2096, 4096])
+@pytest.mark.parametrize(
+    "length", [24, 40, 48, 96, 120, 272, 328, 512, 544, 680, 1072, 1560, 2048, 2096, 4096]
+)
 def test_payload_as_long_as_a_node_of_the_index(authored, length):
     """By length alone such payload was once taken for the node, and the index was ruined."""
     authored.file.create_dataset("x", (500, length), "|u1", chunks=(1, length))
@@ -205,7 +209,7 @@ def test_no_requests_no_addresses(authored):
     assert found.shape == (0,) and found.dtype == np.int64
 
 
-# -- contiguous ------------------------------------------------------------------------------------------------
+# -- contiguous ----------------------------------------------------------------------------------------------
 
 
 def test_contiguous_addresses_are_computed(authored):
@@ -253,7 +257,7 @@ def test_empty_datasets_get_no_space(authored, shape, chunked):
         assert file["x"].id.get_storage_size() == 0
 
 
-# -- what must not be ------------------------------------------------------------------------------------------
+# -- what must not be ----------------------------------------------------------------------------------------
 
 
 def test_payload_that_does_not_come_in_one_piece_is_an_error(authored, monkeypatch):

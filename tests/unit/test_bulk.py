@@ -82,7 +82,7 @@ def file() -> Iterator[h5py.File]:
         yield opened
 
 
-# -- what is bulk ----------------------------------------------------------------------------------------------
+# -- what is bulk --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wrap", [lambda data: data, H5DataIO])
@@ -167,7 +167,7 @@ def test_unwrapped():
     assert unwrapped(LARGE) is unwrapped(H5DataIO(LARGE)) is LARGE
 
 
-# -- in an NWBFile ---------------------------------------------------------------------------------------------
+# -- in an NWBFile -------------------------------------------------------------------------------------------
 
 
 def test_sources_by_path(tmp_path):
@@ -223,7 +223,7 @@ def test_any_filtered_of_a_copied_dataset(file, compression):
     assert not any_filtered(built(nwbfile_with(x=dataset)), RULE)
 
 
-# -- what ranks agree on ---------------------------------------------------------------------------------------
+# -- what ranks agree on -------------------------------------------------------------------------------------
 
 
 def rich(change: Callable[[dict[str, Any]], None] = lambda values: None) -> NWBFile:
@@ -267,7 +267,7 @@ def rich(change: Callable[[dict[str, Any]], None] = lambda values: None) -> NWBF
     for column in values["columns"]:
         nwbfile.add_electrode_column(column, "c")
     for number in range(values["electrodes"]):
-        nwbfile.add_electrode(location="CA1", group=group, **{c: number for c in values["columns"]})
+        nwbfile.add_electrode(location="CA1", group=group, **dict.fromkeys(values["columns"], number))
     nwbfile.add_unit(spike_times=[1.0, 2.0, 3.0])
     return nwbfile
 
@@ -317,7 +317,11 @@ def test_bulk_values_are_not_read():
         ("data", LARGE.reshape(500, 2), "/acquisition/large/data"),
         ("data", LARGE.astype("<i4"), "/acquisition/large/data"),
         ("data", LARGE.astype(">i2"), "/acquisition/large/data"),
-        ("settings", {"compression": "gzip", "compression_opts": 5, "chunks": (100,)}, "/acquisition/large/data"),
+        (
+            "settings",
+            {"compression": "gzip", "compression_opts": 5, "chunks": (100,)},
+            "/acquisition/large/data",
+        ),
         ("settings", {"chunks": (101,), "shuffle": True}, "/acquisition/large/data"),
         ("settings", {}, "/acquisition/large/data"),
     ],
@@ -385,7 +389,7 @@ def test_signature_is_equal_in_every_process():
     assert " at 0x" not in said.pop()
 
 
-# -- no copies -------------------------------------------------------------------------------------------------
+# -- no copies -----------------------------------------------------------------------------------------------
 
 
 def test_conversion_is_given_back():
@@ -402,7 +406,9 @@ def test_conversion_is_given_back():
 
 
 @pytest.mark.parametrize("name", ["data", "timestamps"])
-@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "<i2", ">i2", "u2", "i4", "i8", "u8", "f2", "f4", ">f4", "f8", ">f8"])
+@pytest.mark.parametrize(
+    "dtype", ["?", "i1", "u1", "<i2", ">i2", "u2", "i4", "i8", "u8", "f2", "f4", ">f4", "f8", ">f8"]
+)
 def test_dtype_is_the_one_hdmf_finds_itself(name, dtype):
     """One element stands for the whole; hdmf must conclude the same from it."""
     values = np.ones(70_000, dtype)
@@ -412,11 +418,13 @@ def test_dtype_is_the_one_hdmf_finds_itself(name, dtype):
         return make().groups["acquisition"].groups["x"].datasets[name]
 
     def plainly() -> GroupBuilder:
-        return BuildManager(get_manager().type_map).build(nwbfile_with(x=arguments), source="out.nwb", root=True)
+        return BuildManager(get_manager().type_map).build(
+            nwbfile_with(x=arguments), source="out.nwb", root=True
+        )
 
     try:
         expected = builder(plainly)
-    except Exception as error:  # noqa: BLE001 - what hdmf refuses, it must go on refusing
+    except Exception as error:
         with pytest.raises(type(error)):
             built(nwbfile_with(x=arguments))
         return

@@ -59,7 +59,7 @@ def test_one_rank_owns_all(name, datasets):
     assert total == sum(grains.size for grains in datasets)
 
 
-# -- balanced --------------------------------------------------------------------------------------------------
+# -- balanced ------------------------------------------------------------------------------------------------
 
 
 def weight(datasets: list[Grains], ranks: int, rank: int) -> int:
@@ -85,9 +85,7 @@ def test_balanced_runs_follow_each_other(datasets, ranks):
     for rank in range(ranks):
         for share in balanced(datasets, ranks, rank):
             extent = datasets[share.dataset].extent
-            sequence += [
-                (share.dataset, int(np.ravel_multi_index(p, extent))) for p in share.grains.points()
-            ]
+            sequence += [(share.dataset, int(np.ravel_multi_index(p, extent))) for p in share.grains.points()]
     assert sequence == [(n, i) for n, grains in enumerate(datasets) for i in range(grains.size)]
 
 
@@ -117,7 +115,7 @@ def test_a_hundred_thousand_ranks(name):
     assert all(parts)
 
 
-# -- slab and block --------------------------------------------------------------------------------------------
+# -- slab and block ------------------------------------------------------------------------------------------
 
 
 @given(extents.filter(lambda e: math.prod(e) > 0), rank_counts)
@@ -155,13 +153,19 @@ def test_process_grid_uses_all_ranks_where_there_is_room(ndim, ranks):
 
 @pytest.mark.parametrize(
     ("extent", "ranks", "grid"),
-    [((8, 8), 4, (2, 2)), ((100, 2), 4, (4, 1)), ((8, 8, 8), 8, (2, 2, 2)), ((6, 4), 6, (3, 2)), ((1, 1), 5, (1, 1))],
+    [
+        ((8, 8), 4, (2, 2)),
+        ((100, 2), 4, (4, 1)),
+        ((8, 8, 8), 8, (2, 2, 2)),
+        ((6, 4), 6, (3, 2)),
+        ((1, 1), 5, (1, 1)),
+    ],
 )
 def test_process_grid_examples(extent, ranks, grid):
     assert process_grid(extent, ranks) == grid
 
 
-# -- names -----------------------------------------------------------------------------------------------------
+# -- names ---------------------------------------------------------------------------------------------------
 
 
 def test_unknown_strategy_is_refused_by_name():

@@ -1,4 +1,4 @@
-"""The overlay: a file in memory that forgets payload, against a plain array of bytes and against real files."""
+"""The overlay: a file in memory that forgets payload, against a plain array of bytes and real files."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ OverlayAgainstBytes.TestCase.settings = settings(max_examples=60, stateful_step_
 TestOverlayAgainstBytes = OverlayAgainstBytes.TestCase
 
 
-# -- as a file object ------------------------------------------------------------------------------------------
+# -- as a file object ----------------------------------------------------------------------------------------
 
 
 def test_is_a_file_that_can_all():
@@ -214,7 +214,11 @@ def test_large_writes_are_dropped_while_space_is_reserved():
     overlay.reserving = False
     write_at(overlay, 500_000, bytes(LARGE_WRITE))
     assert overlay.dropped == [(1000, LARGE_WRITE)]
-    assert [(place, len(data)) for place, data in overlay.extents()] == [(0, 6), (100, 8), (500_000, LARGE_WRITE)]
+    assert [(place, len(data)) for place, data in overlay.extents()] == [
+        (0, 6),
+        (100, 8),
+        (500_000, LARGE_WRITE),
+    ]
 
 
 def test_payload_takes_the_place_of_freed_metadata():
@@ -235,7 +239,7 @@ def test_many_extents_are_quick():
     assert sum(1 for _ in overlay.extents()) == 20_000
 
 
-# -- with HDF5 itself ------------------------------------------------------------------------------------------
+# -- with HDF5 itself ----------------------------------------------------------------------------------------
 
 
 def contiguous_with_fill(file: h5py.File) -> None:

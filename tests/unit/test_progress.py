@@ -7,7 +7,7 @@ import io
 import pytest
 
 from parnwb import progress
-from parnwb.progress import Bar, PlainLines, Silent, progress_for
+from parnwb.progress import Bar, Extrapolated, Guarded, PlainLines, Silent, progress_for
 
 
 class Terminal(io.StringIO):
@@ -124,3 +124,63 @@ def test_bar_of_nothing_to_do():
 def test_finish_without_start(make):
     """A failure may come before the start."""
     make().finish()
+
+
+class Told:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def start(self, label: str, total: int) -> None:
+        self.calls.append(("start", label, total))
+
+    def advance(self, raw: int, stored: int) -> None:
+        self.calls.append(("advance", raw, stored))
+
+    def finish(self) -> None:
+        self.calls.append(("finish",))
+
+
+def test_bytes_of_one_rank_stand_for_all():
+    told = Told()
+    shown = Extrapolated(told, total=900, own=300)
+    shown.start("x", 900)
+    for _ in range(3):
+        shown.advance(100, 33)
+    shown.finish()
+    assert told.calls == [("start", "x", 900), *[("advance", 300, 99)] * 3, ("finish",)]
+
+
+def test_rank_without_bytes_stands_for_nothing():
+    told = Told()
+    Extrapolated(told, total=900, own=0).advance(0, 0)
+    assert told.calls == [("advance", 0, 0)]
+
+
+def test_guarded_passes_all_on():
+    told = Told()
+    shown = Guarded(told)
+    shown.start("x", 10)
+    shown.advance(10, 5)
+    shown.finish()
+    assert told.calls == [("start", "x", 10), ("advance", 10, 5), ("finish",)]
+
+
+@pytest.mark.parametrize("failing", ["start", "advance", "finish"])
+def test_display_that_fails_is_silent_from_then_on(failing):
+    """A closed pipe or a full disk of logs must not end the writing."""
+    told = Told()
+
+    def fail(*arguments: object) -> None:
+        told.calls.append(("failed",))
+        raise BrokenPipeError("gone")
+
+    setattr(told, failing, fail)
+    shown = Guarded(told)
+    with pytest.warns(UserWarning, match="progress display failed and is silent from here on: gone"):
+        shown.start("x", 10)
+        shown.advance(5, 1)
+        shown.advance(5, 1)
+        shown.finish()
+    assert told.calls[-1] == ("failed",) and told.calls.count(("failed",)) == 1

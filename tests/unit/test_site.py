@@ -39,7 +39,7 @@ def mounts(monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
 
 
-# -- file systems ----------------------------------------------------------------------------------------------
+# -- file systems --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,9 @@ def test_this_machine_is_known(tmp_path):
 @pytest.mark.parametrize("folder", ["/home/x", "/mnt/lab data", "/scratch/over"])
 def test_several_hosts_do_not_share_a_caching_file_system(mounts, folder):
     check_shared_writing(Path(folder), hosts=1)
-    with pytest.raises(LaunchError, match=r"several hosts \(3\) cannot write one file safely.*(nfs|cifs)") as caught:
+    with pytest.raises(
+        LaunchError, match=r"several hosts \(3\) cannot write one file safely.*(nfs|cifs)"
+    ) as caught:
         check_shared_writing(Path(folder), hosts=3)
     assert caught.value.where == folder
 
@@ -96,7 +98,7 @@ def test_several_hosts_share_other_file_systems(mounts, folder):
     check_shared_writing(Path(folder), hosts=3)
 
 
-# -- backends --------------------------------------------------------------------------------------------------
+# -- backends ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

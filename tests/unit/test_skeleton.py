@@ -16,6 +16,8 @@ import pytest
 from hdmf.backends.hdf5 import H5DataIO, h5tools
 from hdmf.data_utils import GenericDataChunkIterator
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries, get_manager
+from pynwb.device import Device
+from pynwb.ecephys import ElectrodeGroup
 
 from parnwb.bulk import BulkRule
 from parnwb.codec.choose import BY_SPEED
@@ -80,7 +82,7 @@ def file() -> Iterator[h5py.File]:
         yield opened
 
 
-# -- the same as pynwb's -----------------------------------------------------------------------------------------
+# -- the same as pynwb's -------------------------------------------------------------------------------------
 
 CASES: dict[str, Any] = {
     "array": lambda: VALUES,
@@ -99,7 +101,11 @@ CASES: dict[str, Any] = {
     "wrapped iterator": lambda: H5DataIO(Chunks(VALUES, chunk_shape=(300, 20)), compression="gzip"),
     "float16": lambda: VALUES.astype("f2"),
     "timestamps": lambda: {"data": VALUES, "timestamps": np.arange(3000, dtype="f4"), "rate": None},
-    "wrapped timestamps": lambda: {"data": VALUES, "timestamps": H5DataIO(np.arange(3000.0), chunks=True), "rate": None},
+    "wrapped timestamps": lambda: {
+        "data": VALUES,
+        "timestamps": H5DataIO(np.arange(3000.0), chunks=True),
+        "rate": None,
+    },
 }
 
 
@@ -109,7 +115,9 @@ def described(file: h5py.File) -> dict[str, Any]:
 
     def note(name: str, item: Any) -> None:
         seen[name] = {
-            key: np.asarray(value).tolist() for key, value in item.attrs.items() if key not in ("object_id", ".specloc")
+            key: np.asarray(value).tolist()
+            for key, value in item.attrs.items()
+            if key not in ("object_id", ".specloc")
         }
         if isinstance(item, h5py.Dataset):
             spec = read_spec(item)
@@ -176,11 +184,17 @@ def test_arguments_of_write_are_passed_on():
     assert "specifications" in authored(nwbfile_with(x=VALUES)).file
 
 
-# -- copied HDF5 datasets ------------------------------------------------------------------------------------------
+# -- copied HDF5 datasets ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"chunks": (100, 7), "compression": "gzip", "shuffle": True}, {"fillvalue": 3}, {"maxshape": (None, 20)}]
+    "settings",
+    [
+        {},
+        {"chunks": (100, 7), "compression": "gzip", "shuffle": True},
+        {"fillvalue": 3},
+        {"maxshape": (None, 20)},
+    ],
 )
 @pytest.mark.parametrize("dtype", ["<i2", ">i2"])
 def test_copied_dataset_is_created_as_it_is(file, settings, dtype):
@@ -217,7 +231,7 @@ def test_numbers_of_few_bits_are_copied_by_hdf5(file):
     np.testing.assert_array_equal(skeleton.file["acquisition/x/data"][...], -VALUES)
 
 
-# -- default compression -------------------------------------------------------------------------------------------
+# -- default compression -------------------------------------------------------------------------------------
 
 
 def test_no_default_leaves_data_as_they_are():
@@ -263,7 +277,9 @@ def test_data_with_a_filter_of_their_own_keep_it(compression, settings, expected
 
 @pytest.mark.parametrize("compression", ["auto", "gzip"])
 def test_default_keeps_chunks_and_all_else(compression):
-    spec = spec_of(H5DataIO(VALUES, chunks=(123, 7), maxshape=(None, 20), fillvalue=5), compression=compression)
+    spec = spec_of(
+        H5DataIO(VALUES, chunks=(123, 7), maxshape=(None, 20), fillvalue=5), compression=compression
+    )
     assert (spec.chunks, spec.maxshape, spec.fillvalue) == ((123, 7), (None, 20), b"\5\0")
     assert "deflate" in names(spec)
 
@@ -295,7 +311,7 @@ def test_failing_source_is_named_while_it_is_sampled():
         authored(nwbfile_with(x=Broken(VALUES, chunk_shape=(300, 20))), compression="auto")
 
 
-# -- backends --------------------------------------------------------------------------------------------------------
+# -- backends ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("settings", [{}, {"compression": "gzip"}, {"chunks": (100, 20)}])
@@ -311,7 +327,11 @@ def test_mpio_never_fills_and_needs_no_coder(settings):
 
 @pytest.mark.parametrize(
     ("data", "compression", "expected"),
-    [(VALUES, None, False), (VALUES, "auto", True), (H5DataIO(VALUES, shuffle=True, chunks=True), None, True)],
+    [
+        (VALUES, None, False),
+        (VALUES, "auto", True),
+        (H5DataIO(VALUES, shuffle=True, chunks=True), None, True),
+    ],
 )
 def test_backend_is_decided_by_filters(data, compression, expected):
     told = []
@@ -324,7 +344,7 @@ def test_backend_is_decided_by_filters(data, compression, expected):
     assert told == [expected]
 
 
-# -- what cannot be --------------------------------------------------------------------------------------------------
+# -- what cannot be ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -374,7 +394,9 @@ def test_impossible_chunks_in_an_nwbfile(chunks):
 
 
 def test_what_hdf5_refuses_is_named_with_its_settings():
-    with pytest.raises(LayoutError, match="HDF5 cannot create a dataset with .*'fillvalue': 'text'") as caught:
+    with pytest.raises(
+        LayoutError, match="HDF5 cannot create a dataset with .*'fillvalue': 'text'"
+    ) as caught:
         authored(nwbfile_with(x=H5DataIO(VALUES, fillvalue="text")))
     assert caught.value.where == "/acquisition/x/data"
     assert "H5DataIO" in caught.value.remedy
@@ -385,18 +407,30 @@ def test_shape_of_an_iterator_that_differs_from_the_datasets():
         def recommended_data_shape(self) -> tuple[int, ...]:
             return (2999, 20)
 
-    with pytest.raises(LayoutError, match=r"created with shape \(2999, 20\), its data have \(3000, 20\)") as caught:
+    with pytest.raises(
+        LayoutError, match=r"created with shape \(2999, 20\), its data have \(3000, 20\)"
+    ) as caught:
         authored(nwbfile_with(x=Shorter(VALUES, chunk_shape=(300, 20))))
     assert caught.value.where == "/acquisition/x/data"
     assert "Shorter" in caught.value.remedy
 
 
-def test_error_of_pynwb_comes_with_all_its_words():
+def test_small_data_that_hdf5_cannot_hold_are_named():
     nwbfile = nwbfile_with(x=VALUES)
     nwbfile.acquisition["x"].fields["data"] = np.array([object()] * 10)
-    with pytest.raises(ParnwbError, match="pynwb could not write the NWBFile: .*object") as caught:
+    with pytest.raises(LayoutError, match="HDF5 cannot hold these data: TypeError: .*object") as caught:
         authored(nwbfile)
-    assert caught.value.__cause__ is not None
+    assert caught.value.where == "/acquisition/x/data"
+
+
+def test_error_of_pynwb_comes_with_all_its_words():
+    nwbfile = nwbfile_with(x=VALUES)
+    nwbfile.add_electrode_group(
+        ElectrodeGroup(name="shank", description="d", location="somewhere", device=Device(name="orphan"))
+    )
+    with pytest.raises(ParnwbError, match="pynwb could not write the NWBFile: Orphan.*'orphan'") as caught:
+        authored(nwbfile)
+    assert type(caught.value.__cause__).__name__ == "OrphanContainerBuildError"
 
 
 def test_own_error_is_found_in_hdmfs():
@@ -432,7 +466,7 @@ def test_own_error_of_a_chain_in_a_circle():
     assert "one; because ValueError: other" in str(own_error(one))
 
 
-# -- what it relies on -------------------------------------------------------------------------------------------------
+# -- what it relies on ---------------------------------------------------------------------------------------
 
 
 def test_hdmf_queues_iterators_where_the_skeleton_expects_it(tmp_path):
@@ -458,7 +492,7 @@ def test_iterators_are_not_drained():
 
 
 def test_no_warning_of_an_open_file(recwarn):
-    """hdmf warns when a writer is forgotten; the skeleton's file is meant to stay open."""
+    """Hdmf warns when a writer is forgotten; the skeleton's file is meant to stay open."""
     authored(nwbfile_with(x=VALUES))
     gc.collect()
     assert [str(w.message) for w in recwarn if "not closed" in str(w.message)] == []
@@ -474,7 +508,9 @@ def test_file_believes_to_be_the_final_one(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["?", "<i2", ">f8", "f2"])
-@pytest.mark.parametrize("settings", [{}, {"fillvalue": 1}, {"fillvalue": 0}, {"chunks": (5,), "maxshape": (None,)}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"fillvalue": 1}, {"fillvalue": 0}, {"chunks": (5,), "maxshape": (None,)}]
+)
 def test_spec_is_read_as_the_file_has_it(file, dtype, settings):
     spec = read_spec(file.create_dataset("x", (10,), dtype, **settings))
     assert (spec.path, spec.shape, spec.numpy_dtype) == ("/x", (10,), np.dtype(dtype))

@@ -30,7 +30,7 @@ def disk(tmp_path: Path):
     opened.close()
 
 
-# -- writes ----------------------------------------------------------------------------------------------------
+# -- writes --------------------------------------------------------------------------------------------------
 
 
 @given(
@@ -42,7 +42,7 @@ def disk(tmp_path: Path):
 )
 @settings(deadline=None, max_examples=80)
 def test_short_writes_are_gone_on_with(tmp_path_factory, pieces, address, sizes, iov_max, max_call):
-    """The system may write less than it was asked to, and cut a piece in two, at any place and any number of times."""
+    """The system may write less than it was asked to, at any place and any number of times."""
     path = tmp_path_factory.mktemp("short") / "f"
     path.touch()
     calls = []
@@ -86,7 +86,14 @@ def test_more_pieces_than_one_call_takes(disk, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "piece", [b"abcd", bytearray(b"abcd"), memoryview(b"abcd"), np.frombuffer(b"abcd", "<i2"), np.arange(6).reshape(2, 3)]
+    "piece",
+    [
+        b"abcd",
+        bytearray(b"abcd"),
+        memoryview(b"abcd"),
+        np.frombuffer(b"abcd", "<i2"),
+        np.arange(6).reshape(2, 3),
+    ],
 )
 def test_all_kinds_of_pieces(disk, piece):
     path, file = disk
@@ -113,7 +120,7 @@ def test_far_addresses(disk):
     assert path.stat().st_size == (1 << 41) + 3
 
 
-# -- failures --------------------------------------------------------------------------------------------------
+# -- failures ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -201,7 +208,7 @@ def test_truncate_sync_and_close(disk):
     assert path.read_bytes() == b"0123"
 
 
-# -- target ----------------------------------------------------------------------------------------------------
+# -- target --------------------------------------------------------------------------------------------------
 
 
 def test_partial_lies_beside(tmp_path):
@@ -237,12 +244,68 @@ def test_existing_file_is_replaced_only_when_asked(tmp_path):
     target.check(overwrite=True)
 
 
+@pytest.mark.parametrize("name", ["x" * 252 + ".nwb", "x" * 250])
+def test_name_must_leave_room_for_that_of_the_partial_file(tmp_path, name):
+    with pytest.raises(TargetError, match="cannot have this name: File name too long.*shorter"):
+        Target(tmp_path / name).check(overwrite=False)
+
+
+def test_name_with_a_null_byte(tmp_path):
+    with pytest.raises(TargetError, match="null byte"):
+        Target(tmp_path / "x\0.nwb").check(overwrite=False)
+
+
+def test_dangling_link_is_an_existing_file(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.path.symlink_to(tmp_path / "gone")
+    with pytest.raises(TargetError, match="exists and is not replaced"):
+        target.check(overwrite=False)
+
+
 def test_create_replaces_an_earlier_attempt_and_nothing_else(tmp_path):
     target = Target(tmp_path / "x.nwb")
     target.path.write_text("final")
     target.partial.write_text("left by a failed attempt")
+    token = target.create()
+    assert (target.partial.read_bytes(), target.path.read_text()) == (token, "final")
+
+
+def test_other_ranks_recognise_what_the_root_created(tmp_path):
+    root, other = Target(tmp_path / "x.nwb"), Target(tmp_path / "x.nwb")
+    token = root.create()
+    other.recognise(token)
+    assert Target(tmp_path / "y.nwb").create() != token
+    with pytest.raises(TargetError, match="every rank must see the file.*No such file") as caught:
+        Target(tmp_path / "z.nwb").recognise(token)
+    assert str(tmp_path / "z.nwb.partial") in caught.value.where and "on host" in caught.value.where
+    with pytest.raises(
+        TargetError, match="this rank sees another file of this name.*folder that all hosts share"
+    ):
+        Target(tmp_path / "y.nwb").recognise(token)
+
+
+@pytest.mark.parametrize("harm", ["replace", "remove"])
+def test_file_that_another_job_has_taken_is_left_to_it(tmp_path, harm):
+    target, other = Target(tmp_path / "x.nwb"), Target(tmp_path / "x.nwb")
     target.create()
-    assert (target.partial.read_bytes(), target.path.read_text()) == (b"", "final")
+    target.check_ours()
+    if harm == "replace":
+        other.partial.rename(tmp_path / "aside")  # keeps its inode, so that the new file surely has another
+        other.create()
+    else:
+        other.partial.unlink()
+    for action in (target.check_ours, target.publish):
+        with pytest.raises(TargetError, match="replaced or removed by another program.*one job at a time"):
+            action()
+    target.discard()
+    assert other.partial.exists() == (harm == "replace")
+    assert not target.path.exists()
+
+
+def test_partial_file_must_be_there_to_be_opened(tmp_path):
+    with pytest.raises(StorageError, match="^opening at byte 0 failed: No such file") as caught:
+        FileBytes(tmp_path / "missing")
+    assert caught.value.where == str(tmp_path / "missing")
 
 
 def test_created_file_has_usual_permissions(tmp_path):
@@ -287,27 +350,59 @@ def test_partial_that_is_a_folder(tmp_path):
 def test_space_is_required_before_the_first_byte(tmp_path):
     target = Target(tmp_path / "x.nwb")
     target.require_space(1)
-    with pytest.raises(StorageError, match=r"needs at least 1125899906842624000 bytes, the file system has \d+ free"):
+    with pytest.raises(
+        StorageError, match=r"needs at least 1125899906842624000 bytes, the file system has \d+ free"
+    ):
         target.require_space(1_000 << 50)
 
 
-def test_publish_is_one_step(tmp_path):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_publish_is_one_step(tmp_path, overwrite):
     target = Target(tmp_path / "x.nwb")
-    target.path.write_text("old")
+    if overwrite:
+        target.path.write_text("old")
     target.create()
     target.partial.write_text("new")
     inode = target.partial.stat().st_ino
-    target.publish()
+    target.publish(overwrite=overwrite)
     assert target.path.read_text() == "new" and target.path.stat().st_ino == inode
     assert os.listdir(tmp_path) == ["x.nwb"]
+
+
+def test_publish_does_not_replace_what_has_appeared_meanwhile(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.create()
+    target.path.write_text("of another job")
+    with pytest.raises(
+        TargetError, match="has appeared while it was written.*x.nwb.partial: give it another name"
+    ):
+        target.publish()
+    assert target.path.read_text() == "of another job" and target.partial.exists()
 
 
 def test_publish_makes_the_folder_remember(tmp_path, monkeypatch):
     target, synced = Target(tmp_path / "x.nwb"), []
     target.create()
-    monkeypatch.setattr(os, "fsync", lambda d: synced.append((stat.S_ISDIR(os.fstat(d).st_mode), target.path.exists())))
+
+    def note(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), target.path.exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
     target.publish()
     assert synced == [(True, True)]
+
+
+def test_folder_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch):
+    """The file has its name by then; some file systems refuse to sync folders."""
+    target = Target(tmp_path / "x.nwb")
+    target.create()
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    target.publish()
+    assert target.path.exists()
 
 
 def test_publish_that_fails_leaves_both_files(tmp_path, monkeypatch):
@@ -319,8 +414,10 @@ def test_publish_that_fails_leaves_both_files(tmp_path, monkeypatch):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(StorageError, match="could not be renamed: Invalid cross-device link"):
-        target.publish()
+    with pytest.raises(
+        StorageError, match="could not be renamed: Invalid cross-device link.*rename it by hand"
+    ):
+        target.publish(overwrite=True)
     assert target.path.read_text() == "old" and target.partial.exists()
 
 
@@ -331,3 +428,10 @@ def test_discard_removes_the_partial_file_only(tmp_path):
     target.discard()
     target.discard()
     assert os.listdir(tmp_path) == ["x.nwb"]
+
+
+def test_discard_leaves_what_was_not_created_here(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.partial.write_text("of another job")
+    target.discard()
+    assert target.partial.exists()

@@ -13,6 +13,7 @@ from pynwb.behavior import BehavioralTimeSeries
 from pynwb.ecephys import LFP, ElectricalSeries
 from pynwb.file import Subject
 from pynwb.image import GrayscaleImage, ImageSeries
+from pynwb.ophys import ImageSegmentation, OpticalChannel, PlaneSegmentation
 
 
 def linked_series(file: NWBFile, inputs: Path) -> None:
@@ -36,8 +37,25 @@ def images(file: NWBFile, inputs: Path) -> None:
     file.add_acquisition(ImageSeries(name="colour", data=packed, unit="n.a.", rate=1.0))
     movie = {"external_file": ["movie.avi"], "format": "external", "starting_frame": [0], "num_samples": 9}
     file.add_stimulus(ImageSeries(name="elsewhere", unit="n.a.", rate=1.0, **movie))
+    _add_segmentation(file)
     picture = GrayscaleImage(name="picture", data=values((30, 20), "f4"))
     file.add_acquisition(Images(name="pictures", images=[picture]))
+
+
+def _add_segmentation(file: NWBFile) -> None:
+    """Regions as images and as compound values of pixels."""
+    device = file.create_device(name="microscope")
+    channel = OpticalChannel(name="green", description="GCaMP", emission_lambda=520.0)
+    plane = file.create_imaging_plane(
+        name="plane", description="a plane", device=device, optical_channel=channel,
+        excitation_lambda=920.0, indicator="GCaMP6f", location="V1",
+    )
+    segmentation = PlaneSegmentation(name="cells", description="regions", imaging_plane=plane)
+    for number in range(6):
+        pixels = [(x, number, 0.5) for x in range(number + 1)]
+        segmentation.add_roi(image_mask=values((9, 7), "f4"), pixel_mask=pixels)
+    module = file.create_processing_module("ophys", "regions")
+    module.add(ImageSegmentation(plane_segmentations=[segmentation]))
 
 
 def session(file: NWBFile, inputs: Path) -> None:

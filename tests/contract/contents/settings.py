@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from contract.inputs import Slices, add, values
 from pynwb import H5DataIO, NWBFile
@@ -51,14 +52,16 @@ def filters(file: NWBFile, inputs: Path) -> None:
             add(file, f"{name}_{dtype}", H5DataIO(values((100, 7), dtype), chunks=chunks, **settings))
 
 
-def native_filters(file: NWBFile, inputs: Path) -> None:
-    """LZF, which skips what does not shrink."""
+def lzf(file: NWBFile, inputs: Path) -> None:
+    """LZF, which skips chunks that do not shrink: alone, with other filters, and copied."""
     noise = np.random.default_rng(1).integers(-30_000, 30_000, (300, 4)).astype("i2")
-    add(file, "lzf", H5DataIO(values((300, 4)), compression="lzf", chunks=(64, 3)))
-    add(file, "lzf_noise", H5DataIO(noise, compression="lzf", chunks=(64, 3)))
+    add(file, "some_shrink", H5DataIO(values((300, 4)), compression="lzf", chunks=(64, 3)))
+    add(file, "none_shrinks", H5DataIO(noise, compression="lzf", chunks=(64, 3)))
     everything = {"compression": "lzf", "shuffle": True, "fletcher32": True}
-    add(file, "lzf_all", H5DataIO(values((300,), "i4"), chunks=(70,), **everything))
-    add(file, "lzf_fill", H5DataIO(values((300,), "i4"), chunks=(70,), compression="lzf", fillvalue=3))
+    add(file, "with_others", H5DataIO(values((300,), "i4"), chunks=(70,), **everything))
+    add(file, "filled", H5DataIO(values((300,), "i4"), chunks=(70,), compression="lzf", fillvalue=3))
+    source = h5py.File(inputs / "sources.h5", "r")
+    add(file, "copied", H5DataIO(source["lzf"], link_data=False))
 
 
 def fill_values(file: NWBFile, inputs: Path) -> None:
@@ -86,7 +89,7 @@ def _default_compression(file: NWBFile, inputs: Path, coded: Callable[[Any], Any
     add(file, "bytes", coded(values((900,), "u1")))
     add(file, "one", coded(values((1,))))
     add(file, "iterated", coded(Slices(values((500, 10)), (64, 10))))
-    add(file, "own_filter", H5DataIO(values((200, 3)), compression="lzf", chunks=(50, 3)))
+    add(file, "own_filter", H5DataIO(values((200, 3)), fletcher32=True, chunks=(50, 3)))
     add(file, "own_chunks", coded(H5DataIO(values((200, 3)), chunks=(33, 2), maxshape=(None, 3))))
     add(file, "text_free", coded(values((40, 2), "f4")))
 

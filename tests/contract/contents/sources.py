@@ -62,7 +62,7 @@ def copies(file: NWBFile, inputs: Path) -> None:
 def native_copies(file: NWBFile, inputs: Path) -> None:
     """HDF5 datasets with filters that only HDF5 itself can apply, and one of an enumeration."""
     source = h5py.File(inputs / "sources.h5", "r")
-    for name in ("lzf", "scaled", "rounded", "scaled_fill", "states"):
+    for name in ("scaled", "rounded", "scaled_fill", "twelve_bits", "states"):
         add(file, name, H5DataIO(source[name], link_data=False))
 
 

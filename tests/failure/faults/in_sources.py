@@ -11,7 +11,7 @@ from failure.faults.material import CHUNK, Asked, session, values
 from pynwb import H5DataIO
 
 PATH = r"/acquisition/probe/data\[\d+:\d+, 0:8\]"
-MIDWAY = 2  # the first buffers are good
+MIDWAY = 1  # the first buffer is good
 
 
 def _raise(error: BaseException) -> Callable[[Any], Any]:

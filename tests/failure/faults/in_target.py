@@ -37,7 +37,7 @@ def _fails_midway(name: str, filters: dict[str, Any]) -> None:
     @fault("SourceError", "midway", name=name, prepare=_existing)
     def run(place: Place) -> None:
         def spoil(calls: int, data: Any) -> Any:
-            if place.rank == place.last and calls > 2:
+            if place.rank == place.last and calls > 1:
                 raise ValueError("midway")
             return data
 

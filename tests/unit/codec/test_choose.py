@@ -1,4 +1,4 @@
-"""The choice of a coder keeps its two promises, on data of many kinds, for the whole of them and not the sample."""
+"""The choice of a coder keeps its promises on many kinds of data, on the whole of them and not the sample."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def made(name: str) -> np.ndarray:
         "ephys": lambda: noise(40, "<i2"),
         "large amplitude": lambda: noise(2000, "<i2"),
         "big-endian": lambda: noise(300, ">i2"),
-        "slow potentials": lambda: np.clip(np.cumsum(noise(25, "<f8"), axis=0), -30_000, 30_000).astype("<i2"),
+        "slow potentials": lambda: np.clip(np.cumsum(noise(25, "<f8"), axis=0), -30_000, 30_000).astype(
+            "<i2"
+        ),
         "floats": lambda: noise(1e-4, "<f4"),
         "doubles in counts": lambda: noise(20, "<i2").astype("<f8")[: ROWS // 4],
         "timestamps": lambda: (np.arange(ROWS * 4) / 30_000 + 12.5).reshape(-1, 1),
@@ -83,7 +85,7 @@ def size(values: np.ndarray, name: str, shuffled: bool) -> int:
     return total
 
 
-# -- auto ------------------------------------------------------------------------------------------------------
+# -- auto ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -122,7 +124,7 @@ def test_auto_is_deterministic(name):
 
 
 def test_shuffle_is_decided_by_the_data():
-    """It hurts where few counts are used, and helps where the high bytes are alike and the low ones are not."""
+    """It hurts where few counts are used, and helps where high bytes are alike and low ones are not."""
     assert not choose_coding(pieces_of(made("low-count ephys"))).shuffle
     assert choose_coding(pieces_of(made("timestamps"))).shuffle
     assert choose_coding(pieces_of(made("slow potentials"))).shuffle
@@ -139,12 +141,14 @@ def test_nothing_known_is_a_middling_choice(pieces):
     assert (choice.coder, choice.shuffle) == ("libdeflate-4", False)
 
 
-# -- the level a user asks for ---------------------------------------------------------------------------------
+# -- the level a user asks for -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("level", range(10))
-@pytest.mark.parametrize("name", ["low-count ephys", "large amplitude", "floats", "timestamps", "spike counts"])
+@pytest.mark.parametrize(
+    "name", ["low-count ephys", "large amplitude", "floats", "timestamps", "spike counts"]
+)
 def test_level_keeps_its_meaning(name, level, shuffled):
     values = made(name)[:8000]
     filters = [FilterSpec(2, (values.itemsize,), "shuffle")] * shuffled + [FilterSpec(1, (level,), "deflate")]
@@ -182,4 +186,6 @@ def test_shuffle_of_single_bytes_is_none():
     values = made("bytes of an image")[:4000]
     filters = [FilterSpec(2, (1,), "shuffle"), FilterSpec(1, (4,), "deflate")]
     spec = spec_of(values, *filters)
-    assert coder_for(spec, pieces_of(values)) == coder_for(replace(spec, filters=filters[1:]), pieces_of(values))
+    assert coder_for(spec, pieces_of(values)) == coder_for(
+        replace(spec, filters=filters[1:]), pieces_of(values)
+    )

@@ -53,7 +53,9 @@ def telling_values(dtype: str) -> np.ndarray:
         corners = [info.min, info.max, info.max - 1, 0, 1]
         corners += [v for bits in (8, 11, 16, 24, 32, 53) for v in range(2**bits - 3, 2**bits + 4)]
         corners = [v for v in corners if info.min <= v <= info.max]
-        return np.concatenate([np.frombuffer(random.bytes(100 * kind.itemsize), kind), np.array(corners, kind)])
+        return np.concatenate(
+            [np.frombuffer(random.bytes(100 * kind.itemsize), kind), np.array(corners, kind)]
+        )
     corners = [np.nan, np.inf, -np.inf, 0.0, -0.0, 0.5, 1.5, 2.5, -1.5, -0.5, 127.5, 128, 255, 255.5, 256]
     corners += [-129, -1, 32767.5, 65504, 65520, 1e5, 2.0**31, -(2.0**31), 2.0**53, 2.0**63, 2.0**64, 1e300]
     corners += [1e-8, 1e-40, 1e-310, 3.4e38, 3.5e38]
@@ -113,7 +115,7 @@ def test_source_is_left_alone():
     np.testing.assert_array_equal(values, before)
 
 
-# -- cutting ---------------------------------------------------------------------------------------------------
+# -- cutting -------------------------------------------------------------------------------------------------
 
 
 @st.composite

@@ -57,7 +57,19 @@ def test_level_is_the_names(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "zlib", "zlib-", "zlib-10", "zlib--1", "zlib-x", "isal-4", "libdeflate-0", "libdeflate-12", "zstd-1", "-4"],
+    [
+        "",
+        "zlib",
+        "zlib-",
+        "zlib-10",
+        "zlib--1",
+        "zlib-x",
+        "isal-4",
+        "libdeflate-0",
+        "libdeflate-12",
+        "zstd-1",
+        "-4",
+    ],
 )
 def test_wrong_names_are_refused(name):
     with pytest.raises(CodecError, match="deflate coder") as caught:

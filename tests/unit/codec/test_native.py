@@ -71,7 +71,9 @@ def values_of(dtype: str) -> np.ndarray:
     return (values / 8 if np.dtype(dtype).kind == "f" else values).astype(dtype)
 
 
-def create(file: h5py.File, name: str, kind: Any, filters: list[Any], fill: np.ndarray | None) -> h5py.Dataset:
+def create(
+    file: h5py.File, name: str, kind: Any, filters: list[Any], fill: np.ndarray | None
+) -> h5py.Dataset:
     creation = h5p.create(h5p.DATASET_CREATE)
     creation.set_chunk(CHUNKS)
     if fill is not None:
@@ -124,7 +126,8 @@ def test_bytes_outlive_the_next_chunk():
 def test_several_pipelines_live_side_by_side():
     """Each has a private file; two of one process must not share it."""
     specs = [
-        DatasetSpec("/x", (9,), (9,), dtype, (9,), (FilterSpec(h5z.FILTER_LZF, (), "lzf"),)) for dtype in ("<i2", "<f8")
+        DatasetSpec("/x", (9,), (9,), dtype, (9,), (FilterSpec(h5z.FILTER_LZF, (), "lzf"),))
+        for dtype in ("<i2", "<f8")
     ]
     pipelines = [open_pipeline(spec) for spec in specs]
     sizes = [len(p.encode(np.ones(9, s.dtype))[1]) for p, s in zip(pipelines, specs, strict=True)]
@@ -139,6 +142,8 @@ def test_usual_filters_are_encodable(number):
 def test_filter_that_only_decodes_is_refused(monkeypatch):
     """Some builds have szip for reading alone."""
     monkeypatch.setattr(h5z, "get_filter_info", lambda number: h5z.FILTER_CONFIG_DECODE_ENABLED)
-    with pytest.raises(CodecError, match=r"filter 4 \(szip\) cannot be applied by this build of HDF5 \d") as caught:
+    with pytest.raises(
+        CodecError, match=r"filter 4 \(szip\) cannot be applied by this build of HDF5 \d"
+    ) as caught:
         check_encodable(4, "szip", "/units/waveforms")
     assert caught.value.where == "/units/waveforms"

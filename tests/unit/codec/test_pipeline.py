@@ -53,7 +53,9 @@ def create(
     return h5py.Dataset(h5py.h5d.create(file.id, f"x{next(numbers)}".encode(), kind, space, creation))
 
 
-def encode_into(target: h5py.Dataset, values: np.ndarray, coder: str = "") -> dict[tuple[int, ...], tuple[int, bytes]]:
+def encode_into(
+    target: h5py.Dataset, values: np.ndarray, coder: str = ""
+) -> dict[tuple[int, ...], tuple[int, bytes]]:
     """Let parnwb encode ``values`` and put every chunk into ``target``; return what was put."""
     spec = replace(read_spec(target), coder=coder)
     cutter, pipeline = ChunkCutter(spec), open_pipeline(spec)
@@ -84,7 +86,7 @@ def assert_same_elements(found: np.ndarray, expected: np.ndarray) -> None:
     assert found.tobytes() == expected.tobytes()  # to the bit: not-a-numbers too
 
 
-# -- parnwb's own filters --------------------------------------------------------------------------------------
+# -- parnwb's own filters ------------------------------------------------------------------------------------
 
 
 def own(shuffle: bool, level: int | None, checksum: bool) -> Callable[[Any], None]:
@@ -179,14 +181,18 @@ def test_checksum_is_checked_by_hdf5(file, dtype, length):
         target[...]
 
 
-# -- which pipeline --------------------------------------------------------------------------------------------
+# -- which pipeline ------------------------------------------------------------------------------------------
 
 
 def spec_with(*filters: FilterSpec) -> DatasetSpec:
     return DatasetSpec("/acquisition/x", (8,), (8,), "<i2", (4,), filters)
 
 
-SHUFFLE, DEFLATE, FLETCHER = FilterSpec(2, (2,), "shuffle"), FilterSpec(1, (4,), "deflate"), FilterSpec(3, (), "f")
+SHUFFLE, DEFLATE, FLETCHER = (
+    FilterSpec(2, (2,), "shuffle"),
+    FilterSpec(1, (4,), "deflate"),
+    FilterSpec(3, (), "f"),
+)
 
 
 @pytest.mark.parametrize(
