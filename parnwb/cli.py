@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,8 @@ def main() -> NoReturn:
     except click.ClickException as error:
         if _speaks():
             error.show()
+        else:
+            time.sleep(1)  # Open MPI's launcher ends the job with the first that fails: not before the root has spoken
         sys.exit(error.exit_code)
     except ParnwbError as error:
         if _speaks():
@@ -183,7 +186,7 @@ def _recording(source: Path, given: dict[str, Any]) -> Recording:
 
 
 def _compression(text: str) -> str | int | None:
-    return None if text == "none" else int(text) if text.isdigit() else text
+    return None if text == "none" else int(text) if text.isdecimal() and text.isascii() else text
 
 
 def _show_converted(result: Converted, ranks: int) -> None:

@@ -13,8 +13,10 @@ import pickle
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,9 +48,34 @@ class Alarmed(BaseException):
 
 def world() -> MPI.Intracomm:
     """Return ``MPI.COMM_WORLD``, starting MPI if need be. Independent."""
+    with warnings.catch_warnings():  # mpi4py suspects what is refused below and in check_launch, on every rank
+        warnings.filterwarnings("ignore", "suspicious MPI execution environment")
+        _check_library()
+        from mpi4py import MPI
+    return MPI.COMM_WORLD
+
+
+def _check_library() -> None:
+    """Refuse MPICH under Open MPI's launcher before it starts: it would end the process in words of its own."""
+    if "mpi4py.MPI" in sys.modules or not os.environ.get("OMPI_COMM_WORLD_SIZE"):
+        return
+    import mpi4py
+
+    start = mpi4py.rc.initialize
+    mpi4py.rc.initialize, mpi4py.rc.finalize = False, start
     from mpi4py import MPI
 
-    return MPI.COMM_WORLD
+    library = " ".join(MPI.Get_library_version().split("\n")[0].split())
+    if "Open MPI" not in library:
+        raise _everywhere(
+            LaunchError(
+                f"the launcher is Open MPI's, but mpi4py loads another library: {library}",
+                where=f"host {socket.gethostname()}",
+                remedy=f"Use the mpiexec that belongs to it, such as {Path(sys.executable).parent / 'mpiexec'}",
+            )
+        )
+    if start:
+        MPI.Init_thread(MPI.THREAD_MULTIPLE)
 
 
 def alone() -> MPI.Intracomm:
@@ -335,7 +362,9 @@ class Ranks:
         if self.rank != getattr(error, "parnwb_rank", 0):
             time.sleep(2)  # where that rank fails as well, it speaks, and ends this one
         print(f"parnwb: {describe(error, getattr(error, 'parnwb_rank', self.rank))}", file=sys.stderr, flush=True)
-        (self._comm or alone()).Abort(1)
+        if self._comm is None:
+            raise SystemExit(1)
+        self._comm.Abort(1)
 
 
 @atexit.register
@@ -354,20 +383,31 @@ def check_launch(comm: MPI.Intracomm | None) -> None:
     """Refuse N worlds of one rank, as a mismatched mpiexec and libmpi start them. Independent."""
     expected = launched_size()
     if comm is None and expected > 1:
-        raise LaunchError(
-            f"{expected} ranks were started but no communicator was given: each would write the whole file",
-            where=f"host {socket.gethostname()}",
-            remedy="Pass comm=MPI.COMM_WORLD",
+        raise _everywhere(
+            LaunchError(
+                f"{expected} ranks were started but no communicator was given: each would write the whole file",
+                where=f"host {socket.gethostname()}",
+                remedy="Pass comm=MPI.COMM_WORLD",
+            )
         )
     if comm is None:
         return
     actual = world().Get_size()
     if expected > 1 and actual == 1:
-        raise LaunchError(
-            f"the launcher started {expected} ranks, but MPI sees {actual}: every rank is a world of its own",
-            where=f"host {socket.gethostname()}",
-            remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi=",
+        raise _everywhere(
+            LaunchError(
+                f"the launcher started {expected} ranks, but MPI sees {actual}: every rank is a world of its own",
+                where=f"host {socket.gethostname()}",
+                remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi=",
+            )
         )
+
+
+def _everywhere(error: LaunchError) -> LaunchError:
+    """Mark an error that every process meets which the launcher started, and prints once."""
+    tell_once(launched_rank())
+    error.parnwb_rank = 0  # type: ignore[attr-defined]
+    return error
 
 
 def tell_once(rank: int) -> None:
@@ -377,11 +417,23 @@ def tell_once(rank: int) -> None:
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, LaunchError) and _others_may_wait():
+            time.sleep(3 if rank else 0)  # if all ranks are here, the root speaks and ends them
+            previous(kind, error, trace)
+            world().Abort(1)
         if getattr(error, "parnwb_rank", rank) == rank:
             previous(kind, error, trace)
 
     hook.parnwb_rank = rank  # type: ignore[attr-defined]
     sys.excepthook = hook
+
+
+def _others_may_wait() -> bool:
+    if "mpi4py.MPI" not in sys.modules:
+        return False
+    from mpi4py import MPI
+
+    return MPI.Is_initialized() and not MPI.Is_finalized() and MPI.COMM_WORLD.Get_size() > 1
 
 
 def describe(error: BaseException, rank: int) -> str:

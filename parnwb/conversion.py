@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from parnwb.comm import Ranks
 from parnwb.convert import build_nwbfile, load_metadata
+from parnwb.errors import TargetError
 from parnwb.io import NWBParallelIO
 from parnwb.progress import Progress
 from parnwb.sources.sending import NotSendableError
@@ -104,6 +105,7 @@ def convert(
         with ranks.agreed("checking the output"):  # before neuroconv looks at a long recording
             if ranks.is_root:
                 Target(output.absolute()).check(overwrite=bool(settings.get("overwrite")))
+                _check_apart(recording.source, output)
 
         def write(nwbfile: NWBFile | None) -> NWBParallelIO:
             with NWBParallelIO(output, "w", comm=comm, progress=progress, **settings) as io:
@@ -139,6 +141,19 @@ def check(
         return run(None) if against is None else _with_nwbfile(ranks, against, run)
     finally:
         ranks.free()
+
+
+def _check_apart(source: Path, output: Path) -> None:
+    """Refuse to replace a file that belongs to the recording, which may be its only copy."""
+    if not output.exists() or not source.exists() or output.suffix == ".nwb":
+        return
+    beside = output.resolve().parent == source.resolve().parent and output.stem == source.stem
+    if output.samefile(source) or beside or (source.is_dir() and source.resolve() in output.resolve().parents):
+        raise TargetError(
+            "the output must not replace a file of the source",
+            where=str(output),
+            remedy="Choose another name, which ends in .nwb",
+        )
 
 
 def _with_nwbfile(ranks: Ranks, recording: Recording, use: Callable[[NWBFile | None], Value]) -> Value:

@@ -169,8 +169,12 @@ def merge(base: Any, over: Mapping[str, Any]) -> Any:
     """Merge ``over`` into ``base``, both nested mappings, and return ``base``. Independent."""
     for key, value in over.items():
         present = base.get(key)
-        if isinstance(value, Mapping) and isinstance(present, Mapping):
-            merge(present, value)
+        if isinstance(present, Mapping):
+            if value is not None and not isinstance(value, Mapping):
+                raise SourceError(
+                    f"metadata '{key}' must be a mapping, got {value!r}", remedy=f"Write '{key}:' with entries below it"
+                )
+            merge(present, value or {})  # a section without entries changes nothing
         elif _is_named_list(value) and _is_named_list(present):
             by_name = {entry["name"]: entry for entry in present}
             for entry in value:

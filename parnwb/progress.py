@@ -67,7 +67,8 @@ class PlainLines:
 
     def finish(self) -> None:
         """Speak a last time."""
-        self._speak()
+        if self._label:
+            self._speak()
 
     def _speak(self) -> None:
         self._spoke = time.monotonic()

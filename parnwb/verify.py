@@ -18,9 +18,9 @@ from parnwb.codec.cutter import in_file_dtype
 from parnwb.comm import Ranks
 from parnwb.errors import VerificationError
 from parnwb.hyperslab import Hyperslab
-from parnwb.layout import FileLayout
+from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
-from parnwb.progress import Extrapolated, Progress, Silent
+from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error, read_spec
 from parnwb.sources import Source, read_checked
 from parnwb.sources.sending import receive_sources
@@ -119,11 +119,13 @@ def verify(
     """
     began = time.monotonic()
     ranks, path = Ranks(comm), Path(path).absolute()
-    told = progress if progress is not None and ranks.is_root else Silent()
+    told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     try:
         sources = _sources(ranks, path, against, rule or BulkRule())
         layout, findings = ranks.on_root("examining the file", lambda: _examine(path, sources))
         findings = list(findings) if ranks.is_root else []
+        shapes = {spec.path: spec.shape for spec in layout}
+        sources = {name: source for name, source in sources.items() if tuple(source.shape) == shapes.get(name)}
         told.start(f"verifying {path.name}", layout.nbytes)
         with ranks.agreed("reading the file back"):
             findings += _read_back(ranks, path, layout, sources, buffer_mb, told)
@@ -154,29 +156,54 @@ def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) 
 def _examine(path: Path, sources: Mapping[str, Source]) -> tuple[FileLayout, list[Finding]]:
     """Return the numeric datasets of the file, and what their index lacks. Independent; on the root."""
     if path.suffix == ".partial":
-        raise VerificationError("a partial file is not complete", where=str(path))
-    _forget_cached(path)
-    findings, specs = [], []
+        raise VerificationError(
+            "a partial file is not complete",
+            where=str(path),
+            remedy="It is left over from a writing that failed, or is still going on",
+        )
+    findings: list[Finding] = []
+    specs: list[DatasetSpec] = []
     with _opened(path) as file:
-        for dataset in _datasets(file):
-            if dataset.dtype.kind not in NUMERIC_KINDS or dataset.ndim == 0:
-                findings += _undecodable(dataset)
-                continue
-            spec = read_spec(dataset)
-            if spec.path in sources:
-                spec = replace(spec, access=sources[spec.path].access.value)
-            specs.append(spec)
-            findings += missing_chunks(dataset)
+        try:
+            for dataset in _datasets(file):
+                _examine_dataset(dataset, sources, findings, specs)
+        except Exception as error:
+            raise VerificationError(
+                f"the file cannot be examined: {type(error).__name__}: {error}",
+                where=str(path),
+                remedy="It is damaged: write it again",
+            ) from error
     present = {spec.path for spec in specs}
     findings += [Finding(name, None, "is in the source, not in the file") for name in sources if name not in present]
     return FileLayout(tuple(sorted(specs, key=lambda spec: spec.path))), findings
 
 
+def _examine_dataset(
+    dataset: h5py.Dataset, sources: Mapping[str, Source], findings: list[Finding], specs: list[DatasetSpec]
+) -> None:
+    if dataset.dtype.kind not in NUMERIC_KINDS or dataset.ndim == 0:
+        findings += _undecodable(dataset)
+        return
+    spec, source = read_spec(dataset), sources.get(dataset.name)
+    if source is not None and tuple(source.shape) != spec.shape:
+        what = f"has shape {spec.shape} in the file and {tuple(source.shape)} in the source"
+        findings.append(Finding(spec.path, Hyperslab.whole(spec.shape), what))
+    elif source is not None:
+        spec = replace(spec, access=source.access.value)
+    specs.append(spec)
+    findings += missing_chunks(dataset)
+
+
 def _opened(path: Path) -> h5py.File:
     try:
+        _forget_cached(path)
         return h5py.File(path, "r")
     except OSError as error:
-        raise VerificationError(f"the file cannot be opened: {error}", where=str(path)) from error
+        raise VerificationError(
+            f"the file cannot be opened: {error}",
+            where=str(path),
+            remedy="Check the name, and that it is a complete HDF5 file",
+        ) from error
 
 
 def _datasets(file: h5py.File) -> list[h5py.Dataset]:
@@ -290,6 +317,9 @@ def _validate(path: Path) -> list[Finding]:
     """Return what pynwb's validator says. Independent; on the root."""
     from pynwb import validate
 
-    result = validate(path=str(path))
+    try:
+        result = validate(path=str(path))
+    except Exception as error:  # noqa: BLE001 - what the validator cannot read is not NWB
+        return [Finding("/", None, f"is not a valid NWB file: {type(error).__name__}: {error}")]
     errors = result[0] if isinstance(result, tuple) else result
     return [Finding(str(getattr(item, "location", None) or "/"), None, str(item)) for item in errors]

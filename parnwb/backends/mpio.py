@@ -169,7 +169,10 @@ def _close(work: Fill, file: h5py.File, cause: BaseException | None = None) -> N
         failure = StorageError(
             f"parallel HDF5 could not complete the file: {error}", where=str(work.target.partial), remedy=CHECK_SPACE
         )
-        work.ranks.abort(cause or failure)
+        try:
+            work.ranks.abort(cause or failure)
+        except SystemExit:  # of one process, which HDF5 would crash at its end
+            alone().Abort(1)
 
 
 def _read_back(work: Fill, writers: list[_ChunkWriter]) -> None:
@@ -197,7 +200,7 @@ def _read_back(work: Fill, writers: list[_ChunkWriter]) -> None:
 
 
 def _sum(values: np.ndarray[Any, Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    return zlib.crc32(memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8)))
 
 
 def _place(path: str, elements: Hyperslab) -> str:

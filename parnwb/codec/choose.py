@@ -22,6 +22,8 @@ BY_SPEED = ("isal-1", "libdeflate-1", "libdeflate-2", "libdeflate-4", "libdeflat
 AUTO_BOUND = 1.10
 # A sample speaks for the rest of a recording only so exactly: 5 % are promised, 3 % are allowed.
 LEVEL_BOUND = 1.03
+# Programs differ by more than that in what they make of the padding and the headers of tiny chunks.
+TINY_CHUNK_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ def coder_for(spec: DatasetSpec, pieces: Iterable[npt.NDArray[Any]]) -> str:
     if DEFLATE not in options:
         return ""
     level = int(options[DEFLATE][0])
-    if level == 0:
-        return "zlib-0"
+    if level == 0 or spec.chunk_bytes < TINY_CHUNK_BYTES:
+        return f"zlib-{level}"
     samples = list(pieces)
     data = _shuffled(samples) if SHUFFLE in options and spec.itemsize > 1 else _plain(samples)
     if not data:

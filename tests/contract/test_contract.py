@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -24,7 +23,7 @@ from parnwb.site import parallel_hdf5
 
 pytestmark = pytest.mark.mpi_skip
 
-LAUNCH_TIMEOUT = 900 if FULL else 200
+LAUNCH_TIMEOUT = 500 if FULL else 200
 needs_parallel_hdf5 = pytest.mark.skipif(not parallel_hdf5(), reason="this h5py was built without MPI: no mpio")
 
 
@@ -113,7 +112,7 @@ class Contract:
 
 
 @pytest.fixture(scope="module")
-def contract(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contract]:
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
     return Contract(tmp_path_factory.mktemp("contract"))
 
 
@@ -132,7 +131,7 @@ def test_file_is_the_one_that_pynwb_writes(contract: Contract, case: str, road: 
 @pytest.mark.parametrize("case", ["iterators", "session"])
 def test_one_process_without_a_communicator_writes_it_too(contract: Contract, case: str) -> None:
     path = contract.folder / "pynwb" / "parnwb" / f"{case}.nwb"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with NWBParallelIO(path, "w", progress=False, backend="direct", **CASES[case].settings) as io:
@@ -145,6 +144,8 @@ def test_one_process_without_a_communicator_writes_it_too(contract: Contract, ca
 @pytest.mark.parametrize("ranks", RANKS)
 def test_mpio_refuses_filters_that_skip_chunks(contract: Contract, ranks: int) -> None:
     refused = [road for road in roads_of("lzf", ranks) if is_refused("lzf", road)]
+    if not refused:
+        pytest.skip("this HDF5 records skipped filters under mpio")
     for road in refused:
         reason = contract.failure("lzf", road, ranks)
         assert "filter 32000 (lzf) skips chunks that do not shrink" in reason

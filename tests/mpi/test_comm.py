@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mpi_launch import LEFT_OUT, run_mpi
+from mpi_launch import LEFT_OUT, mpi_vendor, run_mpi
 
 from parnwb import comm
 from parnwb.comm import Ranks, check_launch, describe, launched_size, portable, unpacked
@@ -73,6 +73,25 @@ with ranks.agreed("writing"):
         sys.exit(0)
 """
 
+ENDS_EARLY = """
+import sys
+from mpi4py import MPI
+from parnwb.comm import Ranks
+ranks = Ranks(MPI.COMM_WORLD)
+ranks.must_be_freed()
+if ranks.rank == 1:
+    sys.exit(0)
+ranks.meet("writing")
+"""
+
+FREED = """
+from mpi4py import MPI
+from parnwb.comm import Ranks
+ranks = Ranks(MPI.COMM_WORLD)
+ranks.must_be_freed()
+ranks.free()
+"""
+
 
 def python(program: str) -> list[str]:
     return [sys.executable, "-c", program]
@@ -96,6 +115,17 @@ def test_exit_of_one_rank_is_no_success():
     assert "RemoteError" in done.stderr and "SystemExit" in done.stderr
 
 
+def test_rank_that_ends_while_others_count_on_it_ends_all():
+    done = run_mpi(3, python(ENDS_EARLY), timeout=60)
+    assert done.returncode != 0
+    assert "a rank ended while a file was open" in done.stderr
+
+
+def test_ranks_that_were_freed_end_in_peace():
+    done = run_mpi(3, python(FREED), timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # -- one world -----------------------------------------------------------------------------------------------
 
 START = """
@@ -117,14 +147,20 @@ def start(how: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={**clean, **variables}, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize(
-    "variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS"]
-)
+@pytest.mark.parametrize("variable", ["PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS"])
 def test_many_worlds_of_one_rank_are_refused(variable):
     done = start("world", **{variable: "4"})
     assert done.returncode != 0
     assert "the launcher started 4 ranks, but MPI sees 1: every rank is a world of its own" in done.stderr
     assert "Use the mpiexec that belongs to the MPI library" in done.stderr
+
+
+def test_open_mpis_launcher_with_a_world_of_one_rank_is_refused():
+    """MPICH under Open MPI's mpiexec is noticed before it starts; Open MPI sees one rank."""
+    done = start("world", OMPI_COMM_WORLD_SIZE="4")
+    assert done.returncode != 0 and "LaunchError" in done.stderr
+    words = {"mpich": "the launcher is Open MPI's, but mpi4py loads another library: MPICH"}
+    assert words.get(mpi_vendor(), "the launcher started 4 ranks, but MPI sees 1") in done.stderr
 
 
 @pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from contract.inputs import Slices, add, values
+from contract.inputs import Slices, add, keep, values
 from pynwb import H5DataIO, NWBFile
 
 
@@ -17,12 +17,12 @@ def chunk_shapes(file: NWBFile, inputs: Path) -> None:
     data = values((101, 13))
     chunks = {"fit": (101, 13), "ragged": (10, 4), "rows": (1, 13), "columns": (101, 1), "automatic": True}
     for name, shape in chunks.items():
-        add(file, name, H5DataIO(data, chunks=shape))
-    add(file, "elements", H5DataIO(values((9, 5)), chunks=(1, 1)))
-    add(file, "unlimited", H5DataIO(data, maxshape=(None, None), chunks=(30, 30)))
-    add(file, "unlimited_automatic", H5DataIO(data, maxshape=(None, 13)))
-    add(file, "larger_later", H5DataIO(data, maxshape=(500, 20), chunks=(25, 20)))
-    add(file, "larger_than_shape", H5DataIO(data, maxshape=(None, 20), chunks=(200, 16), compression="gzip"))
+        keep(file, name, H5DataIO(data, chunks=shape))
+    keep(file, "elements", H5DataIO(values((9, 5)), chunks=(1, 1)))
+    keep(file, "unlimited", H5DataIO(data, maxshape=(None, None), chunks=(30, 30)))
+    keep(file, "unlimited_automatic", H5DataIO(data, maxshape=(None, 13)))
+    keep(file, "larger_later", H5DataIO(data, maxshape=(500, 20), chunks=(25, 20)))
+    keep(file, "larger_than_shape", H5DataIO(data, maxshape=(None, 20), chunks=(200, 16), compression="gzip"))
 
 
 def gzip_levels(file: NWBFile, inputs: Path) -> None:
@@ -31,11 +31,11 @@ def gzip_levels(file: NWBFile, inputs: Path) -> None:
     for level in (0, 1, 4, 9):
         for shuffle in (False, True):
             gzip = {"compression": "gzip", "compression_opts": level, "shuffle": shuffle}
-            add(file, f"level_{level}_{shuffle}", H5DataIO(data, chunks=(2500, 8), **gzip))
-    add(file, "switched_on", H5DataIO(data, compression=True, chunks=(2500, 8)))
-    add(file, "switched_off", H5DataIO(data, compression=False, chunks=(2500, 8)))
+            keep(file, f"level_{level}_{shuffle}", H5DataIO(data, chunks=(2500, 8), **gzip))
+    keep(file, "switched_on", H5DataIO(data, compression=True, chunks=(2500, 8)))
+    keep(file, "switched_off", H5DataIO(data, compression=False, chunks=(2500, 8)))
     noise = np.random.default_rng(1).integers(-30_000, 30_000, (6000,)).astype("i2")
-    add(file, "incompressible", H5DataIO(noise, compression="gzip", chunks=(2500,)))
+    keep(file, "incompressible", H5DataIO(noise, compression="gzip", chunks=(2500,)))
 
 
 def filters(file: NWBFile, inputs: Path) -> None:
@@ -49,31 +49,31 @@ def filters(file: NWBFile, inputs: Path) -> None:
     }
     for dtype, chunks in (("u1", (17, 3)), ("i2", (31, 5)), ("f8", (20, 7))):
         for name, settings in combinations.items():
-            add(file, f"{name}_{dtype}", H5DataIO(values((100, 7), dtype), chunks=chunks, **settings))
+            keep(file, f"{name}_{dtype}", H5DataIO(values((100, 7), dtype), chunks=chunks, **settings))
 
 
 def lzf(file: NWBFile, inputs: Path) -> None:
     """LZF, which skips chunks that do not shrink: alone, with other filters, and copied."""
     noise = np.random.default_rng(1).integers(-30_000, 30_000, (300, 4)).astype("i2")
-    add(file, "some_shrink", H5DataIO(values((300, 4)), compression="lzf", chunks=(64, 3)))
-    add(file, "none_shrinks", H5DataIO(noise, compression="lzf", chunks=(64, 3)))
+    keep(file, "some_shrink", H5DataIO(values((300, 4)), compression="lzf", chunks=(64, 3)))
+    keep(file, "none_shrinks", H5DataIO(noise, compression="lzf", chunks=(64, 3)))
     everything = {"compression": "lzf", "shuffle": True, "fletcher32": True}
-    add(file, "with_others", H5DataIO(values((300,), "i4"), chunks=(70,), **everything))
-    add(file, "filled", H5DataIO(values((300,), "i4"), chunks=(70,), compression="lzf", fillvalue=3))
+    keep(file, "with_others", H5DataIO(values((300,), "i4"), chunks=(70,), **everything))
+    keep(file, "filled", H5DataIO(values((300,), "i4"), chunks=(70,), compression="lzf", fillvalue=3))
     source = h5py.File(inputs / "sources.h5", "r")
-    add(file, "copied", H5DataIO(source["lzf"], link_data=False))
+    keep(file, "copied", H5DataIO(source["lzf"], link_data=False))
 
 
 def fill_values(file: NWBFile, inputs: Path) -> None:
     """Fill values of contiguous and chunked datasets, filtered and not."""
-    add(file, "contiguous", H5DataIO(values((70, 4)), fillvalue=-3))
-    add(file, "contiguous_large", H5DataIO(values((40_000,)), fillvalue=7))
-    add(file, "chunked", H5DataIO(values((70, 5)), fillvalue=-3, chunks=(16, 3)))
-    add(file, "nan", H5DataIO(values((70, 5), "f4"), fillvalue=np.nan, chunks=(16, 3)))
-    add(file, "growing", H5DataIO(values((70, 5)), fillvalue=9, chunks=(16, 5), maxshape=(None, 5)))
-    add(file, "gzip", H5DataIO(values((70, 5), "u2"), fillvalue=65535, chunks=(16, 3), compression="gzip"))
-    add(file, "iterated", H5DataIO(Slices(values((33, 5), "f8"), (10, 5)), fillvalue=0.1))
-    add(file, "big_endian", H5DataIO(values((33,), ">i4"), fillvalue=258, chunks=(10,)))
+    keep(file, "contiguous", H5DataIO(values((70, 4)), fillvalue=-3))
+    keep(file, "contiguous_large", H5DataIO(values((40_000,)), fillvalue=7))
+    keep(file, "chunked", H5DataIO(values((70, 5)), fillvalue=-3, chunks=(16, 3)))
+    keep(file, "nan", H5DataIO(values((70, 5), "f4"), fillvalue=np.nan, chunks=(16, 3)))
+    keep(file, "growing", H5DataIO(values((70, 5)), fillvalue=9, chunks=(16, 5), maxshape=(None, 5)))
+    keep(file, "gzip", H5DataIO(values((70, 5), "u2"), fillvalue=65535, chunks=(16, 3), compression="gzip"))
+    keep(file, "iterated", H5DataIO(Slices(values((33, 5), "f8"), (10, 5)), fillvalue=0.1))
+    keep(file, "big_endian", H5DataIO(values((33,), ">i4"), fillvalue=258, chunks=(10,)))
 
 
 def preallocated(file: NWBFile, inputs: Path) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from contract.inputs import Slices, add, values
+from contract.inputs import Slices, add, keep, values
 from pynwb import H5DataIO, NWBFile
 from pynwb.base import Images
-from pynwb.core import ScratchData
 from pynwb.image import GrayscaleImage, IndexSeries
 
 
@@ -24,21 +23,21 @@ def dimensions(file: NWBFile, inputs: Path) -> None:
             "iterated": Slices(data, chunk[:rank]),
         }
         for form, item in forms.items():
-            file.add_scratch(ScratchData(name=f"{form}_{rank}", description="any shape", data=item))
+            keep(file, f"{form}_{rank}", item)
 
 
 def small_shapes(file: NWBFile, inputs: Path) -> None:
     """Nothing, one element, fewer chunks than ranks."""
     for shape in ((0,), (0, 4), (4, 0), (1,), (1, 1), (2,), (3, 1)):
         name = "x".join(map(str, shape))
-        add(file, f"bare_{name}", values(shape))
+        keep(file, f"bare_{name}", values(shape))
         if 0 not in shape:
             single = (1,) * len(shape)
-            add(file, f"chunked_{name}", H5DataIO(values(shape), chunks=single, compression="gzip"))
-            add(file, f"iterated_{name}", Slices(values(shape), single))
+            keep(file, f"chunked_{name}", H5DataIO(values(shape), chunks=single, compression="gzip"))
+            keep(file, f"iterated_{name}", Slices(values(shape), single))
     growing = {"maxshape": (None, 4), "chunks": (10, 4), "compression": "gzip"}
-    add(file, "empty_growing", H5DataIO(values((0, 4)), **growing))
-    add(file, "empty_automatic", H5DataIO(values((0, 4)), maxshape=(None, 4)))
+    keep(file, "empty_growing", H5DataIO(values((0, 4)), **growing))
+    keep(file, "empty_automatic", H5DataIO(values((0, 4)), maxshape=(None, 4)))
 
 
 def no_bulk(file: NWBFile, inputs: Path) -> None:
@@ -51,11 +50,11 @@ def dtypes(file: NWBFile, inputs: Path) -> None:
     gzip = {"compression": "gzip", "shuffle": True, "chunks": (25, 2)}
     for dtype in (*integers, "f2", "f4", ">f4", "f8", ">f8"):
         name = dtype.replace("<", "little_").replace(">", "big_").replace("?", "bool")
-        add(file, name, values((60, 3), dtype))
-        add(file, f"{name}_chunked", H5DataIO(values((60, 3), dtype), **gzip))
-    add(file, "nan", np.array([np.nan, -np.nan, np.inf, -0.0], "f4"))
-    add(file, "iterated_bool", Slices(values((60, 3), "?"), (20, 3)))
-    add(file, "iterated_big", Slices(values((60, 3), ">i2"), (20, 3)))
+        keep(file, name, values((60, 3), dtype))
+        keep(file, f"{name}_chunked", H5DataIO(values((60, 3), dtype), **gzip))
+    keep(file, "nan", np.array([np.nan, -np.nan, np.inf, -0.0], "f4"))
+    keep(file, "iterated_bool", Slices(values((60, 3), "?"), (20, 3)))
+    keep(file, "iterated_big", Slices(values((60, 3), ">i2"), (20, 3)))
 
 
 def converted(file: NWBFile, inputs: Path) -> None:

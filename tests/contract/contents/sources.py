@@ -6,7 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from contract.inputs import Movie, Slices, add, values
+from contract.inputs import Movie, Slices, add, keep, values
 from hdmf.common import DynamicTable, VectorData
 from pynwb import H5DataIO, NWBFile
 from pynwb.image import ImageSeries
@@ -15,15 +15,15 @@ from pynwb.image import ImageSeries
 def arrays(file: NWBFile, inputs: Path) -> None:
     """Contiguous and not, small and large."""
     whole = values((60, 12), "f8")
-    add(file, "plain", values((300, 7)))
-    add(file, "column", values((500,), "f4"))
-    add(file, "fortran", np.asfortranarray(whole))
-    add(file, "transposed", whole.T)
-    add(file, "strided", whole[5:50:3, ::2])
-    add(file, "reversed", whole[::-1, ::-1])
-    add(file, "repeated", np.broadcast_to(values((9,)), (40, 9)))
-    add(file, "list", [1.5, 2.5, 3.5])
-    add(file, "strided_chunks", H5DataIO(whole[1:, 3:], chunks=(7, 4), compression="gzip"))
+    keep(file, "plain", values((300, 7)))
+    keep(file, "column", values((500,), "f4"))
+    keep(file, "fortran", np.asfortranarray(whole))
+    keep(file, "transposed", whole.T)
+    keep(file, "strided", whole[5:50:3, ::2])
+    keep(file, "reversed", whole[::-1, ::-1])
+    keep(file, "repeated", np.broadcast_to(values((9,)), (40, 9)))
+    keep(file, "list", [1.5, 2.5, 3.5])
+    keep(file, "strided_chunks", H5DataIO(whole[1:, 3:], chunks=(7, 4), compression="gzip"))
 
 
 def default_threshold(file: NWBFile, inputs: Path) -> None:

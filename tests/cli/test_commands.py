@@ -1,0 +1,173 @@
+"""What the commands print: help, plans, progress in a log and on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mpi_launch import run_mpi
+
+pytestmark = pytest.mark.mpi_skip
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).parent / "program.py"
+COMMANDS = ("convert", "verify", "plan", "demo")
+RANKS = (1, 2, 7, 100_000)
+USAGE = {
+    "unknown_flag": (["convert", "a", "b", "--overwrit"], ("No such option", "--overwrit")),
+    "too_many_arguments": (["verify", "a", "b"], ("unexpected extra argument", "b")),
+    "buffer_is_text": (["convert", "a", "b", "--buffer-mb", "big"], ("--buffer-mb", "big")),
+    "ranks_is_zero": (["plan", "a", "--ranks", "0"], ("--ranks", "0")),
+    "ranks_is_missing": (["plan", "a"], ("Missing option", "--ranks")),
+}
+
+
+@pytest.fixture(scope="module")
+def without_mpi(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Run command lines in one process in which MPI cannot be imported, and return what they printed."""
+    lines = {"help": ["--help"], "version": ["--version"], "short_help": ["-h"]}
+    lines |= {f"help_{command}": [command, "--help"] for command in COMMANDS}
+    lines |= {f"plan_{ranks}": ["plan", str(recording), "--ranks", str(ranks)] for ranks in RANKS}
+    lines |= {f"json_{ranks}": [*lines[f"plan_{ranks}"], "--json"] for ranks in RANKS}
+    lines["plan_missing"] = ["plan", str(recording / "nowhere"), "--ranks", "2"]
+    lines["plan_bad_setting"] = ["plan", str(recording), "--ranks", "2", "--decomposition", "dice"]
+    lines |= {name: argv for name, (argv, _) in USAGE.items()}
+    folder = tmp_path_factory.mktemp("without_mpi")
+    cases = [{"name": name, "argv": argv} for name, argv in lines.items()]
+    (folder / "cases.json").write_text(json.dumps(cases))
+    command = [sys.executable, PROGRAM, folder / "cases.json", "--without-mpi"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, cwd=folder)
+    assert done.returncode == 0, done.stderr[-4000:]
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [path.name for path in folder.iterdir()] == ["cases.json"], "planning wrote something"
+    return {line["name"]: line["outcomes"][0] for line in results}
+
+
+def environment(**more: str) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "120", **more}
+
+
+@pytest.mark.parametrize("name", ["help", "short_help", *(f"help_{command}" for command in COMMANDS)])
+def test_help_needs_no_mpi(without_mpi: dict[str, Any], name: str) -> None:
+    result = without_mpi[name]
+    assert (result["status"], result["err"]) == (0, ""), result
+    assert "Usage:" in result["out"]
+    assert max(map(len, result["out"].splitlines())) <= 120
+
+
+def test_help_lists_all_commands(without_mpi: dict[str, Any]) -> None:
+    listed = without_mpi["help"]["out"].split("Commands:")[1]
+    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")] == sorted(COMMANDS)
+
+
+def test_version(without_mpi: dict[str, Any]) -> None:
+    assert re.search(r"\d+\.\d+", without_mpi["version"]["out"]), without_mpi["version"]
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_usage_errors(without_mpi: dict[str, Any], name: str) -> None:
+    result = without_mpi[name]
+    assert (result["status"], result["out"]) == (2, ""), result
+    assert result["err"].count("Error:") == 1 and "Traceback" not in result["err"], result["err"]
+    assert all(part in result["err"] for part in USAGE[name][1]), result["err"]
+
+
+@pytest.mark.parametrize("name", ["plan_missing", "plan_bad_setting"])
+def test_plan_errors(without_mpi: dict[str, Any], name: str) -> None:
+    result = without_mpi[name]
+    assert (result["status"], result["out"]) == (1, ""), result
+    errors = [line for line in result["err"].splitlines() if not line.startswith("parnwb: warning:")]
+    assert len(errors) == 1 and errors[0].startswith("parnwb: "), result["err"]
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_plan_needs_no_mpi_and_little_time(without_mpi: dict[str, Any], ranks: int) -> None:
+    result = without_mpi[f"plan_{ranks}"]
+    assert result["status"] == 0, result
+    assert result["seconds"] < 20
+    assert "ElectricalSeriesAP" in result["out"]
+    assert f"{ranks} rank" in result["out"]
+    assert len(result["out"].splitlines()) < 100
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_plan_as_json(without_mpi: dict[str, Any], ranks: int) -> None:
+    result = without_mpi[f"json_{ranks}"]
+    assert result["status"] == 0, result
+    assert result["seconds"] < 40
+    plan = json.loads(result["out"])
+    assert plan["ranks"] == ranks == len(plan["shares"])
+    assert sum(share["bytes"] for share in plan["shares"]) == plan["total_bytes"] > 0
+
+
+# -- progress --------------------------------------------------------------------------------------------
+
+
+def test_progress_in_a_log_is_plain_lines(recording: Path, tmp_path: Path) -> None:
+    output = tmp_path / "session 1 é.nwb"
+    argv = ["convert", recording, output.name]
+    done = run_mpi(2, [sys.executable, "-m", "parnwb", *argv], timeout=90, env=environment(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert output.exists() and list(tmp_path.iterdir()) == [output]
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stderr + done.stdout), "control characters in a log"
+    progress = [line for line in done.stderr.splitlines() if line.startswith("writing ")]
+    assert progress and re.fullmatch(r"writing .*: 100 % of 2 MB, \d+ MB/s, ratio [\d.]+", progress[-1])
+    assert str(output) in done.stdout and "MB/s on 2 rank" in done.stdout
+
+
+def test_quiet_says_nothing(recording: Path, tmp_path: Path) -> None:
+    argv = ["convert", recording, tmp_path / "out.nwb", "--quiet"]
+    done = run_mpi(2, [sys.executable, "-m", "parnwb", *argv], timeout=90, env=environment())
+    said = [line for line in done.stderr.splitlines() if not line.startswith("parnwb: warning:")]
+    assert (done.returncode, done.stdout, said) == (0, "", [])
+
+
+@pytest.mark.parametrize("command", ["convert", "convert_bad"])
+def test_progress_on_a_terminal_is_a_bar(recording: Path, tmp_path: Path, command: str) -> None:
+    argv = ["convert", recording, tmp_path / "out.nwb", "--compression", "auto"]
+    if command == "convert_bad":
+        argv[1] = recording / "nowhere"
+    status, shown = on_a_terminal([sys.executable, "-m", "parnwb", *map(str, argv)], seconds=60)
+    visible = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    if command == "convert_bad":
+        assert status == 1 and visible.count("must exist") == 1
+        assert "\x1b[?25l" not in shown or "\x1b[?25h" in shown, "the cursor stays hidden"
+        return
+    assert status == 0, visible
+    assert "writing out.nwb" in visible and "MB/s" in visible
+    assert "\x1b" in shown, "nothing that moves was shown"
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h"), "the cursor stays hidden"
+    assert visible.rstrip().endswith("without waiting for each other"), visible[-400:]
+
+
+def on_a_terminal(command: list[str], *, seconds: float) -> tuple[int, str]:
+    """Run a program on a pseudo-terminal of its own and return its exit status and all that it showed."""
+    inherited = {name: value for name, value in environment().items() if not name.startswith(("PMI", "OMPI_COMM"))}
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvpe(command[0], command, {**inherited, "TERM": "xterm"})
+    shown, deadline = b"", time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 0.5)[0]:
+            continue
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # the program has ended
+            break
+        shown += piece
+    else:
+        os.kill(process, signal.SIGKILL)
+    os.close(terminal)
+    status = os.waitpid(process, 0)[1]
+    return os.waitstatus_to_exitcode(status), shown.decode(errors="replace")
