@@ -224,10 +224,9 @@ def _show_plan(plan: WritePlan) -> None:
     for heading in ("rank", "MB", "buffers", "hyperslabs"):
         shares.add_column(heading)
     shown = min(plan.ranks, 16)
-    for rank in range(shown):
-        share = plan.to_json(ranks=range(rank, rank + 1))["shares"][0]
+    for share in plan.to_json(ranks=range(shown))["shares"]:
         slabs = ", ".join(f"{s['dataset'].rsplit('/', 2)[-2]} {s['start']}+{s['count']}" for s in share["hyperslabs"])
-        shares.add_row(str(rank), f"{share['bytes'] / MB:.1f}", str(share["buffers"]), slabs or "-")
+        shares.add_row(str(share["rank"]), f"{share['bytes'] / MB:.1f}", str(share["buffers"]), slabs or "-")
     console.print(shares)
     if shown < plan.ranks:
         console.print(f"... and {plan.ranks - shown} more ranks (--json has all)")

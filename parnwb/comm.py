@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -357,14 +357,14 @@ class Ranks:
             time.sleep(pause)
             pause = min(2 * pause, 1e-3)
 
-    def abort(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> NoReturn:
         """End the whole job at once because this rank cannot take part any longer. Independent."""
         if self.rank != getattr(error, "parnwb_rank", 0):
             time.sleep(2)  # where that rank fails as well, it speaks, and ends this one
         print(f"parnwb: {describe(error, getattr(error, 'parnwb_rank', self.rank))}", file=sys.stderr, flush=True)
         if self._comm is None:
             raise SystemExit(1)
-        self._comm.Abort(1)
+        _abort(self._comm)
 
 
 @atexit.register
@@ -420,12 +420,21 @@ def tell_once(rank: int) -> None:
         if isinstance(error, LaunchError) and _others_may_wait():
             time.sleep(3 if rank else 0)  # if all ranks are here, the root speaks and ends them
             previous(kind, error, trace)
-            world().Abort(1)
+            sys.stderr.flush()
+            _abort(world())
         if getattr(error, "parnwb_rank", rank) == rank:
             previous(kind, error, trace)
 
     hook.parnwb_rank = rank  # type: ignore[attr-defined]
     sys.excepthook = hook
+
+
+def _abort(comm: MPI.Intracomm) -> NoReturn:
+    """End all ranks. Independent."""
+    time.sleep(0.2)  # MPICH's launcher drops what it has not yet read of this rank's last words
+    comm.Abort(1)
+    time.sleep(10)  # MPICH's call returns while its launcher is still at it
+    os._exit(1)
 
 
 def _others_may_wait() -> bool:

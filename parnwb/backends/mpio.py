@@ -200,7 +200,7 @@ def _read_back(work: Fill, writers: list[_ChunkWriter]) -> None:
 
 
 def _sum(values: np.ndarray[Any, Any]) -> int:
-    return zlib.crc32(memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8)))
+    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
 
 def _place(path: str, elements: Hyperslab) -> str:

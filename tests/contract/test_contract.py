@@ -38,15 +38,11 @@ def is_refused(case: str, road: Road) -> bool:
 
 
 FILES = [
-    pytest.param(
-        *(case, road, ranks),
-        marks=needs_parallel_hdf5 if road.backend == "mpio" else [],
-        id=f"{case}-{road}-{ranks}-ranks",
-    )
+    pytest.param(case, road, ranks, id=f"{case}-{road}-{ranks}-ranks")
     for ranks in RANKS
     for case in CASES
     for road in roads_of(case, ranks)
-    if not is_refused(case, road)
+    if not is_refused(case, road) and (road.backend == "direct" or parallel_hdf5())
 ]
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from failure.faults import in_calls, in_content, in_sources, in_target  # noqa: E402, F401
-from failure.faults.fault import FAULTS, Fault, Place  # noqa: E402
-from failure.faults.material import SETTINGS  # noqa: E402
-from mpi4py import MPI  # noqa: E402
+from failure.faults import in_calls, in_content, in_sources, in_target  # noqa: F401
+from failure.faults.fault import FAULTS, Fault, Place
+from failure.faults.material import SETTINGS
+from mpi4py import MPI
 
 
 def listing(folder: Path) -> dict[str, str]:
