@@ -27,6 +27,7 @@ class Target:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.partial = path.with_name(path.name + ".partial")
+        self.journal = path.with_name(path.name + ".partial.journal")
 
     def check(self, *, overwrite: bool) -> None:
         """Refuse what could not be finished later.
