@@ -22,8 +22,9 @@ from hdmf.build import (
 from hdmf.data_utils import AbstractDataChunkIterator, DataIO, GenericDataChunkIterator
 from hdmf.spec import DatasetSpec as HdmfDatasetSpec
 
-from parnwb.errors import LayoutError
+from parnwb.errors import LayoutError, ParnwbError
 from parnwb.sources import Source, as_source
+from parnwb.sources.array import CastSource
 
 DEFAULT_THRESHOLD_BYTES = 64 * 1024
 NUMERIC_KINDS = "biuf"
@@ -45,6 +46,10 @@ class BulkRule:
 
     threshold: int = DEFAULT_THRESHOLD_BYTES
     link_data: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.threshold, bool) or not isinstance(self.threshold, int) or self.threshold < 0:
+            raise ParnwbError(f"bulk_threshold must be a number of bytes, 0 or more, got {self.threshold!r}")
 
     def applies(self, builder: DatasetBuilder) -> bool:
         """Tell whether the data of ``builder`` are bulk.
@@ -103,9 +108,19 @@ def unwrapped(data: Any) -> Any:
 
 def bulk_sources(root: GroupBuilder, rule: BulkRule) -> dict[str, Source]:
     """Return the source of every bulk dataset below ``root``, by path. Independent."""
-    return {
-        location(builder): as_source(unwrapped(builder.data)) for builder in _datasets(root) if rule.applies(builder)
-    }
+    return {location(builder): _source(builder) for builder in _datasets(root) if rule.applies(builder)}
+
+
+def _source(builder: DatasetBuilder) -> Source:
+    """Return what reads a builder's data as they go to HDF5.
+
+    hdmf converts bare arrays with numpy and leaves all others to HDF5; the two differ where values do not fit.
+    """
+    source = as_source(unwrapped(builder.data))
+    converts = isinstance(builder.data, np.ndarray) and isinstance(builder.dtype, type)
+    if converts and np.dtype(builder.dtype).newbyteorder("=") != source.dtype.newbyteorder("="):
+        return CastSource(source, np.dtype(builder.dtype))
+    return source
 
 
 def any_filtered(root: GroupBuilder, rule: BulkRule) -> bool:
@@ -148,6 +163,8 @@ def _content(builder: Builder, rule: BulkRule) -> str:
         return "dataset"
     data = unwrapped(builder.data)
     settings = getattr(builder.data, "io_settings", {}) if isinstance(builder.data, DataIO) else {}
+    if data is not None:  # hdmf notes both in the H5DataIO that it writes, so that they are there the second time
+        settings = {key: value for key, value in settings.items() if key not in ("shape", "dtype")}
     options = " ".join(f"{key}={_text(value)}" for key, value in sorted(settings.items()))
     if rule.applies(builder):
         shape = getattr(data, "maxshape", None) if isinstance(data, AbstractDataChunkIterator) else data.shape

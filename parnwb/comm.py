@@ -6,12 +6,13 @@ broadcast, gather, and small messages of integers that are waited for with open 
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -31,6 +32,7 @@ ALARM_TAG = 11
 # The number of ranks that each launcher started, as it tells them; a batch step's SLURM_NTASKS is not among
 # them, because a serial program in a batch script sees it too.
 LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")
+_NUMBERS = itertools.count()
 LAUNCHER_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK")
 
 
@@ -83,9 +85,13 @@ class Ranks:
 
     def __init__(self, comm: MPI.Intracomm | None = None) -> None:
         check_launch(comm)
+        self._number = next(_NUMBERS)
         self._comm = comm.Dup() if comm is not None and comm.Get_size() > 1 else None
         self.rank = self._comm.Get_rank() if self._comm is not None else 0
         self.size = self._comm.Get_size() if self._comm is not None else 1
+        # Messages to and from each rank; and sends that a failed block left unfinished, with their buffers.
+        self._sent, self._received = [0] * self.size, [0] * self.size
+        self._unfinished: list[tuple[MPI.Request, Integers]] = []
         if self.size > 1:
             tell_once(self.rank)
 
@@ -123,7 +129,7 @@ class Ranks:
             yield
         except Alarmed:
             pass  # the rank that rang brings its error to the meeting below
-        except Exception as caught:  # noqa: BLE001 - raised again by all ranks together
+        except BaseException as caught:  # noqa: BLE001 - a rank that exits would leave the others waiting
             error = caught
         if self._comm is None:
             if error is not None:
@@ -138,20 +144,21 @@ class Ranks:
         self._await_all()
         verdicts = self._comm.allgather((doing, None if error is None else portable(error, self.rank)))
         failed = [rank for rank, (_, failure) in enumerate(verdicts) if failure is not None]
-        self._silence(failed)
-        if failed:
-            shared = pickle.loads(verdicts[failed[0]][1])
-            shared.parnwb_rank = failed[0]
-            if failed[0] == self.rank and error is not None:
-                shared.__traceback__, shared.__cause__ = error.__traceback__, error.__cause__
-            raise shared
         calls = {name for name, _ in verdicts}
+        if failed or len(calls) > 1:
+            self._drain()
+        if failed:
+            if failed[0] == self.rank and error is not None:
+                raise self.known_to_all(error, self.rank)
+            raise self.known_to_all(unpacked(*verdicts[failed[0]][1]), failed[0])
         if len(calls) > 1:
             other = next(rank for rank, (name, _) in enumerate(verdicts) if name != verdicts[0][0])
-            raise AgreementError(
-                f"all ranks must make the same collective calls: rank 0 is in '{verdicts[0][0]}', "
-                f"rank {other} in '{verdicts[other][0]}'",
-                remedy="Call parnwb's collective methods on every rank, in the same order",
+            raise self.known_to_all(
+                AgreementError(
+                    f"all ranks must make the same collective calls: rank 0 is in '{verdicts[0][0]}', "
+                    f"rank {other} in '{verdicts[other][0]}'",
+                    remedy="Call parnwb's collective methods on every rank, in the same order",
+                )
             )
 
     def meet(self, call: str) -> None:
@@ -164,26 +171,37 @@ class Ranks:
         if self._comm is not None:
             try:
                 with self.agreed("leaving with an error"):
-                    raise error if isinstance(error, Exception) else RemoteError(repr(error))
-            except Exception:  # noqa: BLE001 - the caller raises its own error, and every rank has one now
+                    raise error
+            except BaseException:  # noqa: BLE001 - the caller raises its own error, and every rank has one now
                 return
 
-    def same(self, value: Value, what: str, remedy: str) -> Value:
-        """Check that a small value is the same on all ranks and return it. Collective.
+    def known_to_all(self, error: BaseException, rank: int = 0) -> BaseException:
+        """Mark an error that all of these ranks raise: only ``rank`` prints it, nobody needs to tell it. Independent."""
+        error.parnwb_rank, error.parnwb_ranks = rank, self._number  # type: ignore[attr-defined]
+        return error
+
+    def all_know(self, error: BaseException) -> bool:
+        """Tell whether all of these ranks raise this error. Independent."""
+        return getattr(error, "parnwb_ranks", None) == self._number
+
+    def same(self, values: Mapping[str, object], remedy: str) -> None:
+        """Check that small values, which have a telling ``repr``, are the same on all ranks. Collective.
 
         Raises
         ------
         AgreementError
-            Names the first rank that differs from the root, and both values.
+            Names the first rank and the first value that differ from the root's, and both values.
         """
-        values = self.gather_all(value)
-        for rank, other in enumerate(values):
-            if other != values[0]:
-                raise AgreementError(
-                    f"{what} must be the same on all ranks: rank 0 has {values[0]!r}, rank {rank} has {other!r}",
-                    remedy=remedy,
+        texts = self.gather_all({name: repr(value) for name, value in values.items()})
+        for rank, other in enumerate(texts):
+            for name in (name for name in {**texts[0], **other} if texts[0].get(name) != other.get(name)):
+                raise self.known_to_all(
+                    AgreementError(
+                        f"{name} must be the same on all ranks: rank 0 has {texts[0].get(name, 'none')}, "
+                        f"rank {rank} has {other.get(name, 'none')}",
+                        remedy=remedy,
+                    )
                 )
-        return value
 
     # -- values --------------------------------------------------------------------------------------------
 
@@ -217,11 +235,11 @@ class Ranks:
         """Send integers; looks up while the receiver is busy. Independent."""
         assert self._comm is not None
         request = self._comm.Isend(numbers, dest=to, tag=tag)
+        self._sent[to] += 1
         try:
             self.wait_until(request.Test)
-        except Alarmed:
-            request.Cancel()
-            request.Free()
+        except BaseException:
+            self._unfinished.append((request, numbers))
             raise
 
     def receive(self, tag: int, source: int | None = None) -> tuple[int, Integers] | None:
@@ -235,6 +253,7 @@ class Ranks:
             return None
         numbers = np.empty(status.Get_count(MPI.INT64_T), dtype=np.int64)
         self._comm.Recv(numbers, source=status.Get_source(), tag=tag)
+        self._received[status.Get_source()] += 1
         return status.Get_source(), numbers
 
     def look_up(self) -> None:
@@ -269,15 +288,28 @@ class Ranks:
         nothing = np.empty(0, dtype=np.int64)
         for other in range(self.size):
             if other != self.rank:
-                # Empty messages leave at once on every MPI, so the request needs no waiting for.
-                self._comm.Isend(nothing, dest=other, tag=ALARM_TAG).Free()
+                self._unfinished.append((self._comm.Isend(nothing, dest=other, tag=ALARM_TAG), nothing))
+                self._sent[other] += 1
 
-    def _silence(self, failed: list[int]) -> None:
-        """Receive the alarms of this agreement, which ``look_up`` only probed, so that none is left over."""
+    def _drain(self) -> None:
+        """Receive everything that was sent and not received, alarms included. Collective.
+
+        A block that ended early leaves messages behind. MPI gives a freed communicator's context to the next
+        one, which would then receive them: the addresses of one file for the chunks of another.
+        """
         assert self._comm is not None
-        for rank in failed:
-            if rank != self.rank:
-                self._comm.Recv(np.empty(0, dtype=np.int64), source=rank, tag=ALARM_TAG)
+        from mpi4py import MPI
+
+        owed = self._comm.alltoall(self._sent)
+        for source in range(self.size):
+            while self._received[source] < owed[source]:
+                status = MPI.Status()
+                message = self._comm.Mprobe(source=source, tag=MPI.ANY_TAG, status=status)
+                message.Recv(bytearray(status.Get_count(MPI.BYTE)))
+                self._received[source] += 1
+        for request, _ in self._unfinished:
+            request.Wait()
+        self._unfinished.clear()
 
     def _await_all(self) -> None:
         """Wait for all ranks as ``MPI_Barrier`` does, but asleep: early ranks leave the cores to the others."""
@@ -336,12 +368,30 @@ def describe(error: BaseException, rank: int) -> str:
     return f"{kind}{error} (rank {rank} on {socket.gethostname()})"
 
 
-def portable(error: BaseException, rank: int) -> bytes:
-    """Return an exception as bytes that surely load on another rank, as itself or as a ``RemoteError``."""
+def portable(error: BaseException, rank: int) -> tuple[bytes | None, str]:
+    """Return an exception as bytes that load on another rank, None where it cannot be sent, and as text.
+
+    ``SystemExit`` and its like are not sent as themselves: a rank that exits with 0 must not let all succeed.
+    """
+    try:
+        text = describe(error, rank)
+    except Exception:  # noqa: BLE001 - an error whose text fails is an error all the same
+        text = f"{type(error).__name__} (rank {rank} on {socket.gethostname()})"
     try:
         raw = pickle.dumps(error)
-        if type(pickle.loads(raw)) is type(error):
-            return raw
+        if isinstance(error, Exception) and type(pickle.loads(raw)) is type(error):
+            return raw, text
     except Exception:  # noqa: BLE001 - whatever goes wrong here, the text of the error still travels
         pass
-    return pickle.dumps(RemoteError(describe(error, rank)))
+    return None, text
+
+
+def unpacked(raw: bytes | None, text: str) -> BaseException:
+    """Return the exception of another rank, as itself or as a ``RemoteError``."""
+    try:
+        if raw is not None:
+            error: BaseException = pickle.loads(raw)
+            return error
+    except Exception:  # noqa: BLE001 - its class is not known here
+        pass
+    return RemoteError(text)

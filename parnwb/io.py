@@ -82,9 +82,9 @@ class NWBParallelIO:
         self._ranks = Ranks(comm)
         self._closed = False
         self._written: Written | None = None
-        self._target = Target(Path(path).absolute())
         try:
             with self._ranks.agreed("opening"):
+                self._target = Target(Path(path).absolute())
                 check_mode(mode, path)
                 self._settings = WriteSettings(
                     backend=backend,
@@ -97,7 +97,7 @@ class NWBParallelIO:
                 )
                 if self._ranks.is_root:
                     self._target.check(overwrite=self._settings.overwrite)
-        except ParnwbError:
+        except BaseException:
             self._release()
             raise
         self._manager = manager
@@ -158,7 +158,9 @@ class NWBParallelIO:
                 {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments},
                 self._progress,
             )
-        except Exception:
+        except BaseException as error:
+            if not self._ranks.all_know(error):
+                self._ranks.fail(error)
             self._give_up()
             raise
 
@@ -167,9 +169,14 @@ class NWBParallelIO:
         if self._closed:
             return
         try:
-            with self._ranks.agreed("close"):
+            self._ranks.meet("close")
+        except BaseException:  # a rank has failed since the writing
+            self._give_up()
+            raise
+        try:
+            with self._ranks.agreed("giving the file its name"):
                 if self._written is not None and self._ranks.is_root:
-                    self._target.publish()
+                    self._target.publish(overwrite=self._settings.overwrite)
         finally:
             self._release()
 
@@ -182,7 +189,8 @@ class NWBParallelIO:
         if error is None:
             self.close()
         elif not self._closed:
-            self._ranks.fail(error)
+            if not self._ranks.all_know(error):
+                self._ranks.fail(error)
             self._give_up()
 
     def _check_write(self, nwbfile: NWBFile | None, arguments: dict[str, Any]) -> None:

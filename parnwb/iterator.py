@@ -18,7 +18,7 @@ from parnwb.sources import Source, read_checked
 class _RankIterator(AbstractDataChunkIterator):
     """What hdmf asks of an iterator, answered from the plan."""
 
-    def __init__(self, plan: WritePlan, rank: int, dataset: int, source: Source) -> None:
+    def __init__(self, plan: WritePlan, rank: int, dataset: int, source: Source | None) -> None:
         if not 0 <= rank < plan.ranks:
             raise PlanError(f"rank must be within 0..{plan.ranks - 1}, got {rank}")
         if not 0 <= dataset < len(plan.layout):
@@ -47,7 +47,7 @@ class _RankIterator(AbstractDataChunkIterator):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values that are read; the file's may differ."""
-        return self.source.dtype
+        return self.source.dtype if self.source is not None else self.spec.numpy_dtype
 
     @property
     def maxshape(self) -> tuple[int | None, ...]:
@@ -55,6 +55,7 @@ class _RankIterator(AbstractDataChunkIterator):
         return self.spec.maxshape
 
     def _read(self, slab: Hyperslab) -> np.ndarray[Any, Any]:
+        assert self.source is not None, f"rank {self.rank} owns a part of {self.spec.path} but has no source"
         return read_checked(self.source, slab, self.spec.path)
 
 
@@ -70,7 +71,7 @@ class IndependentChunkIterator(_RankIterator):
     dataset
         Number of the dataset in ``plan.layout``.
     source
-        Its values.
+        Its values; None where the rank owns no part of it.
 
     Yields
     ------

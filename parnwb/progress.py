@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from typing import Protocol, TextIO
 
 MB = 1e6
@@ -139,6 +141,38 @@ class Extrapolated:
     def finish(self) -> None:
         """Pass on."""
         self._told.finish()
+
+
+class Guarded:
+    """Keeps what a display raises away from the writing: a full disk of logs, or a closed terminal.
+
+    Parameters
+    ----------
+    told
+        Who is told, until it fails.
+    """
+
+    def __init__(self, told: Progress) -> None:
+        self._told: Progress = told
+
+    def start(self, label: str, total: int) -> None:
+        """Begin."""
+        self._try(lambda: self._told.start(label, total))
+
+    def advance(self, raw: int, stored: int) -> None:
+        """Pass it on."""
+        self._try(lambda: self._told.advance(raw, stored))
+
+    def finish(self) -> None:
+        """Pass it on."""
+        self._try(self._told.finish)
+
+    def _try(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception as error:  # noqa: BLE001 - other ranks would wait for one that left for this
+            self._told = Silent()
+            warnings.warn(f"the progress display failed and is silent from here on: {error}", stacklevel=3)
 
 
 def progress_for(show: bool | None, stream: TextIO = sys.stderr) -> Progress:

@@ -25,7 +25,6 @@ from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout, FilterSpec
 from parnwb.overlay import Overlay
 from parnwb.site import BackendChoice, choose_backend
 from parnwb.sources import Source
-from parnwb.sources.array import CastSource
 from parnwb.sources.sample import sample
 
 Compression = str | int | None
@@ -150,6 +149,9 @@ class _SkeletonIO(NWBHDF5IO):
         self.sources: dict[str, Source] = {}
         self.signature: dict[str, str] = {}
 
+    def __del__(self) -> None:
+        """Leave out hdmf's warning that the file is still open: it belongs to the ``Skeleton``."""
+
     def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
         """Find the bulk data, then write as pynwb does."""
         self.sources = bulk_sources(builder, self._options.rule)
@@ -162,14 +164,10 @@ class _SkeletonIO(NWBHDF5IO):
         """Write as pynwb does; the values of bulk data stay out."""
         path = f"{parent.name.rstrip('/')}/{builder.name}"
         if path not in self.sources or self.get_written(builder):
-            return super().write_dataset(parent, builder, **kwargs)
+            return self._write_small(parent, builder, path, kwargs)
         group = _UnfilledGroup(parent, path, self.sources[path], self._options.compression, self.backend)
         result = super().write_dataset(group, builder, **kwargs)
         spec = group.spec()
-        if isinstance(builder.data, np.ndarray) and builder.data.dtype != spec.numpy_dtype:
-            # hdmf converts bare arrays with numpy and leaves all others to HDF5; the two differ where values
-            # do not fit.
-            self.sources[path] = CastSource(self.sources[path], spec.numpy_dtype)
         if spec.shape != tuple(self.sources[path].shape):
             raise LayoutError(
                 f"the dataset was created with shape {spec.shape}, its data have {self.sources[path].shape}",
@@ -178,6 +176,18 @@ class _SkeletonIO(NWBHDF5IO):
             )
         self._specs[path] = spec
         return result
+
+    def _write_small(self, parent: h5py.Group, builder: DatasetBuilder, path: str, kwargs: dict[str, Any]) -> Any:
+        try:
+            return super().write_dataset(parent, builder, **kwargs)
+        except ParnwbError:
+            raise
+        except Exception as error:
+            raise LayoutError(
+                f"HDF5 cannot hold these data: {type(error).__name__}: {error}",
+                where=path,
+                remedy="Give numbers, booleans or text of one kind, and settings that fit their shape",
+            ) from error
 
     def layout(self) -> FileLayout:
         """Return what was created."""
@@ -294,8 +304,16 @@ def whole_extents(chunks: Any, shape: tuple[int, ...], path: str) -> Any:
     if chunks is None or isinstance(chunks, bool):
         return chunks
     extents = (chunks,) if np.isscalar(chunks) else tuple(chunks)
-    if any(int(extent) != extent for extent in extents):
-        raise LayoutError(f"chunk extents must be whole numbers, got {extents} for shape {tuple(shape)}", where=path)
+    try:
+        whole = all(int(extent) == extent for extent in extents)
+    except (TypeError, ValueError, OverflowError):  # text, not a number, infinite
+        whole = False
+    if not whole:
+        raise LayoutError(
+            f"chunk extents must be whole numbers, got {extents} for shape {tuple(shape)}",
+            where=path,
+            remedy="Give H5DataIO(chunks=...) positive extents within the shape, or chunks=True",
+        )
     return tuple(int(extent) for extent in extents)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Target:
         self.path = path
         self.partial = path.with_name(path.name + ".partial")
         self.journal = path.with_name(path.name + ".partial.journal")
+        self._created: tuple[int, int] | None = None
 
     def check(self, *, overwrite: bool) -> None:
         """Refuse what could not be finished later.
@@ -37,30 +39,93 @@ class Target:
         TargetError
             The folder is missing or cannot be written to, or the file exists and is not to be replaced.
         """
-        folder = self.path.parent
-        if not folder.is_dir():
+        folder, name = self.path.parent, str(self.path)
+        if "\0" in name:
+            raise TargetError("a file name cannot hold a null byte", where=repr(name), remedy="Choose another name")
+        if not os.path.isdir(folder):
             raise TargetError("the output folder must exist", where=str(folder), remedy="Create it first")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(self.partial)
+        except OSError as error:
+            raise TargetError(
+                f"the output cannot have this name: {error.strerror}",
+                where=str(self.partial),
+                remedy="Choose a shorter name, or another folder",
+            ) from error
         if self.path.is_dir():
-            raise TargetError("the output must be a file, not a folder", where=str(self.path))
-        if self.path.exists() and not overwrite:
+            raise TargetError(
+                "the output must be a file, not a folder", where=name, remedy="Add a file name such as out.nwb"
+            )
+        if os.path.lexists(self.path) and not overwrite:
             raise TargetError(
                 "the output file exists and is not replaced",
-                where=str(self.path),
+                where=name,
                 remedy="Choose another name, or pass overwrite=True (--overwrite)",
             )
 
-    def create(self) -> None:
-        """Create the partial file anew; a partial of an earlier, failed attempt is replaced."""
+    def create(self) -> bytes:
+        """Create the partial file anew and return what it holds, by which other ranks recognise it.
+
+        A partial file of an earlier, failed attempt is replaced.
+        """
+        token = os.urandom(16)
         try:
             with contextlib.suppress(FileNotFoundError):
                 self.partial.unlink()
-            os.close(os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            descriptor = os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                self._created = _identity(os.fstat(descriptor))
+                os.write(descriptor, token)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise TargetError(
                 f"the output folder cannot be written to: {error.strerror}",
                 where=str(self.partial),
                 remedy="Check its permissions, the quota and whether it is mounted read-only",
             ) from error
+        return token
+
+    def recognise(self, token: bytes) -> None:
+        """Check that this rank sees the partial file that the root created, not one of the same name.
+
+        Raises
+        ------
+        TargetError
+            The folder is of this host only, or another program has replaced the file.
+        """
+        try:
+            with self.partial.open("rb") as file:
+                seen = file.read(len(token))
+            reason = "this rank sees another file of this name"
+        except OSError as error:
+            seen, reason = b"", f"{error.strerror}"
+        if seen != token:
+            raise TargetError(
+                f"every rank must see the file that the root has created: {reason}",
+                where=f"{self.partial} on host {socket.gethostname()}",
+                remedy="Write to a folder that all hosts share, and from one job at a time",
+            )
+
+    def check_ours(self) -> None:
+        """Check, on the root, that nobody has replaced or removed the partial file.
+
+        Raises
+        ------
+        TargetError
+            It is another file now, or gone.
+        """
+        try:
+            ours = _identity(os.stat(self.partial)) == self._created
+        except OSError:
+            ours = False
+        if not ours:
+            raise TargetError(
+                "the partial file was replaced or removed by another program while it was written",
+                where=str(self.partial),
+                remedy="Write to one output file from one job at a time",
+            )
 
     def require_space(self, nbytes: int) -> None:
         """Refuse to begin what the file system cannot hold.
@@ -80,23 +145,48 @@ class Target:
             )
 
     def discard(self) -> None:
-        """Remove the partial file."""
-        with contextlib.suppress(OSError):
-            self.partial.unlink()
+        """Remove the partial file if it is the one that was created here; another job's stays."""
+        if self._created is not None:
+            with contextlib.suppress(TargetError, OSError):
+                self.check_ours()
+                self.partial.unlink()
 
-    def publish(self) -> None:
-        """Give the complete file its name and make the folder remember it."""
+    def publish(self, *, overwrite: bool = False) -> None:
+        """Give the complete file its name and make the folder remember it.
+
+        Raises
+        ------
+        TargetError
+            A file of this name has appeared meanwhile and is not to be replaced, or the partial file is not ours.
+        StorageError
+            The file system refuses.
+        """
+        self.check_ours()
+        if os.path.lexists(self.path) and not overwrite:
+            raise TargetError(
+                "the output file has appeared while it was written, and is not replaced",
+                where=str(self.path),
+                remedy=f"All data are in {self.partial}: give it another name",
+            )
         try:
             os.replace(self.partial, self.path)
+        except OSError as error:
+            raise StorageError(
+                f"the complete file could not be renamed: {error.strerror}",
+                where=str(self.partial),
+                remedy="All data are in this file: rename it by hand",
+            ) from error
+        # The file is there; some file systems cannot sync folders and need not.
+        with contextlib.suppress(OSError):
             folder = os.open(self.path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-        except OSError as error:
-            raise StorageError(
-                f"the complete file could not be renamed: {error.strerror}", where=str(self.partial)
-            ) from error
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 class FileBytes:
@@ -104,7 +194,11 @@ class FileBytes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_RDWR)
+        self._descriptor = -1
+        try:
+            self._descriptor = os.open(path, os.O_RDWR)
+        except OSError as error:
+            raise self._failed("opening", 0, error) from error
 
     def write_at(self, pieces: Sequence[Any], address: int) -> None:
         """Write ``pieces`` one after another from ``address`` on, with as few calls as can be.

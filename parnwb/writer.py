@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import socket
 import warnings
 from collections.abc import Mapping
@@ -14,9 +15,9 @@ from parnwb import site
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.comm import Ranks
-from parnwb.errors import AgreementError, ParnwbError
+from parnwb.errors import AgreementError, ParnwbError, PlanError
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
-from parnwb.progress import Progress, Silent
+from parnwb.progress import Guarded, Progress, Silent
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
 from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
@@ -62,6 +63,8 @@ class WriteSettings:
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
             raise ParnwbError(f"transfer must be one of {', '.join(TRANSFERS)}, got {self.transfer!r}")
+        if not isinstance(self.buffer_mb, int | float) or not 0 < self.buffer_mb < math.inf:
+            raise PlanError(f"buffer_mb must be positive, a number of MiB, got {self.buffer_mb!r}")
         check_compression(self.compression)
 
 
@@ -113,16 +116,18 @@ def write(
     ParnwbError
         The same on all ranks, whichever failed.
     """
-    ranks.same((settings, target.path.name), "the settings of a write", "Pass the same keywords on every rank")
+    small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
+    ranks.same({"path": str(target.path), **vars(settings), **small}, "Pass the same keywords on every rank")
     with ranks.agreed("checking the output"):
         if ranks.is_root:
             target.check(overwrite=settings.overwrite)
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments)
     layout, choice = ranks.broadcast((skeleton.layout, skeleton.backend) if skeleton else None)
     sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
-    plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb)
+    with ranks.agreed("planning"):
+        plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb)
     _prepare(ranks, target, plan, choice)
-    told = progress if progress is not None and ranks.is_root else Silent()
+    told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     told.start(f"writing {target.path.name} ({choice.name})", layout.nbytes)
     try:
         _backend(choice, settings).fill(Fill(ranks, plan, sources, target, skeleton, told))
@@ -187,10 +192,12 @@ def agree_on_content(ranks: Ranks, content: dict[str, str] | None) -> None:
     reference = ranks.broadcast(content) or {}
     found = _first_difference(reference, content or {}) if ranks.rank == culprit else None
     field, there, here = next(item for item in ranks.gather_all(found) if item is not None)
-    raise AgreementError(
-        f"all ranks must be given the same NWBFile: at {field} rank 0 has {there}, rank {culprit} has {here}",
-        remedy="Build it from the same values on every rank (broadcast what is random or a time of day), "
-        "or pass None on all ranks but the root",
+    raise ranks.known_to_all(
+        AgreementError(
+            f"all ranks must be given the same NWBFile: at {field} rank 0 has {there}, rank {culprit} has {here}",
+            remedy="Build it from the same values on every rank (broadcast what is random or a time of day), "
+            "or pass None on all ranks but the root",
+        )
     )
 
 
@@ -211,9 +218,13 @@ def _prepare(ranks: Ranks, target: Target, plan: WritePlan, choice: site.Backend
         if choice.name == "mpio":
             chunked = any(spec.chunks and not spec.filters for spec in plan.layout)
             site.check_parallel_hdf5(chunked_unfiltered=chunked)
+        token = b""
         if ranks.is_root:
             target.require_space(unfiltered)
-            target.create()
+            token = target.create()
+    token = ranks.broadcast(token)
+    with ranks.agreed("finding the output on every rank"):
+        target.recognise(token)
 
 
 def _backend(choice: site.BackendChoice, settings: WriteSettings) -> Backend:

@@ -56,9 +56,9 @@ class Fill:
     commit_interval: float = math.inf
     description: Mapping[str, Any] = field(default_factory=dict)
 
-    def source(self, dataset: int) -> Source:
-        """Return the source of one dataset of the layout."""
-        return self.sources[self.plan.layout.datasets[dataset].path]
+    def source(self, dataset: int) -> Source | None:
+        """Return the source of one dataset of the layout; None where this rank has none and needs none."""
+        return self.sources.get(self.plan.layout.datasets[dataset].path)
 
 
 class Backend(Protocol):

@@ -69,6 +69,7 @@ def complete(work: Fill) -> None:
 def write_overlay(work: Fill) -> None:
     """Write the overlay's bytes to the partial file and make them safe. Independent; on the root."""
     assert work.skeleton is not None
+    work.target.check_ours()
     disk = FileBytes(work.target.partial)
     try:
         for address, data in work.skeleton.overlay.extents():

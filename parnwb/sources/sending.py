@@ -32,7 +32,20 @@ def receive_sources(ranks: Ranks, own: Mapping[str, Source], *, have_own: bool) 
         if ranks.is_root:
             packed = {p: _packed(s, p) for p, s in own.items() if s.access is not Access.SEQUENTIAL}
     packed = ranks.broadcast(packed)
-    return dict(own) if have_own else {path: pickle.loads(raw) for path, raw in packed.items()}
+    with ranks.agreed("receiving the sources"):
+        return dict(own) if have_own else {path: _unpacked(raw, path) for path, raw in packed.items()}
+
+
+def _unpacked(raw: bytes, path: str) -> Source:
+    try:
+        source: Source = pickle.loads(raw)
+    except Exception as error:
+        raise SourceError(
+            f"the root's source cannot be opened on this rank: {type(error).__name__}: {error}",
+            where=path,
+            remedy="Let every rank see the same files and modules, or build the NWBFile on every rank",
+        ) from error
+    return source
 
 
 def _packed(source: Source, path: str) -> bytes:

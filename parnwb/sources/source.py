@@ -57,6 +57,12 @@ def read_checked(source: Source, slab: Hyperslab, path: str) -> npt.NDArray[Any]
             where=where,
             remedy=f"Check the source ({type(source).__name__}) by reading this part of it alone",
         ) from error
+    if not isinstance(values, np.ndarray):
+        raise SourceError(
+            f"a source must return an array: asked {slab.count}, got {type(values).__name__}",
+            where=where,
+            remedy="Let the source convert what it reads with numpy.asarray",
+        )
     if values.shape != slab.count:
         raise SourceError(
             f"a source must return the shape it is asked for: asked {slab.count}, got {values.shape}",

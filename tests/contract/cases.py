@@ -105,5 +105,5 @@ CASES: dict[str, Case] = {
     "images": Case(sessions.images),
     "session": Case(sessions.session, arguments={"cache_spec": True}),
     "session_defaults": Case(sessions.session, settings={}, arguments={}),
-    "expandable": Case(sessions.session, arguments={"expandable": [], "cache_spec": False}),
+    "not_expandable": Case(sessions.tables, arguments={"expandable": [], "cache_spec": False}),
 }

@@ -1,22 +1,28 @@
-"""The ways to write one file: backend, transfer and decomposition."""
+"""The ways to write one file: backend, transfer and decomposition. None may change what is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
 from dataclasses import asdict, dataclass
+
+DECOMPOSITIONS = ("balanced", "slab", "block")
+TRANSFERS = ("independent", "collective")
+RANKS = (1, 2, 3, 5)
+# Every combination of everything, in each environment: some four times as long.
+FULL = os.environ.get("PARNWB_CONTRACT") == "full"
 
 
 @dataclass(frozen=True)
 class Road:
-    """Settings of ``NWBParallelIO`` that must not change what is written."""
+    """Settings of ``NWBParallelIO``."""
 
     backend: str
     transfer: str
     decomposition: str
 
     def __str__(self) -> str:
-        names = (self.backend, self.transfer if self.backend == "mpio" else "", self.decomposition)
-        return "-".join(name for name in names if name)
+        transfer = [self.transfer] if self.backend == "mpio" else []
+        return "-".join([self.backend, *transfer, self.decomposition])
 
     @property
     def settings(self) -> dict[str, str]:
@@ -24,11 +30,31 @@ class Road:
         return asdict(self)
 
 
-def all_roads() -> Iterator[Road]:
-    """Iterate over all of them, whatever this installation can do."""
-    for transfer in ("direct", "independent", "collective"):
-        for decomposition in ("balanced", "slab", "block"):
-            if transfer == "direct":
-                yield Road("direct", "independent", decomposition)
-            else:
-                yield Road("mpio", transfer, decomposition)
+def roads(case: int, ranks: int, *, parallel_hdf5: bool) -> list[Road]:
+    """Return the roads on which one case is written by so many ranks.
+
+    ``direct`` goes by every decomposition where it is the only backend, and by one where ``mpio`` is tested.
+    ``mpio`` goes by every decomposition; its transfers take turns over cases, decompositions and rank counts.
+
+    Parameters
+    ----------
+    case
+        Number of the case.
+    ranks
+        Number of ranks.
+    parallel_hdf5
+        Whether this h5py has MPI.
+    """
+    first = DECOMPOSITIONS[case % 3]
+    direct = [
+        Road("direct", "independent", decomposition)
+        for decomposition in DECOMPOSITIONS
+        if FULL or not parallel_hdf5 or decomposition == first
+    ]
+    mpio = [
+        Road("mpio", transfer, decomposition)
+        for turn, decomposition in enumerate(DECOMPOSITIONS)
+        for number, transfer in enumerate(TRANSFERS)
+        if FULL or (case + turn + RANKS.index(ranks)) % 2 == number
+    ]
+    return direct + mpio

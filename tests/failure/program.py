@@ -57,7 +57,8 @@ def run(fault: Fault, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
             fault.prepare(place)
     before = comm.bcast(listing(folder) if comm.rank == 0 else None)
     outcomes = MPI.COMM_WORLD.gather(outcome(fault, place))
-    return {"name": fault.name, "outcomes": outcomes, "before": before, "after": listing(folder)}
+    after = listing(folder) if comm.rank == 0 else {}
+    return {"name": fault.name, "outcomes": outcomes, "before": before, "after": after}
 
 
 def main() -> None:

@@ -60,6 +60,11 @@ def session(file: NWBFile, inputs: Path) -> None:
         span = {"start_time": 1.0 * number, "stop_time": number + 0.5}
         file.add_trial(**span, outcome="né" * number, timeseries=[file.acquisition["raw"]])
     file.add_epoch(start_time=0.0, stop_time=2.0, tags=["a", "b"])
+    tables(file, inputs)
+
+
+def tables(file: NWBFile, inputs: Path) -> None:
+    """Columns of text, of numbers and of lists, which hdmf makes growing or not."""
     table = DynamicTable(name="mixed", description="columns of all kinds", id=list(range(60)))
     table.add_column(name="text", description="words", data=[f"w{n}" for n in range(60)])
     table.add_column(name="numbers", description="2-d", data=values((60, 4), "f8"))

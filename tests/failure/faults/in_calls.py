@@ -47,11 +47,10 @@ def _disagreed(name: str, *says: str, **keywords: Any) -> None:
         place.write(session(), **(keywords if place.rank == place.last else {}))
 
 
-_disagreed("compression", "settings", "rank 0 has", "compression=7", "same keywords", compression=7)
-_disagreed("buffer_mb", "settings", "rank 0 has", "buffer_mb=64", "same keywords", buffer_mb=64)
-_disagreed("overwrite", "settings", "rank 0 has", "overwrite=True", "same keywords", overwrite=True)
-_disagreed("decomposition", "settings", "rank 0 has", "'slab'", "same keywords", decomposition="slab")
-_disagreed("mode", "mode|settings", "rank 0 has", "same keywords", mode="x")
+_disagreed("compression", "compression must", "rank 0 has None", "has 7", "same keywords", compression=7)
+_disagreed("buffer_mb", "buffer_mb must", "rank 0 has 0.0", "has 64", "same keywords", buffer_mb=64)
+_disagreed("overwrite", "overwrite must", "rank 0 has False", "has True", "same keywords", overwrite=True)
+_disagreed("decomposition", "decomposition must", "rank 0 has 'balanced'", "'slab'", "same keywords", decomposition="slab")
 
 
 @fault("AgreementError", "rank 0 has", "link_data", ranks=SEVERAL)
