@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import ResumeError, StorageError
-from parnwb.storage import FileBytes
+from parnwb.storage import FileBytes, sync_folder
 
 MARK = b"parnwbJ1"
 # Mark, sequence, bytes of the payload, CRC-32C of the payload, CRC-32C of these fields.
@@ -139,6 +139,7 @@ class Journal:
         """Begin a new journal; one that is there is lost."""
         path.unlink(missing_ok=True)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        sync_folder(path.parent)
         return cls(path, FileBytes(path), 0, 0)
 
     @classmethod

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
-from parnwb.errors import ResumeError
+from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.hyperslab import Hyperslab
-from parnwb.journal import Committed, check_covered, crc32c, replay
+from parnwb.journal import Committed, check_covered, crc32c, frames, replay
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
 from parnwb.site import BackendChoice
-from parnwb.skeleton import Skeleton, own_error
+from parnwb.skeleton import Skeleton, own_error, reopen_on
 from parnwb.sources import Access, Source
 from parnwb.sources.sample import sample
 from parnwb.storage import Target
@@ -57,13 +54,38 @@ def find_earlier(target: Target) -> Earlier | None:
     StorageError
         The partial file has lost bytes that were committed.
     """
-    if not target.journal.exists():
-        return None
+    if not target.journal.exists() or not any(frames(target.journal)):
+        return None  # the first frame comes before the first chunk: nothing had been done
     committed = replay(target.journal)
     if committed.complete and not target.partial.exists() and target.path.exists():
         return Earlier(committed, finished=True)
     check_covered(target.partial, committed)
     return Earlier(committed, finished=False)
+
+
+def check_nothing_lost(target: Target, *, overwrite: bool) -> None:
+    """Refuse to begin anew where an unfinished file holds committed work. Independent; on the root.
+
+    Raises
+    ------
+    TargetError
+        There is one, and it is not to be overwritten.
+    """
+    if overwrite or not has_committed(target):
+        return
+    raise TargetError(
+        "an unfinished file of an earlier job is there, with work that can be resumed",
+        where=str(target.partial),
+        remedy="Resume it (--resume, mode 'resume'), or begin anew with overwrite=True (--overwrite)",
+    )
+
+
+def has_committed(target: Target) -> bool:
+    """Tell whether there is a journal that makes any chunk safe. Independent."""
+    try:
+        return target.journal.exists() and len(replay(target.journal).records) > 0
+    except ParnwbError:
+        return False
 
 
 def describe_attempt(skeleton: Skeleton, compression: object) -> dict[str, Any]:
@@ -111,15 +133,6 @@ def restore(
     file = reopen_on(overlay, target.path)
     choice = BackendChoice("direct", "the file was begun with it")
     return Skeleton(file, overlay, layout, sources, content, choice)
-
-
-def reopen_on(overlay: Overlay, path: Path) -> h5py.File:
-    """Open the HDF5 file that ``overlay`` holds, for writing. Independent."""
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
-    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, overlay)
-    return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR, fapl=access))
 
 
 def done_chunks(layout: FileLayout, committed: Committed) -> dict[int, npt.NDArray[np.bool_]]:

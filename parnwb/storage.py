@@ -87,6 +87,20 @@ class Target:
             ) from error
         return token
 
+    def adopt(self) -> bytes:
+        """Take over the partial file of an earlier attempt, and return what it begins with from now on.
+
+        Its first bytes are HDF5's superblock, which is written last.
+        """
+        token = os.urandom(16)
+        disk = FileBytes(self.partial)
+        try:
+            disk.write_at([token], 0)
+            self._created = _identity(os.stat(self.partial))
+        finally:
+            disk.close()
+        return token
+
     def recognise(self, token: bytes) -> None:
         """Check that this rank sees the partial file that the root created, not one of the same name.
 
@@ -145,10 +159,11 @@ class Target:
             )
 
     def discard(self) -> None:
-        """Remove the partial file if it is the one that was created here; another job's stays."""
+        """Remove the partial file and its journal if they were created here; another job's stay."""
         if self._created is not None:
             with contextlib.suppress(TargetError, OSError):
                 self.check_ours()
+                self.journal.unlink(missing_ok=True)
                 self.partial.unlink()
 
     def publish(self, *, overwrite: bool = False) -> None:
@@ -176,13 +191,19 @@ class Target:
                 where=str(self.partial),
                 remedy="All data are in this file: rename it by hand",
             ) from error
-        # The file is there; some file systems cannot sync folders and need not.
+        sync_folder(self.path.parent)  # the new name must be safe before the journal goes
         with contextlib.suppress(OSError):
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            self.journal.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder safe. Independent; some file systems cannot do it and need not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -8,7 +8,8 @@ every rank make its bytes safe, appends a frame to the journal, and only then an
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -195,7 +196,7 @@ class RootAddresses:
                 else None,
             )
 
-    def _append_frame(self, description: dict[str, object]) -> None:
+    def _append_frame(self, description: Mapping[str, Any]) -> None:
         assert self._work.journal is not None
         self._skeleton.file.flush()
         records = np.concatenate(self._placed) if self._placed else no_records()
