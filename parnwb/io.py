@@ -55,7 +55,7 @@ class NWBParallelIO:
         For bulk data that have no filter of their own: None, ``'auto'`` (the fastest gzip whose file is at most
         10 % larger than at level 4, decided on a sample), ``'gzip'`` (level 4) or a level 0 to 9.
     overwrite
-        Whether mode ``'w'`` may replace an existing file.
+        Whether modes ``'w'`` and ``'resume'`` may replace an existing file.
     progress
         True, False, or an object with ``start``, ``advance`` and ``finish``; None shows a bar on terminals.
     commit_interval
@@ -100,7 +100,7 @@ class NWBParallelIO:
                     buffer_mb=buffer_mb,
                     compression=compression,
                     rule=BulkRule(threshold=bulk_threshold),
-                    overwrite=overwrite and mode == "w",
+                    overwrite=overwrite and mode in ("w", "resume"),
                     resume=mode == "resume",
                     commit_interval=commit_interval,
                 )
@@ -192,8 +192,11 @@ class NWBParallelIO:
             raise
         try:
             with self._ranks.agreed("giving the file its name"):
-                if self._written is not None and not self._written.published and self._ranks.is_root:
-                    self._target.publish(overwrite=self._settings.overwrite)
+                if self._written is not None and self._ranks.is_root:
+                    if self._written.published:  # by an earlier attempt, which ended before it had tidied up
+                        self._target.forget_journal()
+                    else:
+                        self._target.publish(overwrite=self._settings.overwrite)
         finally:
             self._release()
 

@@ -26,6 +26,7 @@ MARK = b"parnwbJ1"
 PREFIX = struct.Struct("<8sQQI")
 CHECK = struct.Struct("<I")
 RECORD_COLUMNS = 6  # dataset, position in the chunk grid, address, stored bytes, filter mask, CRC-32C
+LIMIT = 1 << 62  # of every number in a frame: sums of two of them fit into 64 bits
 Records = npt.NDArray[np.int64]
 
 
@@ -80,18 +81,42 @@ class Frame:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Frame:
-        """Return the frame of a payload whose checksum was right."""
+        """Return the frame of a payload whose checksum was right.
+
+        Raises
+        ------
+        ResumeError
+            Its numbers do not fit together: another program wrote it.
+        """
+        try:
+            return cls._parsed(payload)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError, struct.error) as error:
+            raise ResumeError(
+                f"a commit in the journal makes no sense, though its checksum is right: {error}",
+                remedy="Another version or program wrote it: start anew with overwrite=True (--overwrite)",
+            ) from error
+
+    @classmethod
+    def _parsed(cls, payload: bytes) -> Frame:
         (length,) = CHECK.unpack_from(payload)
         head = json.loads(payload[CHECK.size : CHECK.size + length])
+        description, end, count, places = head["description"], head["end"], head["records"], head["extents"]
+        numbers = [end, count, *(number for place in places for number in place)]
+        if not all(type(number) is int and 0 <= number < LIMIT for number in numbers):
+            raise ValueError("a number is out of range")
         position = CHECK.size + length
-        size = head["records"] * RECORD_COLUMNS * 8
+        size = count * RECORD_COLUMNS * 8
+        if not isinstance(description, dict) or position + size + sum(n for _, n in places) != len(payload):
+            raise ValueError("its parts do not add up to its length")
         rows = np.frombuffer(payload, dtype="<i8", count=size // 8, offset=position).reshape(-1, RECORD_COLUMNS)
+        if len(rows) and not (0 <= rows.min() and rows.max() < LIMIT):
+            raise ValueError("a number of a record is out of range")
         position += size
         extents = []
-        for address, count in head["extents"]:
-            extents.append((address, payload[position : position + count]))
-            position += count
-        return cls(head["description"], head["end"], rows.astype(np.int64), tuple(extents), head["complete"])
+        for address, nbytes in places:
+            extents.append((address, payload[position : position + nbytes]))
+            position += nbytes
+        return cls(description, end, rows.astype(np.int64), tuple(extents), head["complete"] is True)
 
 
 @dataclass(frozen=True)
@@ -144,9 +169,13 @@ class Journal:
 
     @classmethod
     def reopen(cls, path: Path, committed: Committed) -> Journal:
-        """Go on after the last valid frame; what came after it is cut off."""
+        """Go on after the last valid frame; what came after it is cut off.
+
+        The cut is made safe: were it forgotten, frames of a damaged journal could follow those that come now.
+        """
         disk = FileBytes(path)
         disk.truncate(committed.size)
+        disk.sync()
         return cls(path, disk, committed.size, committed.sequence)
 
     def append(self, frame: Frame) -> None:
@@ -183,6 +212,7 @@ def frames(path: Path) -> Iterator[tuple[Frame, int]]:
     """Iterate over the valid frames of a journal and the position after each. Independent."""
     header_size = PREFIX.size + CHECK.size
     with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
         end, sequence = 0, 0
         while True:
             header = file.read(header_size)
@@ -191,6 +221,8 @@ def frames(path: Path) -> Iterator[tuple[Frame, int]]:
             mark, number, length, checksum = PREFIX.unpack_from(header)
             (check,) = CHECK.unpack_from(header, PREFIX.size)
             if mark != MARK or number != sequence or check != crc32c(header[: PREFIX.size]):
+                return
+            if length > size - end - header_size:
                 return
             payload = file.read(length)
             if len(payload) < length or checksum != crc32c(payload):
@@ -248,5 +280,5 @@ def check_covered(partial: Path, committed: Committed) -> None:
         raise StorageError(
             f"the partial file is shorter ({size} bytes) than what was committed ({needed} bytes)",
             where=str(partial),
-            remedy="It was truncated or replaced since: start anew (without --resume)",
+            remedy="It was truncated or replaced since: start anew with overwrite=True (--overwrite)",
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from parnwb import layout as layouts
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.hyperslab import Hyperslab
@@ -58,7 +59,8 @@ def find_earlier(target: Target) -> Earlier | None:
         return None  # the first frame comes before the first chunk: nothing had been done
     committed = replay(target.journal)
     if committed.complete and not target.partial.exists() and target.path.exists():
-        return Earlier(committed, finished=True)
+        if target.path.stat().st_size == committed.end:  # else it is another file
+            return Earlier(committed, finished=True)
     check_covered(target.partial, committed)
     return Earlier(committed, finished=False)
 
@@ -81,9 +83,10 @@ def check_nothing_lost(target: Target, *, overwrite: bool) -> None:
 
 
 def has_committed(target: Target) -> bool:
-    """Tell whether there is a journal that makes any chunk safe. Independent."""
+    """Tell whether there is a partial file with a journal that makes any chunk safe. Independent."""
     try:
-        return target.journal.exists() and len(replay(target.journal).records) > 0
+        both = target.journal.exists() and target.partial.exists()
+        return both and len(replay(target.journal).records) > 0
     except ParnwbError:
         return False
 
@@ -91,11 +94,17 @@ def has_committed(target: Target) -> bool:
 def describe_attempt(skeleton: Skeleton, compression: object) -> dict[str, Any]:
     """Return what a resuming job must agree with, for the journal's first frame. Independent; on the root."""
     return {
+        "format": journal_format(),
         "layout": skeleton.layout.to_json(),
         "signature": skeleton.signature,
         "samples": fingerprints(skeleton.layout, skeleton.sources),
         "compression": compression,
     }
+
+
+def journal_format() -> dict[str, int]:
+    """Return the constants of this version that give the numbers in a journal their meaning. Independent."""
+    return {"contiguous_piece_bytes": layouts.CONTIGUOUS_PIECE_BYTES}
 
 
 def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> dict[str, list[int]]:
@@ -123,24 +132,40 @@ def restore(
         raise own_error(error) from error
     committed, sources, content = earlier.committed, bulk_sources(builder, rule), signature(builder, rule)
     begun = committed.description
-    layout = FileLayout.from_json(begun["layout"])
+    if not {"format", "layout", "signature", "samples", "compression"} <= begun.keys():
+        raise ResumeError("the journal does not say what was begun", where=str(target.journal), remedy=REMEDY)
+    _check_same("the version of parnwb", begun["format"], journal_format())
+    datasets = FileLayout.from_json(begun["layout"])
     _check_same("the NWBFile", begun["signature"], content)
     _check_same("the compression", {"compression": begun["compression"]}, {"compression": compression})
-    _check_same("the data", begun["samples"], fingerprints(layout, sources))
+    _check_same("the data", begun["samples"], fingerprints(datasets, sources))
     overlay = Overlay(committed.extents, committed.end)
     for address, size in committed.records[:, [2, 3]]:
         overlay.discard(int(address), int(address + size))  # it may have been metadata's in an earlier frame
     file = reopen_on(overlay, target.path)
     choice = BackendChoice("direct", "the file was begun with it")
-    return Skeleton(file, overlay, layout, sources, content, choice)
+    return Skeleton(file, overlay, datasets, sources, content, choice)
 
 
 def done_chunks(layout: FileLayout, committed: Committed) -> dict[int, npt.NDArray[np.bool_]]:
-    """Return which chunks of each dataset are safe, in C order of its chunk grid. Independent."""
+    """Return which chunks of each dataset are safe, in C order of its chunk grid. Independent.
+
+    Raises
+    ------
+    ResumeError
+        A record names a chunk that the layout does not have.
+    """
     done = {}
+    numbers = committed.records[:, 0]
+    if len(numbers) and numbers.max() >= len(layout):
+        raise ResumeError(f"the journal names dataset {numbers.max()} of {len(layout)}", remedy=REMEDY)
     for number, spec in enumerate(layout):
-        positions = committed.records[committed.records[:, 0] == number, 1]
+        positions = committed.records[numbers == number, 1]
         if len(positions):
+            if positions.max() >= spec.grid.size:
+                raise ResumeError(
+                    f"the journal names chunk {positions.max()} of {spec.grid.size}", where=spec.path, remedy=REMEDY
+                )
             done[number] = np.zeros(Hyperslab.whole(spec.grid.extent).size, dtype=bool)
             done[number][positions] = True
     return done

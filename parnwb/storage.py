@@ -67,10 +67,14 @@ class Target:
     def create(self) -> bytes:
         """Create the partial file anew and return what it holds, by which other ranks recognise it.
 
-        A partial file of an earlier, failed attempt is replaced.
+        A partial file of an earlier, failed attempt is replaced. Its journal goes first, for good: beside the
+        new file it would vouch for chunks that are not in there.
         """
         token = os.urandom(16)
         try:
+            with contextlib.suppress(FileNotFoundError):
+                self.journal.unlink()
+                sync_folder(self.path.parent)
             with contextlib.suppress(FileNotFoundError):
                 self.partial.unlink()
             descriptor = os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -191,7 +195,11 @@ class Target:
                 where=str(self.partial),
                 remedy="All data are in this file: rename it by hand",
             ) from error
-        sync_folder(self.path.parent)  # the new name must be safe before the journal goes
+        self.forget_journal()
+
+    def forget_journal(self) -> None:
+        """Remove the journal of a file that has its final name, once that name is safe."""
+        sync_folder(self.path.parent)
         with contextlib.suppress(OSError):
             self.journal.unlink(missing_ok=True)
 

@@ -22,7 +22,7 @@ from parnwb.journal import RECORD_COLUMNS, Frame, Records, no_records
 from parnwb.storage import FileBytes
 
 TO_ROOT, FROM_ROOT = 1, 2  # tags
-ASK, FINISHED, SAFE, STOP = 0, 1, 2, 3  # first number of a message to the root
+ASK, FINISHED, SAFE, STOP, GONE = 0, 1, 2, 3, 4  # first number of a message to the root
 HERE, MAKE_SAFE, ALL_FINISHED = 0, 1, 2  # first number of a message from the root
 
 Numbers = npt.NDArray[np.int64]
@@ -65,6 +65,7 @@ class AskedAddresses:
         self._disk.sync()
         self._tell(FINISHED)
         self._until(ALL_FINISHED)
+        self._tell(GONE)  # a signal may have been passed on too late: it must not reach the next file
 
     def _until(self, wanted: int) -> Numbers:
         while True:
@@ -101,25 +102,29 @@ class RootAddresses:
         self._asking = set(range(1, work.ranks.size))
         self._waiting: dict[int, Numbers] = {}
         self._safe: set[int] = set()
+        self._gone: set[int] = set()
         self._placed: list[Records] = []
         self._stop = False
+        self._commits = 0
         self._committed_at = time.monotonic()
         if work.journal is not None:
             self._append_frame(work.description)
 
     def serve(self) -> bool:
-        """Take one message; commit when it is time and all stand still; else answer those who wait."""
+        """Take one message; commit when it is time and all stand still; then, or else, answer those who wait."""
         heard = self._listen()
         if self._commit_is_due():
-            if self._asking <= set(self._waiting):
-                self._commit()
-                return True
-            return heard
+            if not self._asking <= set(self._waiting):
+                return heard
+            self._commit()
+            self._answer()
+            return True
         return self._answer() or heard
 
     def of(self, batch: Batch) -> Numbers:
         """Place the root's own chunks, after a commit that is due."""
-        self._ranks.wait_until(lambda: not self._commit_is_due(), self.serve)
+        before = self._commits
+        self._ranks.wait_until(lambda: self._commits > before or not self._commit_is_due(), self.serve)
         return self._place(batch.requests, batch.raw_bytes)
 
     def finish(self) -> None:
@@ -130,6 +135,7 @@ class RootAddresses:
             self._append_frame({})
         for rank in range(1, self._ranks.size):
             self._tell(rank, ALL_FINISHED)
+        self._ranks.wait_until(lambda: len(self._gone) == self._ranks.size - 1, self._listen)
 
     def _listen(self) -> bool:
         message = self._ranks.receive(TO_ROOT)
@@ -143,6 +149,8 @@ class RootAddresses:
             self._asking.discard(sender)
         elif kind == SAFE:
             self._safe.add(sender)
+        elif kind == GONE:
+            self._gone.add(sender)
         else:
             self._stop = True
         return True
@@ -203,4 +211,5 @@ class RootAddresses:
         overlay = self._skeleton.overlay
         self._work.journal.append(Frame(dict(description), overlay.end, records, tuple(overlay.take_changes())))
         self._placed.clear()
+        self._commits += 1
         self._committed_at = time.monotonic()
