@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from parnwb.errors import LayoutError, StorageError
 from parnwb.hyperslab import ravel, unravel
@@ -64,11 +65,9 @@ class Allocator:
         self._datasets[dataset].write_direct_chunk(start, dummy, filter_mask=mask)
         return self._claim(spec, nbytes)
 
-    def place_all(self, requests: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> np.ndarray[
-        tuple[int], np.dtype[np.int64]
-    ]:
-        """Place rows of ``(dataset, position, nbytes, mask)`` and return their addresses."""
-        addresses = [self.place(*(int(value) for value in row)) for row in requests]
+    def place_all(self, requests: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Place rows that begin with ``(dataset, position, nbytes, mask)`` and return their addresses."""
+        addresses = [self.place(*(int(value) for value in row[:4])) for row in requests]
         return np.array(addresses, dtype=np.int64)
 
     def _claim(self, spec: DatasetSpec, nbytes: int) -> int:
@@ -89,6 +88,8 @@ class Allocator:
         writes are dropped, since every byte of the space will be written by some rank.
         """
         spec, handle = self._specs[dataset], self._datasets[dataset]
+        if handle.get_offset() is not None:  # by the attempt that is resumed
+            return int(handle.get_offset())
         self._overlay.reserving = True
         self._file[spec.path][(0,) * len(spec.shape)] = spec.fill
         self._file.flush()

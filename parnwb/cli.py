@@ -105,7 +105,9 @@ def planning(command: Command) -> Command:
 @planning
 @click.option("--backend", default="auto", show_default=True, help="auto, direct or mpio.")
 @click.option("--transfer", default="independent", show_default=True, help="With mpio: independent or collective.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file, finished or not.")
+@click.option("--resume", is_flag=True, help="Go on where an earlier job ended; begin if there was none.")
+@click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def convert(source: Path, output: Path, quiet: bool, compression: str, **given: Any) -> None:
     """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks."""

@@ -86,6 +86,7 @@ def convert(
     output: Path,
     comm: MPI.Intracomm,
     *,
+    resume: bool = False,
     progress: Progress | bool | None = None,
     **settings: Any,
 ) -> Converted:
@@ -96,6 +97,8 @@ def convert(
 
     Parameters
     ----------
+    resume
+        Whether to go on where an earlier job ended; without one the file is begun.
     settings
         For ``NWBParallelIO``.
     """
@@ -103,12 +106,12 @@ def convert(
     ranks = Ranks(comm)
     try:
         with ranks.agreed("checking the output"):  # before neuroconv looks at a long recording
-            if ranks.is_root:
+            if ranks.is_root and not resume:
                 Target(output.absolute()).check(overwrite=bool(settings.get("overwrite")))
                 _check_apart(recording.source, output)
 
         def write(nwbfile: NWBFile | None) -> NWBParallelIO:
-            with NWBParallelIO(output, "w", comm=comm, progress=progress, **settings) as io:
+            with NWBParallelIO(output, "resume" if resume else "w", comm=comm, progress=progress, **settings) as io:
                 io.write(nwbfile)
             return io
 

@@ -11,6 +11,7 @@ import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, even_share, run_boxes, unravel
@@ -26,15 +27,23 @@ class Grains:
         Number of grains along each axis; an empty dataset has none.
     nbytes
         Uncompressed bytes of a whole grain.
+    runs
+        ``(low, high)`` C-order runs of grains that are still to be written; None for all of them.
     """
 
     extent: tuple[int, ...]
     nbytes: int
+    runs: tuple[tuple[int, int], ...] | None = None
 
     @property
     def size(self) -> int:
         """Number of grains."""
         return math.prod(self.extent)
+
+    @property
+    def open_runs(self) -> tuple[tuple[int, int], ...]:
+        """The runs of grains that are to be written, in C order."""
+        return ((0, self.size),) if self.runs is None else self.runs
 
 
 @dataclass(frozen=True)
@@ -87,17 +96,18 @@ def balanced(datasets: Sequence[Grains], ranks: int, rank: int) -> list[Share]:
     Runs follow the order in which sources lie on disk; a rank reads few, long pieces whatever the mix of
     datasets, and no rank has more than its equal part plus one grain.
     """
-    ends = [0]
-    for grains in datasets:
-        ends.append(ends[-1] + grains.size * grains.nbytes)
-    bounds = [_first_grain(datasets, ends, ends[-1] * part // ranks) for part in (rank, rank + 1)]
-    (first, low), (last, high) = bounds
+    runs = [(number, *run) for number, grains in enumerate(datasets) for run in grains.open_runs]
+    sizes = [datasets[number].nbytes for number, _, _ in runs]
+    ends = [0, *accumulate((high - low) * size for (_, low, high), size in zip(runs, sizes, strict=True))]
+    first, last = ends[-1] * rank // ranks, ends[-1] * (rank + 1) // ranks
     shares = []
-    for number in range(first, min(last + 1, len(datasets))):
-        grains = datasets[number]
-        begin = low if number == first else 0
-        stop = high if number == last else grains.size
-        shares += [Share(number, box) for box in run_boxes(begin, stop, grains.extent)]
+    for position in range(max(0, bisect.bisect_right(ends, first) - 1), len(runs)):
+        if ends[position] >= last:
+            break
+        number, low, high = runs[position]
+        begin = low + max(0, -(-(first - ends[position]) // sizes[position]))
+        stop = min(high, low - (ends[position] - last) // sizes[position])
+        shares += [Share(number, box) for box in run_boxes(begin, stop, datasets[number].extent)]
     return _without_empty(shares)
 
 
@@ -144,15 +154,6 @@ def _prime_factors(number: int) -> list[int]:
     if number > 1:
         factors.append(number)
     return sorted(factors, reverse=True)
-
-
-def _first_grain(datasets: Sequence[Grains], ends: list[int], offset: int) -> tuple[int, int]:
-    """Return (dataset, grain) of the first grain that begins at or after byte ``offset`` of the sequence."""
-    number = min(bisect.bisect_right(ends, offset) - 1, len(datasets))
-    if number >= len(datasets):
-        return len(datasets), 0
-    grain = -(-(offset - ends[number]) // datasets[number].nbytes)
-    return (number, grain) if grain < datasets[number].size else (number + 1, 0)
 
 
 def _without_empty(shares: list[Share]) -> list[Share]:

@@ -77,3 +77,11 @@ class RemoteError(ParnwbError):
 
 class VerificationError(ParnwbError):
     """A written file is not what it should be."""
+
+
+class ResumeError(ParnwbError):
+    """An interrupted job cannot be resumed from what is there."""
+
+
+class Interrupted(ParnwbError):
+    """The job was asked to stop; what it had done is committed, and a new one can resume it."""

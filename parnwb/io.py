@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import Ranks
-from parnwb.errors import ParnwbError
+from parnwb.errors import Interrupted, ParnwbError
+from parnwb.interrupts import EX_TEMPFAIL
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
+from parnwb.restore import has_committed
 from parnwb.skeleton import Compression
 from parnwb.storage import Target
-from parnwb.writer import WriteSettings, Written, write
+from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, write
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
     from mpi4py import MPI
     from pynwb import NWBFile
 
-CREATING_MODES = ("w", "w-", "x")
+CREATING_MODES = ("w", "w-", "x", "resume")
 
 
 class NWBParallelIO:
@@ -34,7 +37,8 @@ class NWBParallelIO:
     path
         The file.
     mode
-        ``'w'``, or ``'w-'`` and ``'x'``, which never replace an existing file.
+        ``'w'``; ``'w-'`` and ``'x'``, which never replace an existing file; or ``'resume'``, which goes on where an
+        earlier job was ended, on any number of ranks, and begins the file if there was none.
     comm
         Communicator of the ranks that take part; None for this process alone.
     manager
@@ -51,9 +55,11 @@ class NWBParallelIO:
         For bulk data that have no filter of their own: None, ``'auto'`` (the fastest gzip whose file is at most
         10 % larger than at level 4, decided on a sample), ``'gzip'`` (level 4) or a level 0 to 9.
     overwrite
-        Whether mode ``'w'`` may replace an existing file.
+        Whether modes ``'w'`` and ``'resume'`` may replace an existing file.
     progress
         True, False, or an object with ``start``, ``advance`` and ``finish``; None shows a bar on terminals.
+    commit_interval
+        Seconds between commits (``direct``); what is committed survives any end of the job.
     bulk_threshold
         Numeric arrays of at least so many bytes are filled by all ranks; smaller ones ride with the metadata.
 
@@ -77,6 +83,7 @@ class NWBParallelIO:
         compression: Compression = None,
         overwrite: bool = False,
         progress: bool | Progress | None = None,
+        commit_interval: float = DEFAULT_COMMIT_INTERVAL,
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
     ) -> None:
         self._ranks = Ranks(comm)
@@ -93,9 +100,11 @@ class NWBParallelIO:
                     buffer_mb=buffer_mb,
                     compression=compression,
                     rule=BulkRule(threshold=bulk_threshold),
-                    overwrite=overwrite and mode == "w",
+                    overwrite=overwrite and mode in ("w", "resume"),
+                    resume=mode == "resume",
+                    commit_interval=commit_interval,
                 )
-                if self._ranks.is_root:
+                if self._ranks.is_root and mode != "resume":
                     self._target.check(overwrite=self._settings.overwrite)
         except BaseException:
             self._release()
@@ -141,7 +150,10 @@ class NWBParallelIO:
         Raises
         ------
         ParnwbError
-            The same on all ranks, naming the one that failed. The partial file is removed.
+            The same on all ranks, naming the one that failed. The partial file stays if it holds committed work.
+        SystemExit
+            With status 75, when a signal (SIGTERM, SIGINT, SIGUSR1) asked any rank to stop: all is committed, and
+            the same program with mode ``'resume'`` goes on.
         """
         if self._closed:
             raise ParnwbError("this NWBParallelIO is closed", where=str(self.path))
@@ -159,6 +171,11 @@ class NWBParallelIO:
                 {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments},
                 self._progress,
             )
+        except Interrupted as error:
+            if self._ranks.is_root:
+                print(f"parnwb: {error}", file=sys.stderr, flush=True)
+            self._give_up()
+            raise SystemExit(EX_TEMPFAIL) from error
         except BaseException as error:
             if not self._ranks.all_know(error):
                 self._ranks.fail(error)
@@ -177,7 +194,10 @@ class NWBParallelIO:
         try:
             with self._ranks.agreed("giving the file its name"):
                 if self._written is not None and self._ranks.is_root:
-                    self._target.publish(overwrite=self._settings.overwrite)
+                    if self._written.published:  # by an earlier attempt, which ended before it had tidied up
+                        self._target.forget_journal()
+                    else:
+                        self._target.publish(overwrite=self._settings.overwrite)
         finally:
             self._release()
 
@@ -214,7 +234,7 @@ class NWBParallelIO:
         return replace(self._settings, rule=replace(self._settings.rule, link_data=link_data))
 
     def _give_up(self) -> None:
-        if self._ranks.is_root and not self._closed:
+        if self._ranks.is_root and not self._closed and not has_committed(self._target):
             self._target.discard()
         self._release()
 

@@ -195,7 +195,35 @@ class FileLayout:
             for spec in self.datasets
         ]
 
+    @classmethod
+    def from_json(cls, items: list[dict[str, Any]]) -> FileLayout:
+        """Return the layout that ``to_json`` wrote.
+
+        Raises
+        ------
+        LayoutError
+            The values are not those of a layout.
+        """
+        try:
+            return cls(tuple(_spec_from_json(item) for item in items))
+        except (KeyError, TypeError, ValueError) as error:
+            raise LayoutError(f"these values describe no layout: {error}") from error
+
     @property
     def digest(self) -> str:
         """Hash of everything that ranks must agree on before they write."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+
+def _spec_from_json(item: dict[str, Any]) -> DatasetSpec:
+    return DatasetSpec(
+        path=item["path"],
+        shape=tuple(item["shape"]),
+        maxshape=tuple(item["maxshape"]),
+        dtype=item["dtype"],
+        chunks=tuple(item["chunks"]) if item["chunks"] else None,
+        filters=tuple(FilterSpec(number, tuple(options), name) for number, options, name in item["filters"]),
+        fillvalue=bytes.fromhex(item["fillvalue"]),
+        access=item["access"],
+        coder=item["coder"],
+    )

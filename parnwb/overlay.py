@@ -12,7 +12,7 @@ from __future__ import annotations
 import bisect
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,11 @@ LARGE_WRITE = 64 * 1024
 class Overlay(io.RawIOBase):
     """Extents of bytes, exactly as HDF5 wrote them. Independent; one thread at a time.
 
+    Parameters
+    ----------
+    extents, end
+        What was kept before, to go on with it.
+
     Attributes
     ----------
     payload
@@ -32,7 +37,7 @@ class Overlay(io.RawIOBase):
         ``(address, length)`` of the large writes that came while ``reserving`` and were not kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, extents: Iterable[tuple[int, bytes]] = (), end: int = 0) -> None:
         super().__init__()
         self._starts: list[int] = []
         self._extents: dict[int, bytearray] = {}
@@ -42,6 +47,10 @@ class Overlay(io.RawIOBase):
         self.payload: list[tuple[int, int]] = []
         self.reserving = False
         self.dropped: list[tuple[int, int]] = []
+        for start, data in extents:
+            self._keep(start, memoryview(data))
+        self._end = end
+        self._changed: list[tuple[int, int]] = []
 
     # -- what HDF5 calls -----------------------------------------------------------------------------------
 
@@ -93,6 +102,7 @@ class Overlay(io.RawIOBase):
             self.dropped.append((start, length))
         else:
             self._keep(start, view)
+            self._changed.append((start, start + length))
         return length
 
     def truncate(self, size: int | None = None) -> int:
@@ -141,6 +151,17 @@ class Overlay(io.RawIOBase):
         if run:
             yield begin, b"".join(run)
 
+    def take_changes(self) -> list[tuple[int, bytes]]:
+        """Return ``(address, bytes)`` of what is kept and was written since the last call, by address."""
+        changes = []
+        for low, high in _merged(self._changed):
+            for start in self._overlapping(low, high):
+                extent = self._extents[start]
+                begin, end = max(low, start), min(high, start + len(extent))
+                changes.append((begin, bytes(extent[begin - start : end - start])))
+        self._changed.clear()
+        return changes
+
     # -- extents -------------------------------------------------------------------------------------------
 
     def _overlapping(self, low: int, high: int) -> list[int]:
@@ -169,6 +190,16 @@ class Overlay(io.RawIOBase):
                 if begin < end:
                     bisect.insort(self._starts, begin)
                     self._extents[begin] = extent[begin - start : end - start]
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return merged
 
 
 def _address(view: memoryview) -> int:

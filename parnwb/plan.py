@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from parnwb.decomposition import Grains, Share, Strategy, strategy
 from parnwb.errors import PlanError
-from parnwb.hyperslab import Hyperslab
+from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.sources.access import Access
 
@@ -48,12 +51,15 @@ class WritePlan:
         Name of a strategy of ``parnwb.decomposition``.
     buffer_mb
         MiB that a rank reads at once; one chunk is always allowed.
+    done
+        By number of a dataset, which chunks an earlier attempt has written, in C order; they are not written again.
     """
 
     layout: FileLayout
     ranks: int
     decomposition: str = "balanced"
     buffer_mb: float = DEFAULT_BUFFER_MB
+    done: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
     _strategy: Strategy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,8 +79,8 @@ class WritePlan:
     def shares(self, rank: int) -> list[Share]:
         """Return the boxes of grains that ``rank`` owns, ordered by dataset."""
         grains = [
-            Grains(grid.extent, max(1, math.prod(grid.chunk) * spec.itemsize))
-            for spec, grid in zip(self.layout, self.grain_grids, strict=True)
+            Grains(grid.extent, max(1, math.prod(grid.chunk) * spec.itemsize), self._open_runs(number))
+            for number, (spec, grid) in enumerate(zip(self.layout, self.grain_grids, strict=True))
         ]
         ordered = [n for n, spec in enumerate(self.layout) if spec.access == Access.SEQUENTIAL]
         # The root proved that these can only be read in order, and has begun to read them: they stay with it.
@@ -89,7 +95,33 @@ class WritePlan:
         for share in self.shares(rank):
             if dataset is None or share.dataset == dataset:
                 for slab in self._slabs(share):
-                    yield Buffer(share.dataset, slab)
+                    buffer = Buffer(share.dataset, slab)
+                    if not self._is_needless(buffer):
+                        yield buffer
+
+    def is_done(self, dataset: int, index: tuple[int, ...]) -> bool:
+        """Tell whether an earlier attempt has written a chunk."""
+        if dataset not in self.done:
+            return False
+        return bool(self.done[dataset][ravel(index, self.layout.datasets[dataset].grid.extent)])
+
+    def _is_needless(self, buffer: Buffer) -> bool:
+        """Tell whether a buffer need not be read: all of it is done, and what follows can be read without it."""
+        if buffer.dataset not in self.done or self.layout.datasets[buffer.dataset].access == Access.SEQUENTIAL:
+            return False
+        return all(self.is_done(buffer.dataset, index) for index, _ in self.chunks(buffer))
+
+    def _open_runs(self, dataset: int) -> tuple[tuple[int, int], ...] | None:
+        """Return the runs of grains with a chunk that is not done; None if nothing is done."""
+        if dataset not in self.done:
+            return None
+        spec, grain = self.layout.datasets[dataset], self.grain_grids[dataset]
+        is_open = ~self.done[dataset]
+        if spec.access != Access.RANDOM:
+            cells = (spec.grid.cells(grain.cell(index)) for index in Hyperslab.whole(grain.extent).points())
+            is_open = np.array([is_open.reshape(spec.grid.extent)[box.slices].any() for box in cells], dtype=bool)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], is_open, [False]]).astype(np.int8)))
+        return tuple((int(low), int(high)) for low, high in edges.reshape(-1, 2))
 
     def _slabs(self, share: Share) -> Iterator[Hyperslab]:
         spec, grain = self.layout.datasets[share.dataset], self.grain_grids[share.dataset]
@@ -124,6 +156,12 @@ class WritePlan:
         return max(self.count_chunks(rank, dataset) for rank in range(self.ranks))
 
     # -- what it costs -------------------------------------------------------------------------------------
+
+    @property
+    def remaining_bytes(self) -> int:
+        """Uncompressed bytes of the chunks that are not done."""
+        done = sum(int(bits.sum()) * self.layout.datasets[number].chunk_bytes for number, bits in self.done.items())
+        return max(0, self.layout.nbytes - done)
 
     def nbytes(self, rank: int) -> int:
         """Return the uncompressed bytes that ``rank`` reads and writes."""

@@ -117,11 +117,20 @@ def author(nwbfile: NWBFile, path: Path, manager: BuildManager, options: Authori
 
 def open_on(overlay: Overlay, path: Path) -> h5py.File:
     """Create an HDF5 file on ``overlay`` that believes to be ``path``, as relative links need it. Independent."""
+    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fapl=_access_to(overlay)))
+
+
+def reopen_on(overlay: Overlay, path: Path) -> h5py.File:
+    """Open the HDF5 file that ``overlay`` holds, for writing. Independent."""
+    return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR, fapl=_access_to(overlay)))
+
+
+def _access_to(overlay: Overlay) -> h5py.h5p.PropFAID:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
     access.set_fileobj_driver(h5py.h5fd.fileobj_driver, overlay)
-    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fapl=access))
+    return access
 
 
 def own_error(error: BaseException) -> ParnwbError:

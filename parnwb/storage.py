@@ -28,6 +28,7 @@ class Target:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.partial = path.with_name(path.name + ".partial")
+        self.journal = path.with_name(path.name + ".partial.journal")
         self._created: tuple[int, int] | None = None
 
     def check(self, *, overwrite: bool) -> None:
@@ -66,10 +67,14 @@ class Target:
     def create(self) -> bytes:
         """Create the partial file anew and return what it holds, by which other ranks recognise it.
 
-        A partial file of an earlier, failed attempt is replaced.
+        A partial file of an earlier, failed attempt is replaced. Its journal goes first, for good: beside the
+        new file it would vouch for chunks that are not in there.
         """
         token = os.urandom(16)
         try:
+            with contextlib.suppress(FileNotFoundError):
+                self.journal.unlink()
+                sync_folder(self.path.parent)
             with contextlib.suppress(FileNotFoundError):
                 self.partial.unlink()
             descriptor = os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -84,6 +89,20 @@ class Target:
                 where=str(self.partial),
                 remedy="Check its permissions, the quota and whether it is mounted read-only",
             ) from error
+        return token
+
+    def adopt(self) -> bytes:
+        """Take over the partial file of an earlier attempt, and return what it begins with from now on.
+
+        Its first bytes are HDF5's superblock, which is written last.
+        """
+        token = os.urandom(16)
+        disk = FileBytes(self.partial)
+        try:
+            disk.write_at([token], 0)
+            self._created = _identity(os.stat(self.partial))
+        finally:
+            disk.close()
         return token
 
     def recognise(self, token: bytes) -> None:
@@ -144,10 +163,11 @@ class Target:
             )
 
     def discard(self) -> None:
-        """Remove the partial file if it is the one that was created here; another job's stays."""
+        """Remove the partial file and its journal if they were created here; another job's stay."""
         if self._created is not None:
             with contextlib.suppress(TargetError, OSError):
                 self.check_ours()
+                self.journal.unlink(missing_ok=True)
                 self.partial.unlink()
 
     def publish(self, *, overwrite: bool = False) -> None:
@@ -175,13 +195,23 @@ class Target:
                 where=str(self.partial),
                 remedy="All data are in this file: rename it by hand",
             ) from error
-        # The file is there; some file systems cannot sync folders and need not.
+        self.forget_journal()
+
+    def forget_journal(self) -> None:
+        """Remove the journal of a file that has its final name, once that name is safe."""
+        sync_folder(self.path.parent)
         with contextlib.suppress(OSError):
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            self.journal.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder safe. Independent; some file systems cannot do it and need not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -8,16 +8,24 @@ import math
 import socket
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from parnwb import site
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.comm import Ranks
-from parnwb.errors import AgreementError, ParnwbError, PlanError
+from parnwb.errors import AgreementError, ParnwbError, PlanError, ResumeError
+from parnwb.interrupts import Interrupts
+from parnwb.journal import Journal
+from parnwb.layout import FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
+from parnwb.restore import Earlier, check_nothing_lost, describe_attempt, done_chunks, find_earlier, restore
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
 from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     from hdmf.build import BuildManager
     from pynwb import NWBFile
 
+DEFAULT_COMMIT_INTERVAL = 300.0
 TRANSFERS = ("independent", "collective")
 
 
@@ -50,6 +59,10 @@ class WriteSettings:
         What is bulk.
     overwrite
         Whether an existing file may be replaced.
+    resume
+        Whether to go on where an earlier attempt ended.
+    commit_interval
+        Seconds between commits.
     """
 
     backend: str = "auto"
@@ -59,12 +72,20 @@ class WriteSettings:
     compression: Compression = None
     rule: BulkRule = BulkRule()
     overwrite: bool = False
+    resume: bool = False
+    commit_interval: float = DEFAULT_COMMIT_INTERVAL
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
             raise ParnwbError(f"transfer must be one of {', '.join(TRANSFERS)}, got {self.transfer!r}")
         if not isinstance(self.buffer_mb, int | float) or not 0 < self.buffer_mb < math.inf:
             raise PlanError(f"buffer_mb must be positive, a number of MiB, got {self.buffer_mb!r}")
+        if not self.commit_interval > 0:
+            raise ParnwbError(f"commit_interval must be positive, a number of seconds, got {self.commit_interval!r}")
+        if self.resume and self.backend == "mpio":
+            raise ResumeError(
+                "parallel HDF5 keeps no journal, so backend 'mpio' cannot resume", remedy="Use backend='direct'"
+            )
         check_compression(self.compression)
 
 
@@ -85,10 +106,13 @@ class Written:
         By which the file was filled.
     backend
         That filled it, and why this one.
+    published
+        Whether an earlier attempt had given the file its name already.
     """
 
     plan: WritePlan
     backend: site.BackendChoice
+    published: bool = False
 
 
 def write(
@@ -118,22 +142,46 @@ def write(
     """
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
     ranks.same({"path": str(target.path), **vars(settings), **small}, "Pass the same keywords on every rank")
+    earlier: Earlier | None = None
     with ranks.agreed("checking the output"):
         if ranks.is_root:
-            target.check(overwrite=settings.overwrite)
-    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments)
-    layout, choice = ranks.broadcast((skeleton.layout, skeleton.backend) if skeleton else None)
+            earlier = _look_for_earlier(target, settings)
+    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier)
+    found = (skeleton.layout, skeleton.backend, *_already_done(skeleton.layout, earlier)) if skeleton else None
+    layout, choice, done, published = ranks.broadcast(found)
     sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
     with ranks.agreed("planning"):
-        plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb)
-    _prepare(ranks, target, plan, choice)
+        plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
+    if published:
+        return Written(plan, choice, published)
+    journal = _prepare(ranks, target, plan, choice, earlier)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
-    told.start(f"writing {target.path.name} ({choice.name})", layout.nbytes)
+    told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
     try:
-        _backend(choice, settings).fill(Fill(ranks, plan, sources, target, skeleton, told))
+        interrupts = Interrupts()
+        with interrupts if choice.name == "direct" else nullcontext():  # nobody else looks at them
+            description = describe_attempt(skeleton, settings.compression) if skeleton and not earlier else {}
+            work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
+            _backend(choice, settings).fill(replace(work, description=description))
     finally:
         told.finish()
+        if journal is not None:
+            journal.close()
     return Written(plan, choice)
+
+
+def _look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
+    """Return what is to be resumed; refuse what would be lost. Independent; on the root."""
+    earlier = find_earlier(target) if settings.resume else None
+    if earlier is None or not earlier.finished:
+        target.check(overwrite=settings.overwrite)
+    if earlier is None:
+        check_nothing_lost(target, overwrite=settings.overwrite)
+    return earlier
+
+
+def _already_done(layout: FileLayout, earlier: Earlier | None) -> tuple[dict[int, npt.NDArray[np.bool_]], bool]:
+    return ({}, False) if earlier is None else (done_chunks(layout, earlier.committed), earlier.finished)
 
 
 def _build(
@@ -143,6 +191,7 @@ def _build(
     manager: BuildManager,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
+    earlier: Earlier | None,
 ) -> tuple[Skeleton | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
     skeleton, own, content = None, {}, None
@@ -156,7 +205,10 @@ def _build(
                 return site.choose_backend(settings.backend, filtered=filtered, several=several)
 
             options = AuthoringOptions(settings.rule, settings.compression, decide, arguments)
-            skeleton = author(nwbfile, target.path, manager, options)
+            if earlier is None:
+                skeleton = author(nwbfile, target.path, manager, options)
+            else:
+                skeleton = restore(earlier, nwbfile, target, manager, settings.rule, settings.compression)
             own, content = skeleton.sources, skeleton.signature
         elif nwbfile is not None:
             own, content = _catalogue(nwbfile, manager, target, settings.rule)
@@ -209,7 +261,9 @@ def _first_difference(reference: dict[str, str], content: dict[str, str]) -> tup
     raise AssertionError("digests differ but no field does")  # pragma: no cover - would be a hash collision
 
 
-def _prepare(ranks: Ranks, target: Target, plan: WritePlan, choice: site.BackendChoice) -> None:
+def _prepare(
+    ranks: Ranks, target: Target, plan: WritePlan, choice: site.BackendChoice, earlier: Earlier | None
+) -> Journal | None:
     """Check what can be checked before the first byte, then create the partial file. Collective."""
     hosts = len(set(ranks.gather_all(socket.gethostname())))
     unfiltered = sum(spec.nbytes for spec in plan.layout if not spec.filters)
@@ -219,13 +273,20 @@ def _prepare(ranks: Ranks, target: Target, plan: WritePlan, choice: site.Backend
             chunked = any(spec.chunks and not spec.filters for spec in plan.layout)
             filters = {item.identifier: item.name for spec in plan.layout for item in spec.filters}
             site.check_parallel_hdf5(chunked_unfiltered=chunked, filters=filters)
-        token = b""
+        token, journal = b"", None
         if ranks.is_root:
-            target.require_space(unfiltered)
-            token = target.create()
+            target.require_space(unfiltered if earlier is None else 0)
+            token = target.create() if earlier is None else target.adopt()
+            if choice.name == "direct":
+                journal = Journal.create(target.journal) if earlier is None else _reopened(target, earlier)
     token = ranks.broadcast(token)
     with ranks.agreed("finding the output on every rank"):
         target.recognise(token)
+    return journal
+
+
+def _reopened(target: Target, earlier: Earlier) -> Journal:
+    return Journal.reopen(target.journal, earlier.committed)
 
 
 def _backend(choice: site.BackendChoice, settings: WriteSettings) -> Backend:

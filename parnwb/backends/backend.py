@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from parnwb.comm import Ranks
+from parnwb.interrupts import Interrupts
+from parnwb.journal import Journal
 from parnwb.plan import WritePlan
 from parnwb.progress import Progress
 from parnwb.skeleton import Skeleton
@@ -32,6 +35,14 @@ class Fill:
         On the root; None elsewhere.
     progress
         On the root it speaks, elsewhere it is silent.
+    interrupts
+        Signals that ask this rank to stop.
+    journal
+        On the root, where commits are recorded; None for a backend that has none, and elsewhere.
+    commit_interval
+        Seconds between commits.
+    description
+        For the journal's first frame of this attempt.
     """
 
     ranks: Ranks
@@ -40,6 +51,10 @@ class Fill:
     target: Target
     skeleton: Skeleton | None
     progress: Progress
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    journal: Journal | None = None
+    commit_interval: float = math.inf
+    description: Mapping[str, Any] = field(default_factory=dict)
 
     def source(self, dataset: int) -> Source | None:
         """Return the source of one dataset of the layout; None where this rank has none and needs none."""

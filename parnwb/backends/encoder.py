@@ -15,9 +15,10 @@ from parnwb.backends.backend import Fill
 from parnwb.codec import ChunkCutter, Pipeline, open_pipeline
 from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
+from parnwb.journal import crc32c
 from parnwb.plan import Buffer
 
-REQUEST_COLUMNS = 4  # dataset, C-order position in the chunk grid, stored bytes, filter mask
+REQUEST_COLUMNS = 5  # dataset, C-order position in the chunk grid, stored bytes, filter mask, CRC-32C
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Batch:
     Parameters
     ----------
     requests
-        One row for each chunk: dataset, position, stored bytes, filter mask.
+        One row for each chunk: dataset, position, stored bytes, filter mask, CRC-32C.
     payloads
         The bytes of each.
     raw_bytes
@@ -116,11 +117,13 @@ def encode(
     rows, payloads = [], []
     extent = spec.grid.extent
     for index, elements in work.plan.chunks(buffer):
+        if work.plan.is_done(buffer.dataset, index):
+            continue
         if spec.chunks is None:
             mask, data = 0, cutter.cut_exactly(values, buffer.slab.start, elements)
         else:
             mask, data = pipeline.encode(cutter.cut(values, buffer.slab.start, elements))
-        rows.append((buffer.dataset, ravel(index, extent), len(data), mask))
+        rows.append((buffer.dataset, ravel(index, extent), len(data), mask, crc32c(data)))
         payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
     return Batch(requests, payloads, buffer.slab.size * spec.itemsize)

@@ -1,0 +1,42 @@
+"""``Interrupts``: signals that ask a job to commit and stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+EX_TEMPFAIL = 75
+
+
+class Interrupts:
+    """While active, remembers SIGTERM, SIGINT and SIGUSR1 instead of ending the process. Independent.
+
+    A handler only sets a flag: one that raised would do so inside of HDF5. A second SIGTERM or SIGINT ends the
+    process at once. Off the main thread, where Python allows no handlers, nothing is remembered.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._remember) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self._previous = {}
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.received and number != signal.SIGUSR1:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.received = True

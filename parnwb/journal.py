@@ -1,0 +1,284 @@
+"""``Journal``: what has been committed, in a file of its own beside the partial one; append-only.
+
+A frame is a header (mark, sequence, length, checksums) and a payload: a JSON description, the records of the chunks
+that became safe since the frame before, and the bytes that HDF5 wrote since then. A frame counts when it is whole; the
+frames up to the first that is not, replayed in order, are the last commit. Nothing in it is ever executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from parnwb.errors import ResumeError, StorageError
+from parnwb.storage import FileBytes, sync_folder
+
+MARK = b"parnwbJ1"
+# Mark, sequence, bytes of the payload, CRC-32C of the payload, CRC-32C of these fields.
+PREFIX = struct.Struct("<8sQQI")
+CHECK = struct.Struct("<I")
+RECORD_COLUMNS = 6  # dataset, position in the chunk grid, address, stored bytes, filter mask, CRC-32C
+LIMIT = 1 << 62  # of every number in a frame: sums of two of them fit into 64 bits
+Records = npt.NDArray[np.int64]
+
+
+def no_records() -> Records:
+    """Return an empty table of records."""
+    return np.empty((0, RECORD_COLUMNS), dtype=np.int64)
+
+
+def crc32c(data: Any) -> int:
+    """Return the CRC-32C of bytes."""
+    from crc32c import crc32c as checksum
+
+    return int(checksum(data))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One commit.
+
+    Parameters
+    ----------
+    description
+        Plain values: who wrote it, and in the first frame all that a resuming job must agree with.
+    end
+        End of HDF5's allocation.
+    records
+        Chunks that became safe since the last frame, one row each.
+    extents
+        ``(address, bytes)`` that HDF5 wrote since the last frame.
+    complete
+        Whether all data are there, so that only the extents remain to be applied.
+    """
+
+    description: dict[str, Any]
+    end: int
+    records: Records
+    extents: tuple[tuple[int, bytes], ...]
+    complete: bool = False
+
+    def to_bytes(self) -> list[bytes]:
+        """Return the payload in pieces."""
+        head = {
+            "description": self.description,
+            "end": self.end,
+            "complete": self.complete,
+            "records": len(self.records),
+            "extents": [[address, len(data)] for address, data in self.extents],
+        }
+        text = json.dumps(head).encode()
+        rows = np.ascontiguousarray(self.records, dtype="<i8").tobytes()
+        return [CHECK.pack(len(text)), text, rows, *(data for _, data in self.extents)]
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Frame:
+        """Return the frame of a payload whose checksum was right.
+
+        Raises
+        ------
+        ResumeError
+            Its numbers do not fit together: another program wrote it.
+        """
+        try:
+            return cls._parsed(payload)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError, struct.error) as error:
+            raise ResumeError(
+                f"a commit in the journal makes no sense, though its checksum is right: {error}",
+                remedy="Another version or program wrote it: start anew with overwrite=True (--overwrite)",
+            ) from error
+
+    @classmethod
+    def _parsed(cls, payload: bytes) -> Frame:
+        (length,) = CHECK.unpack_from(payload)
+        head = json.loads(payload[CHECK.size : CHECK.size + length])
+        description, end, count, places = head["description"], head["end"], head["records"], head["extents"]
+        numbers = [end, count, *(number for place in places for number in place)]
+        if not all(type(number) is int and 0 <= number < LIMIT for number in numbers):
+            raise ValueError("a number is out of range")
+        position = CHECK.size + length
+        size = count * RECORD_COLUMNS * 8
+        if not isinstance(description, dict) or position + size + sum(n for _, n in places) != len(payload):
+            raise ValueError("its parts do not add up to its length")
+        rows = np.frombuffer(payload, dtype="<i8", count=size // 8, offset=position).reshape(-1, RECORD_COLUMNS)
+        if len(rows) and not (0 <= rows.min() and rows.max() < LIMIT):
+            raise ValueError("a number of a record is out of range")
+        position += size
+        extents = []
+        for address, nbytes in places:
+            extents.append((address, payload[position : position + nbytes]))
+            position += nbytes
+        return cls(description, end, rows.astype(np.int64), tuple(extents), head["complete"] is True)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The state that a journal's valid frames add up to.
+
+    Parameters
+    ----------
+    description
+        Of the first frame.
+    end
+        End of allocation at the last commit.
+    records
+        All safe chunks.
+    extents
+        All that HDF5 wrote, in order; later ones win.
+    complete
+        Whether only the extents remain to be applied.
+    size
+        Bytes of the journal that are valid.
+    sequence
+        Number of valid frames.
+    """
+
+    description: dict[str, Any]
+    end: int
+    records: Records
+    extents: tuple[tuple[int, bytes], ...]
+    complete: bool
+    size: int
+    sequence: int
+
+
+@dataclass
+class Journal:
+    """An open journal; on the root only. Independent."""
+
+    path: Path
+    _disk: FileBytes = field(repr=False)
+    _end: int
+    _sequence: int
+
+    @classmethod
+    def create(cls, path: Path) -> Journal:
+        """Begin a new journal; one that is there is lost."""
+        path.unlink(missing_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        sync_folder(path.parent)
+        return cls(path, FileBytes(path), 0, 0)
+
+    @classmethod
+    def reopen(cls, path: Path, committed: Committed) -> Journal:
+        """Go on after the last valid frame; what came after it is cut off.
+
+        The cut is made safe: were it forgotten, frames of a damaged journal could follow those that come now.
+        """
+        disk = FileBytes(path)
+        disk.truncate(committed.size)
+        disk.sync()
+        return cls(path, disk, committed.size, committed.sequence)
+
+    def append(self, frame: Frame) -> None:
+        """Write a frame and make it safe. After an error the frame may or may not count, but none before is harmed.
+
+        Raises
+        ------
+        StorageError
+            The file system refused.
+        """
+        pieces = frame.to_bytes()
+        checksum = 0
+        for piece in pieces:
+            checksum = _extend(checksum, piece)
+        prefix = PREFIX.pack(MARK, self._sequence, sum(len(piece) for piece in pieces), checksum)
+        header = prefix + CHECK.pack(crc32c(prefix))
+        self._disk.write_at([header, *pieces], self._end)
+        self._disk.sync()
+        self._end += len(header) + sum(len(piece) for piece in pieces)
+        self._sequence += 1
+
+    def close(self) -> None:
+        """Close the file, which stays."""
+        self._disk.close()
+
+
+def _extend(checksum: int, piece: bytes) -> int:
+    from crc32c import crc32c as extend
+
+    return int(extend(piece, checksum))
+
+
+def frames(path: Path) -> Iterator[tuple[Frame, int]]:
+    """Iterate over the valid frames of a journal and the position after each. Independent."""
+    header_size = PREFIX.size + CHECK.size
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        end, sequence = 0, 0
+        while True:
+            header = file.read(header_size)
+            if len(header) < header_size:
+                return
+            mark, number, length, checksum = PREFIX.unpack_from(header)
+            (check,) = CHECK.unpack_from(header, PREFIX.size)
+            if mark != MARK or number != sequence or check != crc32c(header[: PREFIX.size]):
+                return
+            if length > size - end - header_size:
+                return
+            payload = file.read(length)
+            if len(payload) < length or checksum != crc32c(payload):
+                return
+            end += header_size + length
+            sequence += 1
+            yield Frame.from_bytes(payload), end
+
+
+def replay(path: Path) -> Committed:
+    """Return the last commit. Independent.
+
+    Raises
+    ------
+    ResumeError
+        There is no journal, or not one whole frame in it.
+    """
+    if not path.is_file():
+        raise ResumeError(
+            "there is nothing to resume: no journal beside the output",
+            where=str(path),
+            remedy="Start anew (without --resume)",
+        )
+    whole: Sequence[tuple[Frame, int]] = list(frames(path))
+    if not whole:
+        raise ResumeError(
+            "the journal holds no whole commit: it is damaged, or the job ended before its first",
+            where=str(path),
+            remedy="Start anew (without --resume)",
+        )
+    last, size = whole[-1]
+    return Committed(
+        description=whole[0][0].description,
+        end=last.end,
+        records=np.concatenate([frame.records for frame, _ in whole]),
+        extents=tuple(extent for frame, _ in whole for extent in frame.extents),
+        complete=last.complete,
+        size=size,
+        sequence=len(whole),
+    )
+
+
+def check_covered(partial: Path, committed: Committed) -> None:
+    """Refuse a partial file that is shorter than its committed chunks. Independent.
+
+    Raises
+    ------
+    StorageError
+        Bytes are missing.
+    """
+    records = committed.records
+    needed = int((records[:, 2] + records[:, 3]).max()) if len(records) else 0
+    size = partial.stat().st_size if partial.is_file() else -1
+    if size < needed:
+        raise StorageError(
+            f"the partial file is shorter ({size} bytes) than what was committed ({needed} bytes)",
+            where=str(partial),
+            remedy="It was truncated or replaced since: start anew with overwrite=True (--overwrite)",
+        )

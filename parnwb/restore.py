@@ -1,0 +1,182 @@
+"""Resume: the skeleton as the journal's last commit left it, for a job that must be the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from parnwb import layout as layouts
+from parnwb.bulk import BulkRule, build, bulk_sources, signature
+from parnwb.errors import ParnwbError, ResumeError, TargetError
+from parnwb.hyperslab import Hyperslab
+from parnwb.journal import Committed, check_covered, crc32c, frames, replay
+from parnwb.layout import FileLayout
+from parnwb.overlay import Overlay
+from parnwb.site import BackendChoice
+from parnwb.skeleton import Skeleton, own_error, reopen_on
+from parnwb.sources import Access, Source
+from parnwb.sources.sample import sample
+from parnwb.storage import Target
+
+if TYPE_CHECKING:
+    from hdmf.build import BuildManager
+    from pynwb import NWBFile
+
+REMEDY = "Resume with the recording and settings that the file was begun with, or start anew (without --resume)"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier attempt at the same file.
+
+    Parameters
+    ----------
+    committed
+        What its journal holds.
+    finished
+        Whether it had given the file its final name already.
+    """
+
+    committed: Committed
+    finished: bool
+
+
+def find_earlier(target: Target) -> Earlier | None:
+    """Return what there is to resume, or None. Independent; on the root.
+
+    Raises
+    ------
+    ResumeError
+        The journal is damaged beyond its first commit.
+    StorageError
+        The partial file has lost bytes that were committed.
+    """
+    if not target.journal.exists() or not any(frames(target.journal)):
+        return None  # the first frame comes before the first chunk: nothing had been done
+    committed = replay(target.journal)
+    if committed.complete and not target.partial.exists() and target.path.exists():
+        if target.path.stat().st_size == committed.end:  # else it is another file
+            return Earlier(committed, finished=True)
+    check_covered(target.partial, committed)
+    return Earlier(committed, finished=False)
+
+
+def check_nothing_lost(target: Target, *, overwrite: bool) -> None:
+    """Refuse to begin anew where an unfinished file holds committed work. Independent; on the root.
+
+    Raises
+    ------
+    TargetError
+        There is one, and it is not to be overwritten.
+    """
+    if overwrite or not has_committed(target):
+        return
+    raise TargetError(
+        "an unfinished file of an earlier job is there, with work that can be resumed",
+        where=str(target.partial),
+        remedy="Resume it (--resume, mode 'resume'), or begin anew with overwrite=True (--overwrite)",
+    )
+
+
+def has_committed(target: Target) -> bool:
+    """Tell whether there is a partial file with a journal that makes any chunk safe. Independent."""
+    try:
+        both = target.journal.exists() and target.partial.exists()
+        return both and len(replay(target.journal).records) > 0
+    except ParnwbError:
+        return False
+
+
+def describe_attempt(skeleton: Skeleton, compression: object) -> dict[str, Any]:
+    """Return what a resuming job must agree with, for the journal's first frame. Independent; on the root."""
+    return {
+        "format": journal_format(),
+        "layout": skeleton.layout.to_json(),
+        "signature": skeleton.signature,
+        "samples": fingerprints(skeleton.layout, skeleton.sources),
+        "compression": compression,
+    }
+
+
+def journal_format() -> dict[str, int]:
+    """Return the constants of this version that give the numbers in a journal their meaning. Independent."""
+    return {"contiguous_piece_bytes": layouts.CONTIGUOUS_PIECE_BYTES}
+
+
+def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> dict[str, list[int]]:
+    """Return checksums of a sample of every dataset's values, by path. Independent."""
+    return {
+        spec.path: [crc32c(np.ascontiguousarray(piece)) for piece in sample(sources[spec.path], spec.grid, spec.path)]
+        for spec in layout
+        if spec.access != Access.SEQUENTIAL
+    }
+
+
+def restore(
+    earlier: Earlier, nwbfile: NWBFile, target: Target, manager: BuildManager, rule: BulkRule, compression: object
+) -> Skeleton:
+    """Return the skeleton of the last commit, its data coming from ``nwbfile``. Independent; on the root.
+
+    Raises
+    ------
+    ResumeError
+        The NWBFile, its data or the settings are not those that the file was begun with.
+    """
+    try:
+        builder = build(nwbfile, manager, str(target.path))
+    except Exception as error:
+        raise own_error(error) from error
+    committed, sources, content = earlier.committed, bulk_sources(builder, rule), signature(builder, rule)
+    begun = committed.description
+    if not {"format", "layout", "signature", "samples", "compression"} <= begun.keys():
+        raise ResumeError("the journal does not say what was begun", where=str(target.journal), remedy=REMEDY)
+    _check_same("the version of parnwb", begun["format"], journal_format())
+    datasets = FileLayout.from_json(begun["layout"])
+    _check_same("the NWBFile", begun["signature"], content)
+    _check_same("the compression", {"compression": begun["compression"]}, {"compression": compression})
+    _check_same("the data", begun["samples"], fingerprints(datasets, sources))
+    overlay = Overlay(committed.extents, committed.end)
+    for address, size in committed.records[:, [2, 3]]:
+        overlay.discard(int(address), int(address + size))  # it may have been metadata's in an earlier frame
+    file = reopen_on(overlay, target.path)
+    choice = BackendChoice("direct", "the file was begun with it")
+    return Skeleton(file, overlay, datasets, sources, content, choice)
+
+
+def done_chunks(layout: FileLayout, committed: Committed) -> dict[int, npt.NDArray[np.bool_]]:
+    """Return which chunks of each dataset are safe, in C order of its chunk grid. Independent.
+
+    Raises
+    ------
+    ResumeError
+        A record names a chunk that the layout does not have.
+    """
+    done = {}
+    numbers = committed.records[:, 0]
+    if len(numbers) and numbers.max() >= len(layout):
+        raise ResumeError(f"the journal names dataset {numbers.max()} of {len(layout)}", remedy=REMEDY)
+    for number, spec in enumerate(layout):
+        positions = committed.records[numbers == number, 1]
+        if len(positions):
+            if positions.max() >= spec.grid.size:
+                raise ResumeError(
+                    f"the journal names chunk {positions.max()} of {spec.grid.size}", where=spec.path, remedy=REMEDY
+                )
+            done[number] = np.zeros(Hyperslab.whole(spec.grid.extent).size, dtype=bool)
+            done[number][positions] = True
+    return done
+
+
+def _check_same(what: str, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for field in sorted({*begun, *now}):
+        if begun.get(field) != now.get(field):
+            raise ResumeError(
+                f"{what} must be the same as when the file was begun: "
+                f"it was {begun.get(field)!r}, now it is {now.get(field)!r}",
+                where=field,
+                remedy=REMEDY,
+            )

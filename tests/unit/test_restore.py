@@ -1,0 +1,498 @@
+"""Resume on one rank: what goes on, what is refused, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from contract.compare import Snapshot
+from failure.resuming import (
+    SETTINGS,
+    Stop,
+    assert_finished,
+    assert_goes_on,
+    assert_same,
+    commits_every,
+    committed_in,
+    comparable,
+    journal_of,
+    noise,
+    partial_of,
+    session,
+    small_pieces,
+    stopped_at,
+    write,
+    write_plainly,
+)
+from pynwb import H5DataIO, NWBFile, TimeSeries
+
+from parnwb import NWBParallelIO
+from parnwb.errors import ParnwbError, ResumeError, StorageError, TargetError
+from parnwb.journal import Committed, Frame, Journal, no_records, replay
+from parnwb.layout import DatasetSpec, FileLayout
+from parnwb.restore import done_chunks
+from parnwb.storage import Target
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The session as pynwb writes it, and how large parnwb's file is if nothing interrupts it."""
+
+    snapshot: Snapshot
+    size: int
+    batches: int
+
+    def holds(self, path: Path) -> None:
+        assert_finished(path, self.snapshot, self.size)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
+    folder = tmp_path_factory.mktemp("expected")
+    io = write(folder / "uninterrupted.nwb", session(), "w")
+    plain = comparable(write_plainly(folder / "plain.nwb", session()))
+    assert io.written is not None
+    return Expected(plain, io.path.stat().st_size, sum(1 for _ in io.written.plan.buffers(0)))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "out.nwb"
+
+
+def begin(
+    path: Path,
+    batch: int = 20,
+    every: int = 3,
+    build: Callable[[], NWBFile] = session,
+    mode: str = "w",
+    **settings: Any,
+) -> Committed:
+    """Write until a batch, with a commit after every few, and return the last commit."""
+    with commits_every(every), stopped_at(batch), pytest.raises(Stop):
+        write(path, build(), mode, commit_interval=1, **settings)
+    committed = committed_in(path)
+    assert committed is not None
+    return committed
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Return all that lies beside a file, and the file."""
+    return {item.name: item.read_bytes() for item in path.parent.iterdir()}
+
+
+# -- going on --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8, 1.0])
+def test_goes_on_after_any_commit_and_writes_only_the_rest(path, expected, every, share):
+    batch = max(every + 1, int(expected.batches * share))
+    before = begin(path, batch, every)
+    assert 0 < len(before.records)
+    assert not path.exists()
+    with stopped_at(10**9) as encoded:
+        io = write(path, session())
+    expected.holds(path)
+    done = {(int(dataset), int(position)) for dataset, position in before.records[:, :2]}
+    assert not done & set(encoded)
+    with small_pieces():
+        chunks = sum(spec.grid.size for spec in io.written.plan.layout)
+    assert len(done) + len(encoded) == chunks == len(done | set(encoded))
+
+
+def test_an_attempt_after_the_other(path, expected):
+    """Each gets a little further; none moves what others have committed."""
+    before, attempts = None, 0
+    while not path.exists():
+        attempts += 1
+        try:
+            with commits_every(1), stopped_at(3):
+                write(path, session(), commit_interval=1)
+        except Stop:
+            after = committed_in(path)
+            assert_goes_on(before, after)
+            before = after
+    assert attempts > expected.batches // 3
+    expected.holds(path)
+
+
+def test_stop_before_the_first_chunk_leaves_nothing_and_resume_begins(path, expected):
+    with stopped_at(0), pytest.raises(Stop):
+        write(path, session())
+    assert contents(path) == {}
+    write(path, session())
+    expected.holds(path)
+
+
+def test_uncommitted_work_is_done_again(path, expected):
+    with commits_every(1000), stopped_at(20), pytest.raises(Stop):
+        write(path, session(), commit_interval=1)
+    assert contents(path) == {}, "nothing was committed, so there is nothing to keep"
+    write(path, session())
+    expected.holds(path)
+
+
+@pytest.mark.parametrize("interval", [1e-9, 1e-4])
+def test_commits_without_a_pause_do_not_stop_the_work(path, expected, interval):
+    write(path, session(), commit_interval=interval)
+    expected.holds(path)
+
+
+def test_settings_that_do_not_change_the_file_may_change(path, expected):
+    begin(path, decomposition="slab")
+    write(path, session(), decomposition="block", buffer_mb=1, commit_interval=5)
+    expected.holds(path)
+
+
+def test_resume_with_nothing_there_begins(path, expected):
+    write(path, session())
+    expected.holds(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"parnwbJ1", os.urandom(300)])
+def test_a_journal_that_holds_nothing_means_that_nothing_was_done(path, expected, content):
+    partial_of(path).write_bytes(b"rest of something")
+    journal_of(path).write_bytes(content)
+    write(path, session())
+    expected.holds(path)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 500])
+def test_a_torn_first_frame_means_that_nothing_was_done(path, expected, cut):
+    begin(path)
+    with journal_of(path).open("r+b") as file:
+        file.truncate(cut)
+    write(path, session())
+    expected.holds(path)
+
+
+def test_a_torn_last_frame_means_the_commit_before(path, expected):
+    before = begin(path)
+    os.truncate(journal_of(path), before.size - 1)
+    again = committed_in(path)
+    assert again.sequence == before.sequence - 1
+    write(path, session())
+    expected.holds(path)
+
+
+def test_a_journal_of_the_very_end(path, expected, monkeypatch):
+    """All is written but the name: the next attempt gives it."""
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(5, "no")))
+    with pytest.raises(StorageError, match="renamed"):
+        write(path, session(), "w")
+    monkeypatch.undo()
+    assert committed_in(path).complete
+    with stopped_at(10**9) as encoded:
+        write(path, session())
+    # The movie is read again, for it can only be read from its beginning; nothing of it is encoded.
+    assert encoded == []
+    expected.holds(path)
+
+
+def test_a_finished_file_whose_journal_is_left(path, expected, monkeypatch):
+    monkeypatch.setattr(Target, "forget_journal", lambda self: None)
+    write(path, session(), "w")
+    monkeypatch.undo()
+    assert journal_of(path).exists()
+    before, stamp = path.read_bytes(), path.stat().st_mtime_ns
+    io = write(path, session())
+    assert io.written.published
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, stamp)
+    expected.holds(path)
+    with pytest.raises(TargetError, match="exists"):
+        write(path, session())
+
+
+def test_a_longer_partial_file_is_cut(path, expected):
+    begin(path)
+    with partial_of(path).open("ab") as file:
+        file.write(b"behind the end" * 100_000)
+    write(path, session())
+    expected.holds(path)
+
+
+# -- signals ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_commits_and_ends_with_the_status_that_means_resume_me(path, expected, capsys, monkeypatch, number):
+    from parnwb.backends import encoder
+
+    real, calls = encoder.encode, []
+
+    def encode(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 15:
+            os.kill(os.getpid(), number)
+        return real(*arguments)
+
+    monkeypatch.setattr(encoder, "encode", encode)
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
+    with pytest.raises(SystemExit) as raised:
+        write(path, session(), "w")
+    assert raised.value.code == 75
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == before
+    said = capsys.readouterr()
+    assert said.err.count("asked to stop") == said.err.count("\n") == 1
+    assert "--resume" in said.err
+    assert len(committed_in(path).records) > 10
+    monkeypatch.undo()
+    write(path, session())
+    expected.holds(path)
+
+
+def test_a_signal_before_anything_was_done_leaves_nothing(path, monkeypatch):
+    from parnwb.interrupts import Interrupts
+
+    enter = Interrupts.__enter__
+
+    def early(self: Interrupts) -> Interrupts:
+        enter(self).received = True
+        return self
+
+    monkeypatch.setattr(Interrupts, "__enter__", early)
+    with pytest.raises(SystemExit) as raised:
+        write(path, session(), "w")
+    assert raised.value.code == 75
+    committed_in(path)
+    monkeypatch.undo()
+    write(path, session())
+    assert path.exists()
+
+
+# -- what must be the same -------------------------------------------------------------------------------------
+
+
+def one(data: Any, **keywords: Any) -> NWBFile:
+    nwbfile = session(movie=False)
+    nwbfile.add_acquisition(TimeSeries(name="one", data=data, unit="V", **{"rate": 1.0, **keywords}))
+    return nwbfile
+
+
+DATA = noise((4000, 4), seed=9)
+OTHER: dict[str, tuple[Callable[[], NWBFile], Callable[[], NWBFile]]] = {
+    "description": (session, lambda: session(description="another")),
+    "values": (session, lambda: session(seed=1)),
+    "values_of_one": (lambda: one(DATA), lambda: one(DATA + 1)),
+    "shape": (lambda: one(DATA), lambda: one(DATA[:-1])),
+    "dtype": (lambda: one(DATA), lambda: one(DATA.astype("i4"))),
+    "one_less": (lambda: one(DATA), lambda: session(movie=False)),
+    "one_more": (lambda: session(movie=False), lambda: one(DATA)),
+    "rate": (lambda: one(DATA), lambda: one(DATA, rate=2.0)),
+    "unwrapped": (lambda: one(H5DataIO(DATA, chunks=(100, 4))), lambda: one(DATA)),
+    "chunks": (lambda: one(H5DataIO(DATA, chunks=(100, 4))), lambda: one(H5DataIO(DATA, chunks=(200, 4)))),
+    "filters": (
+        lambda: one(H5DataIO(DATA, compression="gzip", compression_opts=1)),
+        lambda: one(H5DataIO(DATA, compression="gzip", compression_opts=9)),
+    ),
+    "fill_value": (lambda: one(H5DataIO(DATA, fillvalue=1)), lambda: one(H5DataIO(DATA, fillvalue=2))),
+    "small_values": (
+        lambda: one(np.arange(10)),
+        lambda: one(np.arange(1, 11)),
+    ),
+}
+
+
+def assert_refused(path: Path, error: type[ParnwbError], match: str, attempt: Callable[[], object]) -> None:
+    """Check that something is refused and changes nothing on disk."""
+    before = contents(path)
+    with pytest.raises(error, match=match) as raised:
+        attempt()
+    assert raised.value.remedy
+    assert contents(path) == before
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_another_nwbfile_is_refused_and_the_right_one_still_goes_on(path, tmp_path_factory, name):
+    first, other = OTHER[name]
+    begin(path, 10, 2, first)
+    assert_refused(path, ResumeError, "must be the same", lambda: write(path, other()))
+    write(path, first())
+    assert_same(path, comparable(write_plainly(tmp_path_factory.mktemp("plain") / "plain.nwb", first())))
+
+
+@pytest.mark.parametrize(
+    ("begun", "now"), [(None, "gzip"), ("gzip", None), (4, "gzip"), (1, 2), ("auto", 1)]
+)
+def test_another_compression_is_refused(path, begun, now):
+    begin(path, 10, 2, compression=begun)
+    assert_refused(path, ResumeError, "compression", lambda: write(path, session(), compression=now))
+    write(path, session(), compression=begun)
+    assert path.exists()
+
+
+def test_another_idea_of_bulk_is_refused(path):
+    begin(path)
+    assert_refused(path, ResumeError, "must be the same", lambda: write(path, session(), bulk_threshold=100_000))
+
+
+def test_a_version_that_cuts_contiguous_data_otherwise_is_refused(path, expected, monkeypatch):
+    """Positions in the journal count its pieces."""
+    begin(path)
+    monkeypatch.setattr("failure.resuming.PIECE_BYTES", 4096)
+    assert_refused(path, ResumeError, "version of parnwb", lambda: write(path, session()))
+    monkeypatch.undo()
+    write(path, session())
+    expected.holds(path)
+
+
+def test_parallel_hdf5_cannot_resume(path):
+    begin(path)
+    assert_refused(path, ResumeError, "mpio", lambda: write(path, session(), backend="mpio"))
+
+
+# -- damage ----------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_partial_file_is_refused_and_one_may_begin_anew(path, expected):
+    begin(path)
+    partial_of(path).unlink()
+    assert_refused(path, StorageError, "shorter", lambda: write(path, session()))
+    write(path, session(), "w")
+    expected.holds(path)
+
+
+def test_a_truncated_partial_file_is_refused(path, expected):
+    committed = begin(path)
+    rows = committed.records
+    os.truncate(partial_of(path), int((rows[:, 2] + rows[:, 3]).max()) - 1)
+    assert_refused(path, StorageError, "shorter", lambda: write(path, session()))
+    assert_refused(path, TargetError, "can be resumed", lambda: write(path, session(), "w"))
+    write(path, session(), "w", overwrite=True)
+    expected.holds(path)
+
+
+def test_a_damaged_journal_is_refused_or_its_last_whole_commit_taken(path, expected):
+    """Whatever is flipped or cut off, the file is right or nothing goes on."""
+    begin(path)
+    before = contents(path)
+    rng = random.Random(1)
+    size = len(before[journal_of(path).name])
+    refused = 0
+    for _ in range(15):
+        damaged = bytearray(before[journal_of(path).name])
+        for _ in range(rng.choice([1, 1, 3])):
+            damaged[rng.randrange(size)] ^= 1 << rng.randrange(8)
+        journal_of(path).write_bytes(damaged[: rng.choice([size, size, rng.randrange(size)])])
+        partial_of(path).write_bytes(before[partial_of(path).name])
+        try:
+            write(path, session())
+        except (ResumeError, StorageError):
+            refused += 1
+        else:
+            expected.holds(path)
+            path.unlink()
+    assert refused < 15
+
+
+def test_a_record_of_a_chunk_that_is_not_in_the_layout(path):
+    layout = FileLayout((DatasetSpec("/a", (10,), (10,), "<i2", (3,)), DatasetSpec("/b", (5,), (5,), "<i2", (3,))))
+
+    def committed(*rows: tuple[int, int]) -> Committed:
+        records = np.array([(*row, 0, 0, 0, 0) for row in rows], dtype=np.int64).reshape(-1, 6)
+        return Committed({}, 0, records, (), False, 0, 1)
+
+    found = done_chunks(layout, committed((0, 3), (1, 0)))
+    assert {number: bits.tolist() for number, bits in found.items()} == {0: [False] * 3 + [True], 1: [True, False]}
+    assert done_chunks(layout, committed()) == {}
+    for row in ((0, 4), (1, 2), (2, 0), (10**9, 10**9)):
+        with pytest.raises(ResumeError, match="names"):
+            done_chunks(layout, committed(row))
+
+
+# -- nothing is lost by starting anew --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["w", "w-", "x"])
+def test_starting_anew_is_refused_where_work_would_be_lost(path, expected, mode):
+    begin(path)
+    assert_refused(path, TargetError, "can be resumed", lambda: write(path, session(), mode))
+    write(path, session())
+    expected.holds(path)
+
+
+def test_starting_anew_with_overwrite(path, expected):
+    begin(path, build=lambda: session(seed=5))
+    write(path, session(), "w", overwrite=True)
+    expected.holds(path)
+
+
+def test_starting_anew_after_a_damaged_journal(path, expected):
+    """There is nothing to be lost any more."""
+    begin(path)
+    journal_of(path).write_bytes(b"gone")
+    write(path, session(), "w")
+    expected.holds(path)
+
+
+def test_a_new_partial_file_is_never_seen_beside_an_old_journal(path, monkeypatch):
+    """Also with parallel HDF5, which keeps no journal: an old one would vouch for what is not there."""
+    begin(path)
+    order, real = [], os.unlink
+    monkeypatch.setattr(os, "unlink", lambda name, **k: (order.append(Path(name).name), real(name, **k))[1])
+    target = Target(path)
+    target.create()
+    assert order[:2] == [journal_of(path).name, partial_of(path).name]
+    assert not journal_of(path).exists()
+
+
+def test_a_job_that_fails_for_good_keeps_what_was_committed(path, expected):
+    begin(path)
+    before = replay(journal_of(path))
+    with stopped_at(0), pytest.raises(Stop):
+        write(path, session())
+    assert_goes_on(before, committed_in(path))
+    write(path, session())
+    expected.holds(path)
+
+
+# -- a file that is there already ------------------------------------------------------------------------------
+
+
+def test_resume_where_a_file_exists_is_refused_before_the_work(path, expected):
+    """Not after it, when it turns out that the name is taken."""
+    path.write_bytes(b"precious")
+    begin(path, mode="w", overwrite=True)
+    assert path.read_bytes() == b"precious"
+    with stopped_at(0):
+        assert_refused(path, TargetError, "exists", lambda: write(path, session()))
+    write(path, session(), overwrite=True)
+    expected.holds(path)
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(path, expected):
+    begin(path)
+    with small_pieces(), NWBParallelIO(path, "resume", **SETTINGS) as io:
+        io.write(session())
+        path.write_bytes(b"precious")
+        with pytest.raises(TargetError, match="appeared"):
+            io.close()
+    assert path.read_bytes() == b"precious"
+    assert committed_in(path).complete
+    path.unlink()
+    write(path, session())
+    expected.holds(path)
+
+
+def test_another_file_beside_a_complete_journal_is_not_taken_for_it(path):
+    """The journal of a complete file, whose partial file somebody has removed, beside an older file."""
+    begin(path, mode="w")
+    committed = replay(journal_of(path))
+    journal = Journal.reopen(journal_of(path), committed)
+    journal.append(Frame({}, committed.end, no_records(), (), complete=True))
+    journal.close()
+    partial_of(path).unlink()
+    path.write_bytes(b"older")
+    with pytest.raises(ParnwbError):
+        write(path, session())
+    assert path.read_bytes() == b"older"
