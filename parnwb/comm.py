@@ -432,7 +432,8 @@ def tell_once(rank: int) -> None:
 def _abort(comm: MPI.Intracomm) -> NoReturn:
     """End all ranks. Independent."""
     time.sleep(0.2)  # MPICH's launcher drops what it has not yet read of this rank's last words
-    comm.Abort(1)
+    end: Callable[[int], object] = comm.Abort
+    end(1)
     time.sleep(10)  # MPICH's call returns while its launcher is still at it
     os._exit(1)
 

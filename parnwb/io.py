@@ -160,8 +160,8 @@ class NWBParallelIO:
         try:
             with self._ranks.agreed("write"):
                 self._check_write(nwbfile, arguments)
-            settings = self._with_link_data(link_data)
-            manager = self._manager if self._manager is not None else _default_manager()
+                settings = self._with_link_data(link_data)
+                manager = self._manager if self._manager is not None else _default_manager()
             self._written = write(
                 self._ranks,
                 self._target,

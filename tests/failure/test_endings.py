@@ -69,8 +69,14 @@ def test_uncaught_error_is_printed_once(tmp_path: Path, backend: str, transfer: 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("way", ["killed", "exits"])
-@pytest.mark.parametrize(("backend", "transfer"), WAYS)
+@pytest.mark.parametrize(
+    ("way", "backend", "transfer"),
+    [
+        ("killed", "direct", "independent"),
+        ("exits", "direct", "independent"),
+        pytest.param("killed", "mpio", "collective", marks=parallel),
+    ],
+)
 def test_rank_that_dies_takes_the_job_down(tmp_path: Path, way: str, backend: str, transfer: str) -> None:
     ended(3, way, tmp_path / "out.nwb", backend, transfer)
 
@@ -92,7 +98,7 @@ def test_no_communicator_is_told_once(tmp_path: Path, way: str) -> None:
 @parallel
 @pytest.mark.parametrize(
     ("ranks", "way", "transfer"),
-    [(2, "full", "independent"), (4, "full", "collective"), (1, "full_gzip", "independent")]
+    [(2, "full", "independent"), (4, "full", "collective")]
     + [(2, "full_gzip", "independent"), (4, "full_gzip", "independent")],
 )
 def test_full_disk_under_parallel_hdf5(small: Path, ranks: int, way: str, transfer: str) -> None:

@@ -32,7 +32,6 @@ WAYS = [
     ("direct", "independent", 2),
     ("direct", "independent", 3),
     ("direct", "independent", 4),
-    ("mpio", "independent", 2),
     ("mpio", "independent", 3),
     ("mpio", "collective", 1),
     ("mpio", "collective", 4),

@@ -135,6 +135,17 @@ def refused_copy_with_unknown_filter(place: Place) -> None:
         place.write(session(H5DataIO(file["data"], link_data=False)))
 
 
+def _cannot_encode_szip() -> bool:
+    import h5py
+
+    info = h5py.h5z.get_filter_info(h5py.h5z.FILTER_SZIP) if h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP) else 0
+    return not info & h5py.h5z.FILTER_CONFIG_ENCODE_ENABLED
+
+
+if _cannot_encode_szip():
+    _refused("szip", lambda: H5DataIO(values(), chunks=CHUNK, compression="szip"), "szip|SZIP", PATH)
+
+
 @fault("NotSendableError", "cannot be sent", PATH, "every rank", ranks=SEVERAL)
 def source_cannot_be_sent(place: Place) -> None:
     place.write(session(H5DataIO(Asked(lambda _, data: data))) if place.rank == 0 else None)

@@ -161,3 +161,23 @@ def same_file_again_after_a_failure(place: Place) -> None:
 
         with h5py.File(place.path) as file:
             assert (file["acquisition/probe/data"][:] == values()).all()
+
+
+def _raises_in_verify(where: str, who: int) -> None:
+    @fault("SourceError", PATH, "in verify", name=f"verify_source_raises_on_{where}", backends=("direct",), leaves=True)
+    def run(place: Place) -> None:
+        from parnwb.bulk import BulkRule
+        from parnwb.verify import verify
+
+        def spoil(calls: int, data: Any) -> Any:
+            if place.rank == who % place.size:
+                raise ValueError("in verify")
+            return data
+
+        place.write(session())
+        against = session(H5DataIO(Asked(spoil), chunks=CHUNK))
+        verify(place.path, against=against, comm=place.comm, rule=BulkRule(threshold=1024), buffer_mb=0.01)
+
+
+_raises_in_verify("root", 0)
+_raises_in_verify("last", -1)
