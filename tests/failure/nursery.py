@@ -82,7 +82,7 @@ class Nursery:
     def __enter__(self) -> Nursery:
         command = [sys.executable, "-W", "ignore", __file__, "serve", str(self.address), self._program]
         environment = {name: value for name, value in os.environ.items() if name != ADDRESS}
-        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
+        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while not self.address.exists():
             assert self._process.poll() is None and time.monotonic() < deadline, "the nursery did not start"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -183,14 +185,22 @@ def count_calls(path: Path, situation: Situation) -> list[Call]:
     return list(calls)
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder in memory, if that can be: `fsync` takes no time there, and these tests simulate what it is for."""
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="parnwb-boundaries-", dir=base) as name:
+        yield Path(name) / "out"
+
+
 NAMES = ["begun", "resumed", "completed", "replaced"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_calls_are_made_each_time(material, tmp_path, name):
+def test_the_same_calls_are_made_each_time(material, folder, name):
     """Or the numbers of the tests below would mean nothing; and that they are the ones one expects."""
     situation = material.situations[name]
-    first, second = (count_calls(situation.lay_out(tmp_path / "out"), situation) for _ in range(2))
+    first, second = (count_calls(situation.lay_out(folder), situation) for _ in range(2))
     assert [str(call) for call in first] == [str(call) for call in second]
     kinds = [call.kind for call in first]
     assert kinds[-3:] == ["replace", "sync folder", "unlink"]
@@ -198,10 +208,10 @@ def test_the_same_calls_are_made_each_time(material, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_boundary(material, tmp_path, name):
+def test_every_boundary(material, folder, name):
     """The end of the process right after every call, which is right before the next one, and before the first."""
     situation = material.situations[name]
-    path = situation.lay_out(tmp_path / "out")
+    path = situation.lay_out(folder)
     before = committed_in(path)
     calls = count_calls(path, situation)
     assert_same(path, material.expected)
@@ -218,10 +228,10 @@ def test_every_boundary(material, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_within_every_write(material, tmp_path, name):
+def test_within_every_write(material, folder, name):
     """Only the first part of a write is done."""
     situation = material.situations[name]
-    path = situation.lay_out(tmp_path / "out")
+    path = situation.lay_out(folder)
     before = committed_in(path)
     calls = count_calls(path, situation)
     rng = random.Random(name)
@@ -245,10 +255,10 @@ def end_after(path: Path, situation: Situation, end: EndAfter) -> None:
     situation.attempt(path)
 
 
-def test_one_attempt_after_the_other_each_a_few_calls_longer(material, tmp_path):
+def test_one_attempt_after_the_other_each_a_few_calls_longer(material, folder):
     """Until one comes to its end; nothing of what was committed is ever lost or moved."""
-    path, situation = tmp_path / "out" / OUT, material.situations["begun"]
-    situation.lay_out(path.parent)
+    situation = material.situations["begun"]
+    path = situation.lay_out(folder)
     before, number = None, 3
     while in_child(lambda n=number: end_after(path, situation, EndAfter(n))) == KILLED:
         before = check_found(path, material, situation, before) or before
@@ -275,13 +285,13 @@ def durable_frames(calls: list[Call], journal: str, before: int) -> int:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_power_failures(material, tmp_path, name):
+def test_power_failures(material, folder, tmp_path, name):
     """Of what was written since the last `fsync` any page is lost, and of changed names any."""
     situation = material.situations[name]
-    path = situation.lay_out(tmp_path / "out")
+    path = situation.lay_out(folder)
     first = committed_in(path)
     calls = count_calls(path, situation)
-    journal, folder = str(journal_of(path)), str(path.parent)
+    journal = str(journal_of(path))
     rng = random.Random(f"power {name}")
     resumed = 0
     points = [rng.randint(0, len(calls)) for _ in range(STATES["looked_at"])]
@@ -353,13 +363,13 @@ def ranks() -> Iterator[tuple[list[str], dict[str, str], Callable[[], None]]]:
 
 
 @pytest.mark.parametrize(("rank", "numbers"), [(0, range(1, 90, 6)), (1, range(1, 24, 4))])
-def test_a_rank_of_two_ends_after_a_call(material, tmp_path, ranks, rank, numbers):
+def test_a_rank_of_two_ends_after_a_call(material, folder, tmp_path, ranks, rank, numbers):
     """The other one does not wait for it, and one rank goes on."""
     command, environment, settle = ranks
     situation = material.situations["begun"]
     ended = 0
     for number in numbers:
-        path = situation.lay_out(tmp_path / "out")
+        path = situation.lay_out(folder)
         marks = tmp_path / f"marks{number}"
         marks.mkdir()
         options = {"scale": SCALE, "seconds": 0.001, "commit_interval": 0.01, "end_after": [rank, number]}
