@@ -15,7 +15,6 @@ from parnwb.errors import TargetError
 from parnwb.io import NWBParallelIO
 from parnwb.progress import Progress
 from parnwb.sources.sending import NotSendableError
-from parnwb.storage import Target
 from parnwb.verify import Verdict, verify
 
 if TYPE_CHECKING:
@@ -105,13 +104,15 @@ def convert(
     began = time.monotonic()
     ranks = Ranks(comm)
     try:
-        with ranks.agreed("checking the output"):  # before neuroconv looks at a long recording
-            if ranks.is_root and not resume:
-                Target(output.absolute()).check(overwrite=bool(settings.get("overwrite")))
+        mode = "resume" if resume else "w"
+        with NWBParallelIO(output, mode, comm=comm, progress=False, **settings):
+            pass  # refuses settings and outputs that cannot work, before neuroconv looks at a long recording
+        with ranks.agreed("checking that the output is not the recording"):
+            if ranks.is_root:
                 _check_apart(recording.source, output)
 
         def write(nwbfile: NWBFile | None) -> NWBParallelIO:
-            with NWBParallelIO(output, "resume" if resume else "w", comm=comm, progress=progress, **settings) as io:
+            with NWBParallelIO(output, mode, comm=comm, progress=progress, **settings) as io:
                 io.write(nwbfile)
             return io
 

@@ -32,6 +32,25 @@ def parallel_hdf5() -> bool:
     return bool(h5py.get_config().mpi)
 
 
+def check_backend(wanted: str) -> None:
+    """Refuse a backend that there is not, or that this build does not have. Independent.
+
+    Raises
+    ------
+    PlanError
+        There is no backend of that name.
+    LaunchError
+        ``mpio`` is wanted but h5py has no MPI.
+    """
+    if wanted not in BACKENDS:
+        raise PlanError(f"backend must be one of {', '.join(BACKENDS)}, got {wanted!r}")
+    if wanted == "mpio" and not parallel_hdf5():
+        raise LaunchError(
+            "backend 'mpio' needs an h5py that was built with MPI, and this one was not",
+            remedy="Use backend='direct', or install h5py built against parallel HDF5",
+        )
+
+
 def choose_backend(wanted: str, *, filtered: bool, several: bool) -> BackendChoice:
     """Return the backend for a file. Independent.
 
@@ -46,19 +65,11 @@ def choose_backend(wanted: str, *, filtered: bool, several: bool) -> BackendChoi
 
     Raises
     ------
-    PlanError
-        There is no backend of that name.
-    LaunchError
-        ``mpio`` is wanted but h5py has no MPI.
+    PlanError, LaunchError
+        As ``check_backend``.
     """
-    if wanted not in BACKENDS:
-        raise PlanError(f"backend must be one of {', '.join(BACKENDS)}, got {wanted!r}")
+    check_backend(wanted)
     parallel = parallel_hdf5()
-    if wanted == "mpio" and not parallel:
-        raise LaunchError(
-            "backend 'mpio' needs an h5py that was built with MPI, and this one was not",
-            remedy="Use backend='direct', or install h5py built against parallel HDF5",
-        )
     if wanted != "auto":
         return BackendChoice(wanted, "as asked for")
     if filtered:

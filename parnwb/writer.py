@@ -19,6 +19,7 @@ from parnwb import site
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.comm import Ranks
+from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, ParnwbError, PlanError, ResumeError
 from parnwb.interrupts import Interrupts
 from parnwb.journal import Journal
@@ -86,6 +87,8 @@ class WriteSettings:
             raise ResumeError(
                 "parallel HDF5 keeps no journal, so backend 'mpio' cannot resume", remedy="Use backend='direct'"
             )
+        site.check_backend(self.backend)
+        strategy(self.decomposition)
         check_compression(self.compression)
 
 
