@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from mpi4py import MPI
 
-from parnwb.comm import ALARM_TAG, Alarmed, Ranks
+from parnwb.comm.ranks import ALARM_TAG, Alarmed, Ranks
 from parnwb.errors import AgreementError, LayoutError, ParnwbError, RemoteError, SourceError
 
 if MPI.COMM_WORLD.rank == 1:  # a class that the other ranks cannot load

@@ -1,29 +1,25 @@
-"""Ranks: a communicator on which errors are agreed on and nobody waits for ever without looking up.
+"""``Ranks``: a communicator on which errors are agreed on and nobody waits for ever without looking up.
 
-The only module that imports mpi4py. What parnwb needs of MPI is here, in a few verbs: meet, agree, root first,
-broadcast, gather, and small messages of integers that are waited for with open eyes.
+What parnwb needs of MPI, in a few verbs: meet, agree, root first, broadcast, gather, and small messages of integers
+that are waited for with open eyes.
 """
 
 from __future__ import annotations
 
 import atexit
 import itertools
-import os
-import pickle
-import socket
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.errors import AgreementError, LaunchError, ParnwbError, RemoteError
+from parnwb.comm.launch import check_launch, end_all, tell_once
+from parnwb.comm.travel import describe, portable, unpacked
+from parnwb.errors import AgreementError
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -32,72 +28,12 @@ Value = TypeVar("Value")
 Integers = npt.NDArray[np.int64]
 
 ALARM_TAG = 11
-# The number of ranks that each launcher started, as it tells them; a batch step's SLURM_NTASKS is not among
-# them, because a serial program in a batch script sees it too.
-LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")
 _NUMBERS = itertools.count()
-LAUNCHER_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "MV2_COMM_WORLD_RANK")
-
-
 _UNFREED: set[Ranks] = set()
 
 
 class Alarmed(BaseException):
     """Leaves a rank's work because another rank failed; never seen outside ``Ranks.agreed``."""
-
-
-def world() -> MPI.Intracomm:
-    """Return ``MPI.COMM_WORLD``, starting MPI if need be. Independent."""
-    with warnings.catch_warnings():  # mpi4py suspects what is refused below and in check_launch, on every rank
-        warnings.filterwarnings("ignore", "suspicious MPI execution environment")
-        _check_library()
-        from mpi4py import MPI
-    return MPI.COMM_WORLD
-
-
-def _check_library() -> None:
-    """Refuse MPICH under Open MPI's launcher before it starts: it would end the process in words of its own."""
-    if "mpi4py.MPI" in sys.modules or not os.environ.get("OMPI_COMM_WORLD_SIZE"):
-        return
-    import mpi4py
-
-    start = mpi4py.rc.initialize
-    mpi4py.rc.initialize, mpi4py.rc.finalize = False, start
-    from mpi4py import MPI
-
-    library = " ".join(MPI.Get_library_version().split("\n")[0].split())
-    if "Open MPI" not in library:
-        raise _everywhere(
-            LaunchError(
-                f"the launcher is Open MPI's, but mpi4py loads another library: {library}",
-                where=f"host {socket.gethostname()}",
-                remedy=f"Use the mpiexec that belongs to it, such as {Path(sys.executable).parent / 'mpiexec'}",
-            )
-        )
-    if start:
-        MPI.Init_thread(MPI.THREAD_MULTIPLE)
-
-
-def alone() -> MPI.Intracomm:
-    """Return the communicator of this process by itself, for libraries that insist on one. Independent."""
-    from mpi4py import MPI
-
-    return MPI.COMM_SELF
-
-
-def launched_size() -> int:
-    """Return how many ranks the launcher of this process started, 1 if there was none. Independent."""
-    return max(_launcher_numbers(LAUNCHER_SIZES), default=1)
-
-
-def launched_rank() -> int:
-    """Return which of the launcher's ranks this process is, 0 if there was none. Independent."""
-    return max(_launcher_numbers(LAUNCHER_RANKS), default=0)
-
-
-def _launcher_numbers(names: tuple[str, ...]) -> list[int]:
-    texts = (os.environ.get(name, "") for name in names)
-    return [int(text) for text in texts if text.isdigit()]
 
 
 class Ranks:
@@ -364,7 +300,7 @@ class Ranks:
         print(f"parnwb: {describe(error, getattr(error, 'parnwb_rank', self.rank))}", file=sys.stderr, flush=True)
         if self._comm is None:
             raise SystemExit(1)
-        _abort(self._comm)
+        end_all(self._comm)
 
 
 @atexit.register
@@ -377,107 +313,3 @@ def _end_all() -> None:
                 remedy="Use NWBParallelIO in a with block, which tells the others. The file did not get its name",
             )
         )
-
-
-def check_launch(comm: MPI.Intracomm | None) -> None:
-    """Refuse N worlds of one rank, as a mismatched mpiexec and libmpi start them. Independent."""
-    expected = launched_size()
-    if comm is None and expected > 1:
-        raise _everywhere(
-            LaunchError(
-                f"{expected} ranks were started but no communicator was given: each would write the whole file",
-                where=f"host {socket.gethostname()}",
-                remedy="Pass comm=MPI.COMM_WORLD",
-            )
-        )
-    if comm is None:
-        return
-    actual = world().Get_size()
-    if expected > 1 and actual == 1:
-        raise _everywhere(
-            LaunchError(
-                f"the launcher started {expected} ranks, but MPI sees {actual}: every rank is a world of its own",
-                where=f"host {socket.gethostname()}",
-                remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi=",
-            )
-        )
-
-
-def _everywhere(error: LaunchError) -> LaunchError:
-    """Mark an error that every process meets which the launcher started, and prints once."""
-    tell_once(launched_rank())
-    error.parnwb_rank = 0  # type: ignore[attr-defined]
-    return error
-
-
-def tell_once(rank: int) -> None:
-    """Let only the rank where an agreed error arose print it, should nobody catch it. Independent."""
-    if getattr(sys.excepthook, "parnwb_rank", None) is not None:
-        return
-    previous = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, LaunchError) and _others_may_wait():
-            time.sleep(3 if rank else 0)  # if all ranks are here, the root speaks and ends them
-            previous(kind, error, trace)
-            sys.stderr.flush()
-            _abort(world())
-        if getattr(error, "parnwb_rank", rank) == rank:
-            previous(kind, error, trace)
-
-    hook.parnwb_rank = rank  # type: ignore[attr-defined]
-    sys.excepthook = hook
-
-
-def _abort(comm: MPI.Intracomm) -> NoReturn:
-    """End all ranks. Independent."""
-    time.sleep(0.2)  # MPICH's launcher drops what it has not yet read of this rank's last words
-    end: Callable[[int], object] = comm.Abort
-    end(1)
-    time.sleep(10)  # MPICH's call returns while its launcher is still at it
-    os._exit(1)
-
-
-def _others_may_wait() -> bool:
-    if "mpi4py.MPI" not in sys.modules:
-        return False
-    from mpi4py import MPI
-
-    return MPI.Is_initialized() and not MPI.Is_finalized() and MPI.COMM_WORLD.Get_size() > 1
-
-
-def describe(error: BaseException, rank: int) -> str:
-    """Return one line for an error: its text, the rank and the host."""
-    kind = "" if isinstance(error, ParnwbError) else f"{type(error).__name__}: "
-    return f"{kind}{error} (rank {rank} on {socket.gethostname()})"
-
-
-def portable(error: BaseException, rank: int) -> tuple[bytes | None, str]:
-    """Return an exception as bytes that load on another rank, None where it cannot be sent, and as text.
-
-    ``SystemExit`` and its like are not sent as themselves: a rank that exits with 0 must not let all succeed. Nor is
-    ``StopIteration``, which Python makes into another error where a generator such as ``agreed`` raises it.
-    """
-    try:
-        text = describe(error, rank)
-    except Exception:  # noqa: BLE001 - an error whose text fails is an error all the same
-        text = f"{type(error).__name__} (rank {rank} on {socket.gethostname()})"
-    try:
-        raw = pickle.dumps(error)
-        sendable = isinstance(error, Exception) and not isinstance(error, StopIteration)
-        if sendable and type(pickle.loads(raw)) is type(error):
-            return raw, text
-    except Exception:  # noqa: BLE001 - whatever goes wrong here, the text of the error still travels
-        pass
-    return None, text
-
-
-def unpacked(raw: bytes | None, text: str) -> BaseException:
-    """Return the exception of another rank, as itself or as a ``RemoteError``."""
-    try:
-        if raw is not None:
-            error: BaseException = pickle.loads(raw)
-            return error
-    except Exception:  # noqa: BLE001 - its class is not known here
-        pass
-    return RemoteError(text)

@@ -1,0 +1,31 @@
+"""The ranks of a job. The only package that imports mpi4py, and only inside functions."""
+
+from __future__ import annotations
+
+from parnwb.comm.launch import (
+    LAUNCHER_RANKS,
+    LAUNCHER_SIZES,
+    alone,
+    check_launch,
+    launched_rank,
+    launched_size,
+    tell_once,
+    world,
+)
+from parnwb.comm.ranks import Ranks
+from parnwb.comm.travel import describe, portable, unpacked
+
+__all__ = [
+    "LAUNCHER_RANKS",
+    "LAUNCHER_SIZES",
+    "Ranks",
+    "alone",
+    "check_launch",
+    "describe",
+    "launched_rank",
+    "launched_size",
+    "portable",
+    "tell_once",
+    "unpacked",
+    "world",
+]
