@@ -13,7 +13,7 @@ from parnwb.errors import Interrupted, ParnwbError
 from parnwb.interrupts import EX_TEMPFAIL
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
-from parnwb.restore import has_committed
+from parnwb.restore import is_worth_keeping
 from parnwb.skeleton import Compression
 from parnwb.storage import Target
 from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, write
@@ -234,7 +234,7 @@ class NWBParallelIO:
         return replace(self._settings, rule=replace(self._settings.rule, link_data=link_data))
 
     def _give_up(self) -> None:
-        if self._ranks.is_root and not self._closed and not has_committed(self._target):
+        if self._ranks.is_root and not self._closed and not is_worth_keeping(self._target):
             self._target.discard()
         self._release()
 

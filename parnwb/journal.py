@@ -30,6 +30,10 @@ LIMIT = 1 << 62  # of every number in a frame: sums of two of them fit into 64 b
 Records = npt.NDArray[np.int64]
 
 
+# Describes the frame that every job writes when all its chunks are there, whether or not it had to commit before.
+CLOSING = {"closing": True}
+
+
 def no_records() -> Records:
     """Return an empty table of records."""
     return np.empty((0, RECORD_COLUMNS), dtype=np.int64)

@@ -13,7 +13,7 @@ from parnwb import layout as layouts
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.hyperslab import Hyperslab
-from parnwb.journal import Committed, check_covered, crc32c, frames, replay
+from parnwb.journal import CLOSING, Committed, check_covered, crc32c, frames, replay
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
 from parnwb.site import BackendChoice
@@ -88,6 +88,19 @@ def has_committed(target: Target) -> bool:
         both = target.journal.exists() and target.partial.exists()
         return both and len(replay(target.journal).records) > 0
     except ParnwbError:
+        return False
+
+
+def is_worth_keeping(target: Target) -> bool:
+    """Tell whether a job that fails should leave its partial file for a later one. Independent; on the root.
+
+    It should when a commit was due or asked for: then the job had run for long. What a short job did is soon done
+    again, and what it leaves behind would only be in the way.
+    """
+    try:
+        due = (frame for frame, _ in frames(target.journal) if frame.description != CLOSING)
+        return target.partial.exists() and any(len(frame.records) for frame in due)
+    except OSError:
         return False
 
 

@@ -18,7 +18,7 @@ from parnwb.allocator import Allocator
 from parnwb.backends.backend import Fill
 from parnwb.backends.encoder import REQUEST_COLUMNS, Batch
 from parnwb.errors import Interrupted
-from parnwb.journal import RECORD_COLUMNS, Frame, Records, no_records
+from parnwb.journal import CLOSING, RECORD_COLUMNS, Frame, Records, no_records
 from parnwb.storage import FileBytes
 
 TO_ROOT, FROM_ROOT = 1, 2  # tags
@@ -132,7 +132,7 @@ class RootAddresses:
         self._disk.sync()
         self._ranks.wait_until(lambda: not self._asking and not self._stopping(), self.serve)
         if self._work.journal is not None and self._placed:
-            self._append_frame({})
+            self._append_frame(CLOSING)
         for rank in range(1, self._ranks.size):
             self._tell(rank, ALL_FINISHED)
         self._ranks.wait_until(lambda: len(self._gone) == self._ranks.size - 1, self._listen)
