@@ -149,10 +149,13 @@ def check(
 
 def _check_apart(source: Path, output: Path) -> None:
     """Refuse to replace a file that belongs to the recording, which may be its only copy."""
-    if not output.exists() or not source.exists() or output.suffix == ".nwb":
+    if not output.exists() or not source.exists():
+        return
+    same = output.samefile(source)
+    if output.suffix == ".nwb" and not same:
         return
     beside = output.resolve().parent == source.resolve().parent and output.stem == source.stem
-    if output.samefile(source) or beside or (source.is_dir() and source.resolve() in output.resolve().parents):
+    if same or beside or (source.is_dir() and source.resolve() in output.resolve().parents):
         raise TargetError(
             "the output must not replace a file of the source",
             where=str(output),

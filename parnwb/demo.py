@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from parnwb.errors import LaunchError
+from parnwb.errors import LaunchError, TargetError
 from parnwb.recording import make_spikeglx_recording
 
 CONVERTING_RANKS = 2
@@ -22,7 +22,7 @@ def run(folder: Path, megabytes: int) -> int:
     mpiexec = find_mpiexec()
     began = time.monotonic()
     print(f"Making a Neuropixels recording of {megabytes} MB in SpikeGLX's format ...", flush=True)
-    shutil.rmtree(folder / "recording", ignore_errors=True)
+    clear(folder)
     recording = make_spikeglx_recording(folder / "recording", megabytes=megabytes)
     print(f"  {recording} ({time.monotonic() - began:.1f} s)")
     output = folder / "demo.nwb"
@@ -41,6 +41,26 @@ def run(folder: Path, megabytes: int) -> int:
     print(f"\nDone in {time.monotonic() - began:.0f} s. Next, see how 64 ranks would share it:")
     print(f"  {Path(sys.executable).parent / 'parnwb'} plan {recording} --metadata {metadata} --ranks 64")
     return 0
+
+
+def clear(folder: Path) -> None:
+    """Empty a folder of an earlier demo; refuse any other that holds something. Independent.
+
+    Raises
+    ------
+    TargetError
+        The folder was not made by a demo.
+    """
+    mark = folder / ".made-by-parnwb-demo"
+    if folder.exists() and any(folder.iterdir()) and not mark.exists():
+        raise TargetError(
+            "the demo empties its folder, and this one holds files of someone else",
+            where=str(folder),
+            remedy="Choose another with --folder",
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    mark.touch()
 
 
 METADATA = """\

@@ -234,9 +234,11 @@ class NWBParallelIO:
         return replace(self._settings, rule=replace(self._settings.rule, link_data=link_data))
 
     def _give_up(self) -> None:
-        if self._ranks.is_root and not self._closed and not is_worth_keeping(self._target):
-            self._target.discard()
-        self._release()
+        try:
+            if self._ranks.is_root and not self._closed and not is_worth_keeping(self._target):
+                self._target.discard()
+        finally:
+            self._release()
 
     def _release(self) -> None:
         if not self._closed:

@@ -78,26 +78,53 @@ class WritePlan:
 
     def shares(self, rank: int) -> list[Share]:
         """Return the boxes of grains that ``rank`` owns, ordered by dataset."""
-        grains = [
-            Grains(grid.extent, max(1, math.prod(grid.chunk) * spec.itemsize), self._open_runs(number))
+        return [share for shares in self._shares_by_dataset(rank).values() for share in shares]
+
+    def _shares_by_dataset(self, rank: int) -> dict[int, list[Share]]:
+        """Return the shares of one rank by dataset. The rank that was asked for last is remembered."""
+        if rank not in self._remembered:
+            shares: list[Share] = self._strategy(self._spread, self.ranks, rank)
+            if rank == 0:
+                shares = shares + [
+                    Share(number, Hyperslab.whole(self.grain_grids[number].extent))
+                    for number, spec in enumerate(self.layout)
+                    if spec.access == Access.SEQUENTIAL
+                ]
+            by_dataset: dict[int, list[Share]] = {}
+            for share in sorted((s for s in shares if s.grains.size), key=lambda share: share.dataset):
+                by_dataset.setdefault(share.dataset, []).append(share)
+            self._remembered.clear()
+            self._remembered[rank] = by_dataset
+        return self._remembered[rank]
+
+    @cached_property
+    def _remembered(self) -> dict[int, dict[int, list[Share]]]:
+        return {}
+
+    @cached_property
+    def _spread(self) -> list[Grains]:
+        """The grains that a strategy spreads over ranks.
+
+        Sequential datasets have none: the root proved that they can only be read in order, and has begun to read
+        them, so they stay with it.
+        """
+        return [
+            Grains((0,), 1)
+            if spec.access == Access.SEQUENTIAL
+            else Grains(grid.extent, max(1, math.prod(grid.chunk) * spec.itemsize), self._open_runs(number))
             for number, (spec, grid) in enumerate(zip(self.layout, self.grain_grids, strict=True))
         ]
-        ordered = [n for n, spec in enumerate(self.layout) if spec.access == Access.SEQUENTIAL]
-        # The root proved that these can only be read in order, and has begun to read them: they stay with it.
-        spread = [Grains((0,), 1) if n in ordered else item for n, item in enumerate(grains)]
-        shares: list[Share] = self._strategy(spread, self.ranks, rank)
-        if rank == 0:
-            shares += [Share(n, Hyperslab.whole(grains[n].extent)) for n in ordered]
-        return sorted((s for s in shares if s.grains.size), key=lambda share: share.dataset)
 
     def buffers(self, rank: int, dataset: int | None = None) -> Iterator[Buffer]:
         """Iterate over what ``rank`` reads, in order: boxes of whole chunks, at most ``buffer_mb`` each."""
-        for share in self.shares(rank):
-            if dataset is None or share.dataset == dataset:
-                for slab in self._slabs(share):
-                    buffer = Buffer(share.dataset, slab)
-                    if not self._is_needless(buffer):
-                        yield buffer
+        for share in self._shares_of(rank, dataset):
+            for slab in self._slabs(share):
+                buffer = Buffer(share.dataset, slab)
+                if not self._is_needless(buffer):
+                    yield buffer
+
+    def _shares_of(self, rank: int, dataset: int | None) -> list[Share]:
+        return self.shares(rank) if dataset is None else self._shares_by_dataset(rank).get(dataset, [])
 
     def is_done(self, dataset: int, index: tuple[int, ...]) -> bool:
         """Tell whether an earlier attempt has written a chunk."""
@@ -147,8 +174,7 @@ class WritePlan:
         spec = self.layout.datasets[dataset]
         return sum(
             spec.grid.cells(self.grain_grids[dataset].elements(share.grains)).size
-            for share in self.shares(rank)
-            if share.dataset == dataset
+            for share in self._shares_of(rank, dataset)
         )
 
     def rounds(self, dataset: int) -> int:

@@ -104,14 +104,14 @@ def is_worth_keeping(target: Target) -> bool:
         return False
 
 
-def describe_attempt(skeleton: Skeleton, compression: object) -> dict[str, Any]:
+def describe_attempt(skeleton: Skeleton, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a resuming job must agree with, for the journal's first frame. Independent; on the root."""
     return {
         "format": journal_format(),
         "layout": skeleton.layout.to_json(),
         "signature": skeleton.signature,
         "samples": fingerprints(skeleton.layout, skeleton.sources),
-        "compression": compression,
+        **settings,
     }
 
 
@@ -130,7 +130,13 @@ def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> dict[str,
 
 
 def restore(
-    earlier: Earlier, nwbfile: NWBFile, target: Target, manager: BuildManager, rule: BulkRule, compression: object
+    earlier: Earlier,
+    nwbfile: NWBFile,
+    target: Target,
+    manager: BuildManager,
+    rule: BulkRule,
+    compression: object,
+    buffer_mb: float,
 ) -> Skeleton:
     """Return the skeleton of the last commit, its data coming from ``nwbfile``. Independent; on the root.
 
@@ -151,6 +157,8 @@ def restore(
     datasets = FileLayout.from_json(begun["layout"])
     _check_same("the NWBFile", begun["signature"], content)
     _check_same("the compression", {"compression": begun["compression"]}, {"compression": compression})
+    if begun.get("buffer_mb") is not None:  # there are sources whose values depend on where reads begin
+        _check_same("the buffer size", {"buffer_mb": begun["buffer_mb"]}, {"buffer_mb": buffer_mb})
     _check_same("the data", begun["samples"], fingerprints(datasets, sources))
     overlay = Overlay(committed.extents, committed.end)
     for address, size in committed.records[:, [2, 3]]:

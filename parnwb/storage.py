@@ -30,6 +30,7 @@ class Target:
         self.partial = path.with_name(path.name + ".partial")
         self.journal = path.with_name(path.name + ".partial.journal")
         self._created: tuple[int, int] | None = None
+        self._adopted = False
 
     def check(self, *, overwrite: bool) -> None:
         """Refuse what could not be finished later.
@@ -46,11 +47,11 @@ class Target:
             raise TargetError("the output folder must exist", where=str(folder), remedy="Create it first")
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.lstat(self.partial)
+                os.lstat(self.journal)
         except OSError as error:
             raise TargetError(
                 f"the output cannot have this name: {error.strerror}",
-                where=str(self.partial),
+                where=str(self.journal),
                 remedy="Choose a shorter name, or another folder",
             ) from error
         if self.path.is_dir():
@@ -103,6 +104,7 @@ class Target:
             self._created = _identity(os.stat(self.partial))
         finally:
             disk.close()
+        self._adopted = True
         return token
 
     def recognise(self, token: bytes) -> None:
@@ -164,7 +166,7 @@ class Target:
 
     def discard(self) -> None:
         """Remove the partial file and its journal if they were created here; another job's stay."""
-        if self._created is not None:
+        if self._created is not None and not self._adopted:
             with contextlib.suppress(TargetError, OSError):
                 self.check_ours()
                 self.journal.unlink(missing_ok=True)

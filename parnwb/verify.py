@@ -19,10 +19,10 @@ from parnwb.comm import Ranks
 from parnwb.errors import VerificationError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
+from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error, read_spec
-from parnwb.sources import Source, read_checked
+from parnwb.sources import Access, Source, read_checked
 from parnwb.sources.sending import receive_sources
 
 if TYPE_CHECKING:
@@ -269,10 +269,12 @@ def _read_back(
     told: Progress,
 ) -> list[Finding]:
     plan = WritePlan(layout, ranks.size, "slab", buffer_mb)
-    told = Extrapolated(told, layout.nbytes, plan.nbytes(ranks.rank))
+    buffers = list(_parts_of_another(ranks, plan))
+    own = sum(buffer.slab.size * layout.datasets[buffer.dataset].itemsize for buffer in buffers)
+    told = Extrapolated(told, layout.nbytes, own)
     findings: list[Finding] = []
     with _opened(path) as file:
-        for buffer in plan.buffers(ranks.rank):
+        for buffer in buffers:
             ranks.look_up()
             spec = layout.datasets[buffer.dataset]
             source = sources.get(spec.path)
@@ -280,6 +282,20 @@ def _read_back(
             findings += [found] if found and len(findings) < MAX_FINDINGS else []
             told.advance(buffer.slab.size * spec.itemsize, 0)
     return findings
+
+
+def _parts_of_another(ranks: Ranks, plan: WritePlan) -> Iterator[Buffer]:
+    """Iterate over the buffers of the next rank, so that no rank reads back what it may have written itself.
+
+    Sequential sources are the root's, which alone has them.
+    """
+    ordered = {number for number, spec in enumerate(plan.layout) if spec.access == Access.SEQUENTIAL}
+    for buffer in plan.buffers((ranks.rank + 1) % ranks.size):
+        if buffer.dataset not in ordered:
+            yield buffer
+    if ranks.is_root:
+        for number in sorted(ordered):
+            yield from plan.buffers(0, number)
 
 
 def _check(dataset: h5py.Dataset, slab: Hyperslab, source: Source | None) -> Finding | None:
@@ -299,7 +315,7 @@ def _difference(
     unequal = (_bits(stored) != _bits(converted)).any(axis=-1)
     if not unequal.any():
         return None
-    index = tuple(int(i) for i in np.argwhere(unequal)[0])
+    index = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
     place = tuple(a + b for a, b in zip(slab.start, index, strict=True))
     return Finding(
         dataset.name,

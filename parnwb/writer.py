@@ -28,7 +28,7 @@ from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import Earlier, check_nothing_lost, describe_attempt, done_chunks, find_earlier, restore
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
-from parnwb.sources import Source
+from parnwb.sources import Access, Source
 from parnwb.sources.sending import receive_sources
 from parnwb.storage import Target
 
@@ -150,8 +150,7 @@ def write(
         if ranks.is_root:
             earlier = _look_for_earlier(target, settings)
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier)
-    found = (skeleton.layout, skeleton.backend, *_already_done(skeleton.layout, earlier)) if skeleton else None
-    layout, choice, done, published = ranks.broadcast(found)
+    layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
     with ranks.agreed("planning"):
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
@@ -163,7 +162,9 @@ def write(
     try:
         interrupts = Interrupts()
         with interrupts if choice.name == "direct" else nullcontext():  # nobody else looks at them
-            description = describe_attempt(skeleton, settings.compression) if skeleton and not earlier else {}
+            with ranks.agreed("describing the file"):
+                is_new = skeleton is not None and earlier is None and choice.name == "direct"
+                description = describe_attempt(skeleton, _begun_with(settings, layout)) if is_new and skeleton else {}
             work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
             _backend(choice, settings).fill(replace(work, description=description))
     finally:
@@ -183,8 +184,20 @@ def _look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None
     return earlier
 
 
-def _already_done(layout: FileLayout, earlier: Earlier | None) -> tuple[dict[int, npt.NDArray[np.bool_]], bool]:
-    return ({}, False) if earlier is None else (done_chunks(layout, earlier.committed), earlier.finished)
+def _found(
+    skeleton: Skeleton | None, earlier: Earlier | None
+) -> tuple[FileLayout, site.BackendChoice, dict[int, npt.NDArray[np.bool_]], bool]:
+    """Return what the root tells the others: layout, backend, done chunks, and whether all is done. Independent."""
+    assert skeleton is not None
+    if earlier is None:
+        return skeleton.layout, skeleton.backend, {}, False
+    return skeleton.layout, skeleton.backend, done_chunks(skeleton.layout, earlier.committed), earlier.finished
+
+
+def _begun_with(settings: WriteSettings, layout: FileLayout) -> dict[str, Any]:
+    """Return the settings on which the file's values or coding depend, which a resuming job must share."""
+    gridded = any(spec.access == Access.GRIDDED for spec in layout)
+    return {"compression": settings.compression, "buffer_mb": settings.buffer_mb if gridded else None}
 
 
 def _build(
@@ -211,7 +224,9 @@ def _build(
             if earlier is None:
                 skeleton = author(nwbfile, target.path, manager, options)
             else:
-                skeleton = restore(earlier, nwbfile, target, manager, settings.rule, settings.compression)
+                skeleton = restore(
+                    earlier, nwbfile, target, manager, settings.rule, settings.compression, settings.buffer_mb
+                )
             own, content = skeleton.sources, skeleton.signature
         elif nwbfile is not None:
             own, content = _catalogue(nwbfile, manager, target, settings.rule)

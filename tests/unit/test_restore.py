@@ -150,7 +150,15 @@ def test_commits_without_a_pause_do_not_stop_the_work(path, expected, interval):
 
 def test_settings_that_do_not_change_the_file_may_change(path, expected):
     begin(path, decomposition="slab")
-    write(path, session(), decomposition="block", buffer_mb=1, commit_interval=5)
+    write(path, session(), decomposition="block", commit_interval=5)
+    expected.holds(path)
+
+
+def test_the_read_grid_of_lazily_computed_data_may_not_change(path, expected):
+    begin(path)
+    with pytest.raises(ResumeError, match="buffer"):
+        write(path, session(), buffer_mb=7)
+    write(path, session())
     expected.holds(path)
 
 
