@@ -17,7 +17,7 @@ check_python() {
     command -v "$python" > /dev/null || fail "$python was not found; Debian: apt-get install python3 python3-venv"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         fail "Python >= 3.10 is needed and $python is $("$python" -V 2>&1); name a newer one with PYTHON=..."
-    "$python" -c 'import venv, ensurepip' 2> /dev/null ||
+    "$python" -c 'import venv' 2> /dev/null ||
         fail "$python cannot make virtual environments; Debian: apt-get install python3-venv"
 }
 
@@ -33,7 +33,13 @@ make_venv() {
     rm -rf "$1"
     mkdir "$1"
     echo incomplete > "$1/.made-for"
-    "$python" -m venv "$1"
+    if "$python" -c 'import ensurepip' 2> /dev/null; then
+        "$python" -m venv "$1"
+    else  # Debian and Ubuntu have it in python3-venv
+        "$python" -m venv --without-pip "$1"
+        "$1/bin/python" tests/environments/bootstrap_pip.py ||
+            fail "pip could not be fetched from PyPI; Debian: apt-get install python3-venv"
+    fi
     echo "$identity" > "$1/.made-for"
 }
 
