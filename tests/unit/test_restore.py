@@ -6,7 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from pynwb import H5DataIO, NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO
 from parnwb.errors import ParnwbError, ResumeError, StorageError, TargetError
-from parnwb.journal import Committed, Frame, Journal, no_records, replay
+from parnwb.journal import Committed, Frame, Journal, frames, no_records, replay
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.restore import done_chunks
 from parnwb.storage import Target
@@ -219,6 +219,20 @@ def test_a_finished_file_whose_journal_is_left(path, expected, monkeypatch):
     expected.holds(path)
     with pytest.raises(TargetError, match="exists"):
         write(path, session())
+
+
+def test_metadata_that_were_where_a_chunk_is_now_do_not_come_back(path, expected):
+    """HDF5 frees places and gives them out again: an early commit has metadata where a later one has a chunk."""
+    begin(path)
+    kept = [frame for frame, _ in frames(journal_of(path))]
+    rows = np.concatenate([frame.records for frame in kept])
+    former = tuple((int(address), b"x" * int(nbytes)) for address, nbytes in rows[:, [2, 3]])
+    journal = Journal.create(journal_of(path))
+    for number, frame in enumerate(kept):
+        journal.append(replace(frame, extents=(former if number == 0 else ()) + frame.extents))
+    journal.close()
+    write(path, session())
+    expected.holds(path)
 
 
 def test_a_longer_partial_file_is_cut(path, expected):
