@@ -12,7 +12,7 @@ from failure.faults.material import CHUNK, Asked, session, values
 from hdmf.data_utils import DataChunkIterator
 from pynwb import H5DataIO, TimeSeries
 
-# -- ranks that were given different NWBFiles (FACTS F3 to F6) ---------------------------------------------
+# -- ranks that were given different NWBFiles ------------------------------------------------------------------
 
 
 def _differs(label: str, /, *says: str, who: int = -1, **keywords: Any) -> None:
