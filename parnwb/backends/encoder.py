@@ -59,7 +59,6 @@ class Encoder:
     def __exit__(self, *exception: object) -> None:
         self._stopped.set()
         while self._thread.is_alive():  # it may be waiting for room in the queue
-            self.ready()
             self._discard()
             self._thread.join(timeout=0.01)
 
