@@ -92,7 +92,7 @@ def planning(command: Command) -> Command:
             "--compression", default="auto", show_default=True, help="auto, gzip, a gzip level 0-9, or none."
         ),
         click.option("--decomposition", default="balanced", show_default=True, help="balanced, slab or block."),
-        click.option("--buffer-mb", default=32.0, show_default=True, help="MiB that a rank reads at once."),
+        click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once."),
     ):
         command = option(command)
     return command
@@ -129,7 +129,7 @@ def convert(source: Path, output: Path, quiet: bool, compression: str, **given: 
 @OUTPUT
 @click.option("--against", type=click.Path(path_type=Path), help="Recording to compare with, bit for bit.")
 @reading
-@click.option("--buffer-mb", default=32.0, show_default=True, help="MiB that a rank reads at once.")
+@click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once.")
 @click.option("--quiet", is_flag=True, help="No progress; only the verdict.")
 def verify(output: Path, against: Path | None, buffer_mb: float, quiet: bool, **given: Any) -> None:
     """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""

@@ -11,8 +11,8 @@ from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
-from parnwb.plan import WritePlan
-from parnwb.sources import Source, read_checked
+from parnwb.plan import Buffer, WritePlan
+from parnwb.sources import Source, read_checked, read_pieces
 
 
 class _RankIterator(AbstractDataChunkIterator):
@@ -54,9 +54,12 @@ class _RankIterator(AbstractDataChunkIterator):
         """How far the dataset may grow."""
         return self.spec.maxshape
 
-    def _read(self, slab: Hyperslab) -> np.ndarray[Any, Any]:
+    def _own_source(self) -> Source:
         assert self.source is not None, f"rank {self.rank} owns a part of {self.spec.path} but has no source"
-        return read_checked(self.source, slab, self.spec.path)
+        return self.source
+
+    def _read(self, slab: Hyperslab) -> np.ndarray[Any, Any]:
+        return read_checked(self._own_source(), slab, self.spec.path)
 
 
 class IndependentChunkIterator(_RankIterator):
@@ -82,6 +85,17 @@ class IndependentChunkIterator(_RankIterator):
     def _make_steps(self) -> Iterator[DataChunk]:
         for buffer in self.plan.buffers(self.rank, self.dataset):
             yield DataChunk(data=self._read(buffer.slab), selection=buffer.slab.slices)
+
+    def in_pieces(self) -> Iterator[tuple[Buffer, Iterator[tuple[Hyperslab, np.ndarray[Any, Any]]]]]:
+        """Iterate over the same buffers, each in the pieces in which its source is best read. Independent.
+
+        Yields
+        ------
+        buffer, pieces
+            ``pieces`` gives ``(elements, values)`` that cover the buffer, valid until the next are asked for.
+        """
+        for buffer in self.plan.buffers(self.rank, self.dataset):
+            yield buffer, read_pieces(self._own_source(), buffer.slab, self.spec.path)
 
 
 class CollectiveChunkIterator(_RankIterator):

@@ -18,7 +18,7 @@ from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.sources.access import Access
 
 MiB = 1024 * 1024
-DEFAULT_BUFFER_MB = 32
+DEFAULT_BUFFER_MB = 64
 
 
 @dataclass(frozen=True)
@@ -209,17 +209,10 @@ class WritePlan:
     def memory(self) -> int:
         """Return the projected bytes of buffers on a rank, the interpreter not counted.
 
-        A buffer that is read while the one before is encoded from memory shared with it, one chunk cut out and
-        filtered, and two buffers' worth of encoded chunks that may be as large as the data.
+        What the source returns, the chunks that are put together from it, and the encoded chunks of two buffers
+        before, which may be as large as the data.
         """
-        return max(
-            (
-                3 * self.buffer_bytes(number) + 3 * spec.chunk_bytes
-                for number, spec in enumerate(self.layout)
-                if spec.nbytes
-            ),
-            default=0,
-        )
+        return max((4 * self.buffer_bytes(number) for number, spec in enumerate(self.layout) if spec.nbytes), default=0)
 
     def balance(self) -> float:
         """Return the largest rank's bytes over the average; 1.0 is perfect."""

@@ -19,7 +19,7 @@ from pynwb import NWBHDF5IO, NWBFile
 
 from parnwb.bulk import BulkRule, any_filtered, bulk_sources, signature, uncopied_arrays, unwrapped
 from parnwb.codec import choose_coding, coder_for
-from parnwb.codec.cutter import in_file_dtype
+from parnwb.codec.cast import in_file_dtype
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout, FilterSpec
 from parnwb.overlay import Overlay

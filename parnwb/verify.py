@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.bulk import BulkRule, build, bulk_sources
-from parnwb.codec.cutter import in_file_dtype
+from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import Ranks
 from parnwb.errors import VerificationError
 from parnwb.hyperslab import Hyperslab

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.backends.backend import Fill
-from parnwb.codec import ChunkCutter, Pipeline, open_pipeline
+from parnwb.codec import ChunkAssembler, Pipeline, open_pipeline
 from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
 from parnwb.journal import crc32c
 from parnwb.plan import Buffer
 
+IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
 REQUEST_COLUMNS = 5  # dataset, C-order position in the chunk grid, stored bytes, filter mask, CRC-32C
 
 
@@ -101,27 +102,21 @@ def encoded(work: Fill) -> Iterator[Batch]:
     for dataset, spec in enumerate(work.plan.layout):
         if work.plan.count_chunks(work.ranks.rank, dataset) == 0:
             continue
-        pipeline, cutter = open_pipeline(spec), ChunkCutter(spec)
+        pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, work.source(dataset))
-        for buffer in work.plan.buffers(work.ranks.rank, dataset):
-            # No name holds on to the values, or the next buffer would be read beside them.
-            yield encode(work, buffer, next(stream).data, pipeline, cutter)
+        for buffer, pieces in stream.in_pieces():
+            yield encode(work, buffer, assembler.assemble(buffer.slab, pieces), pipeline)
 
 
-def encode(
-    work: Fill, buffer: Buffer, values: npt.NDArray[Any], pipeline: Pipeline, cutter: ChunkCutter
-) -> Batch:
+def encode(work: Fill, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline) -> Batch:
     """Encode the chunks of one buffer. Independent."""
     spec = work.plan.layout.datasets[buffer.dataset]
     rows, payloads = [], []
     extent = spec.grid.extent
-    for index, elements in work.plan.chunks(buffer):
+    for index, chunk in chunks:
         if work.plan.is_done(buffer.dataset, index):
             continue
-        if spec.chunks is None:
-            mask, data = 0, cutter.cut_exactly(values, buffer.slab.start, elements)
-        else:
-            mask, data = pipeline.encode(cutter.cut(values, buffer.slab.start, elements))
+        mask, data = pipeline.encode(chunk)
         rows.append((buffer.dataset, ravel(index, extent), len(data), mask, crc32c(data)))
         payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)

@@ -10,7 +10,7 @@ import numpy as np
 
 from parnwb.backends.backend import Fill
 from parnwb.backends.direct import write_overlay
-from parnwb.codec.cutter import in_file_dtype
+from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import alone
 from parnwb.errors import StorageError
 from parnwb.hyperslab import Hyperslab

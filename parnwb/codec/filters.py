@@ -10,6 +10,7 @@ import numpy.typing as npt
 DEFLATE = 1
 SHUFFLE = 2
 FLETCHER32 = 3
+PAIRS_AT_ONCE = 32 * 1024  # they and their bytes stay in the nearest cache
 
 
 def shuffle(data: npt.NDArray[np.uint8], itemsize: int, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -24,8 +25,20 @@ def shuffle(data: npt.NDArray[np.uint8], itemsize: int, out: npt.NDArray[np.uint
     out
         As many bytes, overwritten and returned.
     """
-    np.copyto(out.reshape(itemsize, -1), data.reshape(-1, itemsize).T)
+    planes = out.reshape(itemsize, -1)
+    if itemsize == 2:
+        _split_pairs(data.view("<u2"), planes)
+    else:
+        np.copyto(planes, data.reshape(-1, itemsize).T)
     return out
+
+
+def _split_pairs(pairs: npt.NDArray[np.uint16], planes: npt.NDArray[np.uint8]) -> None:
+    """Put low bytes and high bytes apart; casting numbers is twice as quick as copying every second byte."""
+    for low in range(0, len(pairs), PAIRS_AT_ONCE):
+        part = slice(low, low + PAIRS_AT_ONCE)
+        np.copyto(planes[0, part], pairs[part], casting="unsafe")
+        np.copyto(planes[1, part], pairs[part] >> 8, casting="unsafe")
 
 
 def fletcher32(data: Any) -> bytes:

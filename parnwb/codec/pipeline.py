@@ -19,10 +19,10 @@ class Pipeline(Protocol):
     """Encodes the chunks of one dataset. Independent; one thread at a time."""
 
     def encode(self, chunk: npt.NDArray[Any]) -> tuple[int, Any]:
-        """Return ``(filter mask, bytes)`` of a whole C-contiguous chunk in the file's dtype.
+        """Return ``(filter mask, bytes)`` of a chunk in the file's dtype.
 
         A bit of the mask that is set says that the filter at this place was skipped for this chunk. The bytes
-        stay valid after the next call.
+        stay valid after the next call; those of a dataset without filters may be the chunk's own memory.
         """
 
 
@@ -46,8 +46,8 @@ class Unfiltered:
     """No filter: the chunk's own bytes."""
 
     def encode(self, chunk: npt.NDArray[Any]) -> tuple[int, Any]:
-        """Return the chunk's bytes, a copy: the chunk's memory is used again."""
-        return 0, chunk.tobytes()
+        """Return the chunk's own bytes."""
+        return 0, np.ascontiguousarray(chunk).reshape(-1).view(np.uint8).data
 
 
 class OwnFilters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources.access import Access
-from parnwb.sources.source import Source
+from parnwb.sources.source import PiecewiseSource, Source
 
 MAX_PICKLED_BYTES = 64 * 2**20
 """Arrays above this size, in bytes, are not sent to ranks that do not build the NWBFile themselves."""
@@ -107,3 +108,9 @@ class CastSource:
             The inner source could not be read.
         """
         return self.source.read(slab).astype(self.dtype, copy=False)
+
+    def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
+        """Iterate over the inner source's pieces, converted. Independent."""
+        inner = self.source.pieces(slab) if isinstance(self.source, PiecewiseSource) else [(slab, self.read(slab))]
+        for part, values in inner:
+            yield part, values.astype(self.dtype, copy=False)

@@ -6,6 +6,7 @@ import math
 import mmap
 import os
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +93,21 @@ class BinarySource:
         if result.size:
             self._fill(result, self._in_file(slab), self.file_shape, self.offset)
         return result
+
+    def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
+        """Iterate over ``(part, values)`` of ``slab``, about a mebibyte of whole rows each. Independent.
+
+        Raises
+        ------
+        SourceError
+            As ``read``.
+        """
+        row_bytes = math.prod(self.file_shape[1:]) * self.dtype.itemsize
+        if not slab.count or not 0 < row_bytes <= WIDE_ROW_BYTES:
+            yield slab, self.read(slab)
+            return
+        for low, values in self._row_pieces(self._in_file(slab), self.file_shape, self.offset):
+            yield Hyperslab((slab.start[0] + low, *slab.start[1:]), values.shape), values
 
     @classmethod
     def from_memmap(cls, array: npt.NDArray[Any]) -> BinarySource | None:
@@ -187,16 +203,21 @@ class BinarySource:
     def _fill_by_rows(
         self, out: npt.NDArray[Any], box: Hyperslab, shape: tuple[int, ...], offset: int
     ) -> None:
-        """Read pieces of whole rows and cut the box from each."""
+        for low, piece in self._row_pieces(box, shape, offset):
+            out[low : low + len(piece)] = piece
+
+    def _row_pieces(
+        self, box: Hyperslab, shape: tuple[int, ...], offset: int
+    ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Read pieces of whole rows and cut the box from each; a piece is valid until the next."""
         row_bytes = math.prod(shape[1:]) * self.dtype.itemsize
         rows = min(box.count[0], max(1, PIECE_BYTES // row_bytes))
         scratch = np.empty((rows, *shape[1:]), self.dtype)
         for low in range(0, box.count[0], rows):
-            high = min(low + rows, box.count[0])
-            piece = scratch[: high - low]
+            piece = scratch[: min(rows, box.count[0] - low)]
             self._read_bytes(piece, offset + (box.start[0] + low) * row_bytes)
             cut: Any = (slice(None), *box.slices[1:])
-            out[low:high] = piece[cut]
+            yield low, piece[cut]
 
     def _read_bytes(self, out: npt.NDArray[Any], position: int) -> None:
         """Fill the C-contiguous ``out`` from the file; reads may be short, so go on until it is full."""

@@ -14,11 +14,11 @@ from parnwb.sources.access import Access
 from parnwb.sources.source import Source, read_checked
 
 SAMPLE_PIECES = 8
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 128 * 1024
 
 
 def sample(source: Source, grid: ChunkGrid, path: str) -> Iterator[npt.NDArray[Any]]:
-    """Read up to eight pieces of at most 256 KiB from chunks all over the data. Independent.
+    """Read up to eight pieces of at most 128 KiB from chunks all over the data. Independent.
 
     Each is as wide as a chunk, so that what the coder sees beside a value in the file it sees here too. A
     sequential source is not sampled: what it gives out does not come again.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -36,6 +38,14 @@ class Source(Protocol):
         """Return the values of ``slab``, of shape ``slab.count``; ``slab`` is never empty."""
 
 
+@runtime_checkable
+class PiecewiseSource(Source, Protocol):
+    """A source that reads in small pieces, each of which is best used before the next is read."""
+
+    def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
+        """Iterate over ``(part, values)`` that cover ``slab``; values are valid until the next are asked for."""
+
+
 def read_checked(source: Source, slab: Hyperslab, path: str) -> npt.NDArray[Any]:
     """Read ``slab`` and refuse anything but the announced shape and dtype. Independent.
 
@@ -45,11 +55,41 @@ def read_checked(source: Source, slab: Hyperslab, path: str) -> npt.NDArray[Any]
         The source raised, or what it returned has another shape or dtype; the dataset and the hyperslab
         are named.
     """
-    where = f"{path}[{', '.join(f'{s}:{e}' for s, e in zip(slab.start, slab.stop, strict=True))}]"
-    try:
+    where = _where(slab, path)
+    with _named_errors(source, where):
         values = source.read(slab)
+    return _checked(values, source, slab, where)
+
+
+def read_pieces(source: Source, slab: Hyperslab, path: str) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
+    """Read ``slab`` in the pieces that suit its source, each checked as ``read_checked`` does. Independent.
+
+    Yields
+    ------
+    part, values
+        Valid until the next is asked for.
+    """
+    if not isinstance(source, PiecewiseSource):
+        yield slab, read_checked(source, slab, path)
+        return
+    where = _where(slab, path)
+    with _named_errors(source, where):
+        for part, values in source.pieces(slab):
+            yield part, _checked(values, source, part, where)
+
+
+def _where(slab: Hyperslab, path: str) -> str:
+    return f"{path}[{', '.join(f'{s}:{e}' for s, e in zip(slab.start, slab.stop, strict=True))}]"
+
+
+@contextmanager
+def _named_errors(source: Source, where: str) -> Iterator[None]:
+    """Let every error say which part of which dataset was being read."""
+    try:
+        yield
     except ParnwbError as error:
-        error.where = f"{where}, {error.where}" if error.where else where
+        if not (error.where or "").startswith(where):
+            error.where = f"{where}, {error.where}" if error.where else where
         raise
     except Exception as error:
         raise SourceError(
@@ -57,6 +97,9 @@ def read_checked(source: Source, slab: Hyperslab, path: str) -> npt.NDArray[Any]
             where=where,
             remedy=f"Check the source ({type(source).__name__}) by reading this part of it alone",
         ) from error
+
+
+def _checked(values: Any, source: Source, slab: Hyperslab, where: str) -> npt.NDArray[Any]:
     if not isinstance(values, np.ndarray):
         raise SourceError(
             f"a source must return an array: asked {slab.count}, got {type(values).__name__}",

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parnwb.allocator import Allocator
-from parnwb.codec import ChunkCutter, open_pipeline
+from parnwb.codec import ChunkAssembler, open_pipeline
 from parnwb.errors import StorageError
 from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import FileLayout
@@ -43,15 +43,12 @@ class Authored:
     ) -> list[tuple[int, int]]:
         """Encode, place and write all chunks of a dataset; return their addresses and lengths."""
         spec = self.layout.datasets[number]
-        cutter, pipeline, placed = ChunkCutter(spec), open_pipeline(spec), []
-        indices = list(Hyperslab.whole(spec.grid.extent).points())
-        for at in order if order is not None else range(len(indices)):
-            cell = spec.grid.cell(indices[at])
-            if spec.chunks is None:
-                mask, data = 0, cutter.cut_exactly(values, (0,) * values.ndim, cell)
-            else:
-                mask, data = pipeline.encode(cutter.cut(values, (0,) * values.ndim, cell))
-            address = allocator.place(number, ravel(indices[at], spec.grid.extent), len(data), mask)
+        whole, pipeline, placed = Hyperslab.whole(spec.shape), open_pipeline(spec), []
+        chunks = list(ChunkAssembler(spec).assemble(whole, [(whole, values)]))
+        for at in order if order is not None else range(len(chunks)):
+            index, chunk = chunks[at]
+            mask, data = pipeline.encode(chunk)
+            address = allocator.place(number, ravel(index, spec.grid.extent), len(data), mask)
             assert os.pwrite(self._disk, data, address) == len(data)
             placed.append((address, len(data)))
         return placed

@@ -16,6 +16,8 @@ NAMES = [
     *(f"zlib-{n}" for n in range(10)),
     *(f"isal-{n}" for n in range(4)),
     *(f"libdeflate-{n}" for n in range(1, 10)),
+    *(f"zlibng-{n}" for n in range(2, 10)),
+    "huffman-1",
 ]
 
 
@@ -67,6 +69,8 @@ def test_level_is_the_names(name):
         "isal-4",
         "libdeflate-0",
         "libdeflate-12",
+        "zlibng-1",
+        "huffman-2",
         "zstd-1",
         "-4",
     ],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from h5py import h5d, h5p, h5s, h5t, h5z
 
-from parnwb.codec import ChunkCutter, open_pipeline
+from parnwb.codec import ChunkAssembler, open_pipeline
 from parnwb.codec.native import NativeFilters, check_encodable
 from parnwb.errors import CodecError
 from parnwb.hyperslab import Hyperslab
@@ -96,11 +96,11 @@ def test_bytes_and_masks_are_hdf5s(file, name, fill):
     oracle[...] = values
     oracle.flush()
     spec = read_spec(target)
-    cutter, pipeline = ChunkCutter(spec), open_pipeline(spec)
+    whole, pipeline = Hyperslab.whole(spec.shape), open_pipeline(spec)
     assert isinstance(pipeline, NativeFilters)
-    for index in Hyperslab.whole(spec.grid.extent).points():
+    for index, chunk in ChunkAssembler(spec).assemble(whole, [(whole, values)]):
         cell = spec.grid.cell(index)
-        mask, data = pipeline.encode(cutter.cut(values, (0, 0), cell))
+        mask, data = pipeline.encode(chunk)
         assert (mask, bytes(data)) == oracle.id.read_direct_chunk(cell.start)
         target.id.write_direct_chunk(cell.start, bytes(data), filter_mask=mask)
     np.testing.assert_array_equal(target[...], oracle[...])

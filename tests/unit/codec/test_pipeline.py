@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parnwb.codec import ChunkCutter, open_pipeline
+from parnwb.codec import ChunkAssembler, open_pipeline
 from parnwb.codec.native import NativeFilters
 from parnwb.codec.pipeline import OwnFilters, Unfiltered
 from parnwb.errors import CodecError
@@ -58,11 +58,10 @@ def encode_into(
 ) -> dict[tuple[int, ...], tuple[int, bytes]]:
     """Let parnwb encode ``values`` and put every chunk into ``target``; return what was put."""
     spec = replace(read_spec(target), coder=coder)
-    cutter, pipeline = ChunkCutter(spec), open_pipeline(spec)
+    whole, pipeline = Hyperslab.whole(spec.shape), open_pipeline(spec)
     put = {}
-    for index in Hyperslab.whole(spec.grid.extent).points():
-        cell = spec.grid.cell(index)
-        put[cell.start] = pipeline.encode(cutter.cut(values, (0,) * values.ndim, cell))
+    for index, chunk in ChunkAssembler(spec).assemble(whole, [(whole, values)]):
+        put[spec.grid.cell(index).start] = pipeline.encode(chunk)
     for start, (mask, data) in put.items():  # after all: the bytes of one must outlive the next
         target.id.write_direct_chunk(start, bytes(data), filter_mask=mask)
         put[start] = (mask, bytes(data))
@@ -233,8 +232,10 @@ def test_unknown_coder_is_refused():
         open_pipeline(replace(spec_with(DEFLATE), coder="zstd-1"))
 
 
-def test_unfiltered_bytes_are_a_copy():
-    chunk = np.arange(4, dtype="<i2")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_unfiltered_bytes_are_the_chunks_own(dtype):
+    chunk = np.arange(12).reshape(3, 4).astype(dtype)
     mask, data = open_pipeline(spec_with()).encode(chunk)
-    chunk[:] = 9
-    assert (mask, bytes(data)) == (0, np.arange(4, dtype="<i2").tobytes())
+    assert (mask, bytes(data), len(data)) == (0, chunk.tobytes(), chunk.nbytes)
+    assert np.shares_memory(np.frombuffer(data, np.uint8), chunk)
+    assert bytes(open_pipeline(spec_with()).encode(chunk[:, :2])[1]) == chunk[:, :2].tobytes()

@@ -1,8 +1,6 @@
-"""Chunks cut out of buffers: padded as HDF5 pads, converted as HDF5 converts."""
+"""Values become what HDF5 makes of them."""
 
 from __future__ import annotations
-
-from itertools import product
 
 import h5py
 import numpy as np
@@ -10,10 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parnwb.codec import ChunkCutter
-from parnwb.codec.cutter import in_file_dtype
-from parnwb.hyperslab import Hyperslab
-from parnwb.layout import DatasetSpec
+from parnwb.codec.cast import in_file_dtype
 
 quickly = settings(deadline=None, max_examples=60)
 SIZES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")
@@ -113,71 +108,3 @@ def test_source_is_left_alone():
     before = values.copy()
     in_file_dtype(values, np.dtype("<i2"))
     np.testing.assert_array_equal(values, before)
-
-
-# -- cutting -------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def cuts(draw: st.DrawFn) -> tuple[DatasetSpec, np.ndarray]:
-    ndim = draw(st.integers(1, 4))
-    shape = tuple(draw(st.integers(1, 6)) for _ in range(ndim))
-    chunks = tuple(draw(st.integers(1, 8)) for _ in range(ndim))
-    dtype = draw(st.sampled_from(DTYPES[1:]))
-    fill = np.array(draw(st.integers(0, 100)), dtype).tobytes() if draw(st.booleans()) else b""
-    spec = DatasetSpec("/x", shape, (None,) * ndim, dtype, chunks, fillvalue=fill)
-    source = draw(st.sampled_from([dtype, "<f8", "<i4"]))
-    random = np.random.default_rng(draw(st.integers(0, 99)))
-    values = np.asarray(random.normal(0, 500, shape)).astype(source)
-    return spec, np.asfortranarray(values) if draw(st.booleans()) else values
-
-
-@given(cuts())
-@quickly
-def test_chunks_are_whole_padded_and_in_the_files_dtype(case):
-    spec, values = case
-    cutter, grid = ChunkCutter(spec), spec.grid
-    padded = np.full(tuple(e * c for e, c in zip(grid.extent, grid.chunk, strict=True)), spec.fill)
-    padded[Hyperslab.whole(spec.shape).slices] = assigned(values, spec.dtype)
-    for index in product(*map(range, grid.extent)):
-        chunk = cutter.cut(values, (0,) * values.ndim, grid.cell(index))
-        assert chunk.shape == grid.chunk and chunk.dtype == spec.numpy_dtype and chunk.flags.c_contiguous
-        part = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, grid.chunk, strict=True))
-        np.testing.assert_array_equal(chunk, padded[part])
-
-
-@given(cuts(), st.data())
-@quickly
-def test_buffers_may_begin_anywhere(case, data):
-    """A cut out of a buffer is the cut out of the whole."""
-    spec, values = case
-    grid = spec.grid
-    index = tuple(data.draw(st.integers(0, n - 1)) for n in grid.extent)
-    cell = grid.cell(index)
-    origin = tuple(data.draw(st.integers(0, s)) for s in cell.start)
-    buffer = values[tuple(slice(o, None) for o in origin)]
-    whole = ChunkCutter(spec).cut(values, (0,) * values.ndim, cell).copy()
-    np.testing.assert_array_equal(ChunkCutter(spec).cut(buffer, origin, cell), whole)
-
-
-@given(cuts())
-@quickly
-def test_exact_cuts_make_up_a_contiguous_dataset(case):
-    spec, values = case
-    spec = DatasetSpec(spec.path, spec.shape, spec.shape, spec.dtype, None)
-    raw = ChunkCutter(spec).cut_exactly(values, (0,) * values.ndim, Hyperslab.whole(spec.shape))
-    assert raw == assigned(values, spec.dtype).tobytes()
-
-
-def test_whole_chunk_in_the_right_form_is_not_copied():
-    spec = DatasetSpec("/x", (4, 3), (4, 3), "<i2", (2, 3))
-    values = np.arange(12, dtype="<i2").reshape(4, 3)
-    assert np.shares_memory(ChunkCutter(spec).cut(values, (0, 0), Hyperslab((2, 0), (2, 3))), values)
-
-
-def test_padding_is_fresh_in_every_chunk():
-    """What a chunk before has left in the cutter's memory does not come through."""
-    spec = DatasetSpec("/x", (5, 3), (5, 3), "<i2", (2, 2), fillvalue=np.int16(-9).tobytes())
-    values, cutter = np.arange(15, dtype="<i2").reshape(5, 3), ChunkCutter(spec)
-    cutter.cut(values, (0, 0), Hyperslab((0, 0), (2, 2)))
-    assert cutter.cut(values, (0, 0), Hyperslab((4, 2), (1, 1))).tolist() == [[14, -9], [-9, -9]]

@@ -1,0 +1,25 @@
+"""``in_file_dtype``: values converted as HDF5 converts them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def in_file_dtype(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return ``values`` so that assigning them to an array of ``dtype`` converts as HDF5 does.
+
+    numpy's safe casts give what HDF5 gives; where a value may not fit, HDF5 takes the nearest that does and
+    numpy wraps around, so there HDF5 itself converts.
+    """
+    if values.dtype == dtype or np.can_cast(values.dtype, dtype, "safe"):
+        return values
+    import h5py
+
+    space = np.empty(values.size * max(values.itemsize, dtype.itemsize), dtype=np.uint8)
+    space[: values.nbytes] = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    source, target = (h5py.h5t.py_create(kind, logical=True) for kind in (values.dtype, dtype))
+    h5py.h5t.convert(source, target, values.size, space)
+    return space[: values.size * dtype.itemsize].view(dtype).reshape(values.shape)
