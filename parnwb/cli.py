@@ -113,13 +113,12 @@ def convert(source: Path, output: Path, quiet: bool, compression: str, **given: 
     """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks."""
     from parnwb import conversion
     from parnwb.comm import world
-    from parnwb.progress import PlainLines, progress_for
+    from parnwb.progress import progress_for
 
     recording = _recording(source, given)
-    progress = False if quiet else progress_for(True) if sys.stderr.isatty() else PlainLines()
     comm = world()
     result = conversion.convert(
-        recording, output, comm, progress=progress, compression=_compression(compression), **given
+        recording, output, comm, progress=progress_for(not quiet), compression=_compression(compression), **given
     )
     if comm.Get_rank() == 0 and not quiet:
         _show_converted(result, comm.Get_size())
@@ -135,12 +134,11 @@ def verify(output: Path, against: Path | None, buffer_mb: float, quiet: bool, **
     """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""
     from parnwb import conversion
     from parnwb.comm import world
-    from parnwb.progress import PlainLines, progress_for
+    from parnwb.progress import progress_for
 
     comm = world()
-    progress = progress_for(False) if quiet else progress_for(True) if sys.stderr.isatty() else PlainLines()
     recording = _recording(against, given) if against is not None else None
-    verdict = conversion.check(output, comm, against=recording, buffer_mb=buffer_mb, progress=progress)
+    verdict = conversion.check(output, comm, against=recording, buffer_mb=buffer_mb, progress=progress_for(not quiet))
     if comm.Get_rank() == 0:
         _show_verdict(verdict)
     if not verdict.ok:
@@ -193,9 +191,11 @@ def _compression(text: str) -> str | int | None:
 
 def _show_converted(result: Converted, ranks: int) -> None:
     click.echo(f"{result.path}")
+    earlier = result.raw_bytes - result.written_bytes
+    resumed = f" ({earlier / MB:.1f} MB were there from an earlier job)" if earlier else ""
     click.echo(
-        f"  {result.raw_bytes / MB:.1f} MB in {result.file_bytes / MB:.1f} MB (ratio {result.ratio:.2f}), "
-        f"{result.seconds:.1f} s, {result.raw_bytes / MB / result.seconds:.0f} MB/s on {ranks} rank(s), "
+        f"  {result.raw_bytes / MB:.1f} MB{resumed} in {result.file_bytes / MB:.1f} MB (ratio {result.ratio:.2f}), "
+        f"{result.seconds:.1f} s, {result.written_bytes / MB / result.seconds:.0f} MB/s on {ranks} rank(s), "
         f"backend {result.backend}: {result.reason}"
     )
 

@@ -61,6 +61,8 @@ class Converted:
         The file.
     raw_bytes, file_bytes
         Uncompressed bytes of the bulk data, and bytes of the file.
+    written_bytes
+        Uncompressed bytes that this job wrote: fewer where it resumed another.
     seconds
         From the first look at the source to the finished file.
     backend, reason
@@ -70,6 +72,7 @@ class Converted:
     path: Path
     raw_bytes: int
     file_bytes: int
+    written_bytes: int
     seconds: float
     backend: str
     reason: str
@@ -122,9 +125,15 @@ def convert(
         file_bytes = ranks.on_root("measuring the file", lambda: os.path.getsize(io.path))
     finally:
         ranks.free()
-    seconds = time.monotonic() - began
-    raw_bytes = written.plan.layout.nbytes
-    return Converted(io.path, raw_bytes, file_bytes, seconds, written.backend.name, written.backend.reason)
+    return Converted(
+        path=io.path,
+        raw_bytes=written.plan.layout.nbytes,
+        file_bytes=file_bytes,
+        written_bytes=0 if written.published else written.plan.remaining_bytes,
+        seconds=time.monotonic() - began,
+        backend=written.backend.name,
+        reason=written.backend.reason,
+    )
 
 
 def check(

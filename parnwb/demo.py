@@ -52,15 +52,25 @@ def clear(folder: Path) -> None:
         The folder was not made by a demo.
     """
     mark = folder / ".made-by-parnwb-demo"
+    if folder.exists() and not folder.is_dir():
+        raise TargetError("the demo's folder is a file", where=str(folder), remedy="Choose another with --folder")
     if folder.exists() and any(folder.iterdir()) and not mark.exists():
         raise TargetError(
             "the demo empties its folder, and this one holds files of someone else",
             where=str(folder),
             remedy="Choose another with --folder",
         )
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    mark.touch()
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        mark.touch()
+    except OSError as error:
+        raise TargetError(
+            f"the demo's folder cannot be made: {error.strerror or error}",
+            where=str(folder),
+            remedy="Choose another with --folder",
+        ) from error
 
 
 METADATA = """\
@@ -94,7 +104,14 @@ def find_mpiexec() -> str:
 
 def _launch(mpiexec: str, ranks: int, arguments: list[str]) -> int:
     command = [mpiexec, *mpi_flags(mpiexec), "-n", str(ranks), sys.executable, "-m", "parnwb", *arguments]
-    return subprocess.run(command, timeout=TIMEOUT_SECONDS, env=os.environ, check=False).returncode
+    try:
+        return subprocess.run(command, timeout=TIMEOUT_SECONDS, env=os.environ, check=False).returncode
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LaunchError(
+            f"the demo could not run its ranks to their end: {error}",
+            where=mpiexec,
+            remedy="Try it by hand: mpiexec -n 2 hostname",
+        ) from error
 
 
 def mpi_flags(mpiexec: str) -> list[str]:

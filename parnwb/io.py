@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -213,6 +214,16 @@ class NWBParallelIO:
             if not self._ranks.all_know(error):
                 self._ranks.fail(error)
             self._give_up()
+
+    def __del__(self) -> None:
+        """Say that a file was left without its name; several ranks are told so when they end."""
+        if not getattr(self, "_closed", True) and self._ranks.size == 1:
+            warnings.warn(
+                f"NWBParallelIO was never closed, so {self.path} did not get its name: use it in a with block",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     def _check_write(self, nwbfile: NWBFile | None, arguments: dict[str, Any]) -> None:
         if self._written is not None:

@@ -1,9 +1,7 @@
-"""What the file will hold: one ``DatasetSpec`` per bulk dataset, as hdmf created it, and their digest."""
+"""What the file will hold: one ``DatasetSpec`` per bulk dataset, as hdmf created it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -208,11 +206,6 @@ class FileLayout:
             return cls(tuple(_spec_from_json(item) for item in items))
         except (KeyError, TypeError, ValueError) as error:
             raise LayoutError(f"these values describe no layout: {error}") from error
-
-    @property
-    def digest(self) -> str:
-        """Hash of everything that ranks must agree on before they write."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
 
 def _spec_from_json(item: dict[str, Any]) -> DatasetSpec:

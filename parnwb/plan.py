@@ -186,8 +186,15 @@ class WritePlan:
     @property
     def remaining_bytes(self) -> int:
         """Uncompressed bytes of the chunks that are not done."""
-        done = sum(int(bits.sum()) * self.layout.datasets[number].chunk_bytes for number, bits in self.done.items())
-        return max(0, self.layout.nbytes - done)
+        return self.layout.nbytes - sum(self._bytes_of(number, bits) for number, bits in self.done.items())
+
+    def _bytes_of(self, dataset: int, chunks: npt.NDArray[np.bool_]) -> int:
+        """Return the bytes of some chunks of a dataset, those at its end counted as far as they are filled."""
+        spec = self.layout.datasets[dataset]
+        sizes = np.array(spec.itemsize, dtype=np.int64)
+        for extent, chunk, count in zip(spec.shape, spec.grid.chunk, spec.grid.extent, strict=True):
+            sizes = np.multiply.outer(sizes, np.minimum(chunk, extent - chunk * np.arange(count)))
+        return int(sizes.reshape(-1)[chunks].sum())
 
     def nbytes(self, rank: int) -> int:
         """Return the uncompressed bytes that ``rank`` reads and writes."""

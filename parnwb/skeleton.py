@@ -20,6 +20,7 @@ from pynwb import NWBHDF5IO, NWBFile
 from parnwb.bulk import BulkRule, any_filtered, bulk_sources, signature, uncopied_arrays, unwrapped
 from parnwb.codec import choose_coding, coder_for
 from parnwb.codec.cast import in_file_dtype
+from parnwb.codec.filters import DEFLATE
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout, FilterSpec
 from parnwb.overlay import Overlay
@@ -260,7 +261,7 @@ class _UnfilledGroup(h5py.Group):
     def spec(self) -> DatasetSpec:
         """Return what was created, as the file has it."""
         spec = replace(read_spec(self[self._path]), access=self._source.access.value, coder=self._coder)
-        if spec.coder or self._hdf5_encodes:
+        if spec.coder or self._hdf5_encodes or not any(item.identifier == DEFLATE for item in spec.filters):
             return spec
         return replace(spec, coder=coder_for(spec, self._sample(spec.grid, spec.numpy_dtype)))
 

@@ -33,7 +33,7 @@ class Batch:
     payloads
         The bytes of each.
     raw_bytes
-        Uncompressed bytes of the buffer in the file's dtype.
+        Uncompressed bytes of these chunks in the file's dtype.
     """
 
     requests: npt.NDArray[np.int64]
@@ -111,13 +111,14 @@ def encoded(work: Fill) -> Iterator[Batch]:
 def encode(work: Fill, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline) -> Batch:
     """Encode the chunks of one buffer. Independent."""
     spec = work.plan.layout.datasets[buffer.dataset]
-    rows, payloads = [], []
+    rows, payloads, raw_bytes = [], [], 0
     extent = spec.grid.extent
     for index, chunk in chunks:
         if work.plan.is_done(buffer.dataset, index):
             continue
         mask, data = pipeline.encode(chunk)
+        raw_bytes += spec.grid.cell(index).size * spec.itemsize
         rows.append((buffer.dataset, ravel(index, extent), len(data), mask, crc32c(data)))
         payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
-    return Batch(requests, payloads, buffer.slab.size * spec.itemsize)
+    return Batch(requests, payloads, raw_bytes)

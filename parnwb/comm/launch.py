@@ -25,11 +25,27 @@ LAUNCHER_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID
 
 
 def world() -> MPI.Intracomm:
-    """Return ``MPI.COMM_WORLD``, starting MPI if need be. Independent."""
+    """Return ``MPI.COMM_WORLD``, starting MPI if need be. Independent.
+
+    Raises
+    ------
+    LaunchError
+        There is no MPI library, or it is not the launcher's.
+    """
     with warnings.catch_warnings():  # mpi4py suspects what is refused below and in check_launch, on every rank
         warnings.filterwarnings("ignore", "suspicious MPI execution environment")
-        _check_library()
-        from mpi4py import MPI
+        try:
+            _check_library()
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:
+            words = "; ".join(str(error).splitlines())
+            raise _everywhere(
+                LaunchError(
+                    f"mpi4py finds no MPI library: {words}",
+                    where=f"host {socket.gethostname()}",
+                    remedy="Load your site's MPI module, or: pip install 'parnwb[mpich]'",
+                )
+            ) from error
     return MPI.COMM_WORLD
 
 

@@ -171,3 +171,45 @@ def on_a_terminal(command: list[str], *, seconds: float) -> tuple[int, str]:
     os.close(terminal)
     status = os.waitpid(process, 0)[1]
     return os.waitstatus_to_exitcode(status), shown.decode(errors="replace")
+
+
+# -- demo ------------------------------------------------------------------------------------------------
+
+
+def demo(folder: Path, *more: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``parnwb demo``, which starts ranks itself, under a clock that ends the launcher too."""
+    argv = ["timeout", "--kill-after=5", "150", sys.executable, "-m", "parnwb", "demo", "--folder", str(folder), *more]
+    return subprocess.run(argv, env=environment(**env), capture_output=True, text=True, timeout=170, cwd=folder.parent)
+
+
+def test_demo_makes_converts_and_verifies(tmp_path: Path) -> None:
+    done = demo(tmp_path / "demo", "--megabytes", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mpiexec -n 2 parnwb convert" in done.stdout and "mpiexec -n 3 parnwb verify" in done.stdout
+    assert "GOOD" in done.stdout and "MB/s on 2 rank(s)" in done.stdout and "--ranks 64" in done.stdout
+    assert (tmp_path / "demo" / "demo.nwb").stat().st_size > 0
+    next_command = next(line.split() for line in done.stdout.splitlines() if line.strip().endswith("--ranks 64"))
+    after = [sys.executable, "-m", *next_command]
+    after[2] = "parnwb"
+    planned = subprocess.run(after, env=environment(), capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert planned.returncode == 0 and "64 ranks" in planned.stdout, planned.stderr
+
+
+def test_demo_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter.tex").write_text("years of work")
+    done = demo(folder)
+    assert done.returncode == 1 and done.stderr.count("parnwb:") == 1 and str(folder) in done.stderr
+    assert (folder / "chapter.tex").read_text() == "years of work"
+    (tmp_path / "a file").write_text("")
+    done = demo(tmp_path / "a file")
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "is a file" in done.stderr
+
+
+def test_no_mpi_library_is_told_with_the_remedy(recording: Path, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "parnwb", "convert", str(recording), str(tmp_path / "out.nwb")]
+    env = environment(MPI4PY_LIBMPI=str(tmp_path / "libmpi.so"))
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.count("parnwb:") == 1, done.stderr
+    assert "no MPI library" in done.stderr and "parnwb[mpich]" in done.stderr and "Traceback" not in done.stderr
