@@ -19,6 +19,12 @@ from parnwb.sources.access import Access
 
 MiB = 1024 * 1024
 DEFAULT_BUFFER_MB = 32
+READ_GRID_BYTES = 32 * MiB
+"""Bytes of a block of the grid on which gridded sources are read, one chunk at least.
+
+Their values depend on it, so it is no setting: the same data give the same file whatever the ranks and buffers, and
+``verify`` reads them as they were written. Changing it changes files, and it is in ``restore.journal_format``.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class WritePlan:
     decomposition
         Name of a strategy of ``parnwb.decomposition``.
     buffer_mb
-        MiB that a rank reads at once; one chunk is always allowed.
+        MiB that a rank reads at once. Always allowed are one chunk; of a sequential source one layer of chunks, which
+        is whole rows as thick as a chunk; of a gridded source one block of the read grid, whatever ``buffer_mb`` is.
     done
         By number of a dataset, which chunks an earlier attempt has written, in C order; they are not written again.
     """
@@ -73,8 +80,8 @@ class WritePlan:
 
     @cached_property
     def grain_grids(self) -> tuple[ChunkGrid, ...]:
-        """For each dataset, its grid of grains, in elements. Does not depend on the rank count."""
-        return tuple(grain_grid(spec, int(self.buffer_mb * MiB)) for spec in self.layout)
+        """For each dataset, its grid of grains, in elements. Does not depend on any setting."""
+        return tuple(grain_grid(spec) for spec in self.layout)
 
     def shares(self, rank: int) -> list[Share]:
         """Return the boxes of grains that ``rank`` owns, ordered by dataset."""
@@ -116,7 +123,7 @@ class WritePlan:
         ]
 
     def buffers(self, rank: int, dataset: int | None = None) -> Iterator[Buffer]:
-        """Iterate over what ``rank`` reads, in order: boxes of whole chunks, at most ``buffer_mb`` each."""
+        """Iterate over what ``rank`` reads, in order: boxes of whole chunks, of ``buffer_mb`` as told there."""
         for share in self._shares_of(rank, dataset):
             for slab in self._slabs(share):
                 buffer = Buffer(share.dataset, slab)
@@ -257,13 +264,13 @@ class WritePlan:
         }
 
 
-def grain_grid(spec: DatasetSpec, buffer_bytes: int) -> ChunkGrid:
+def grain_grid(spec: DatasetSpec) -> ChunkGrid:
     """Return the grid of what is given to ranks whole: chunks, blocks of the read grid, or everything."""
     if spec.access == Access.RANDOM:
         return spec.grid
     if spec.access == Access.SEQUENTIAL:
         return ChunkGrid(spec.shape, tuple(max(1, n) for n in spec.shape))
-    first = next(Hyperslab.whole(spec.grid.extent).split(buffer_bytes // spec.chunk_bytes), None)
+    first = next(Hyperslab.whole(spec.grid.extent).split(READ_GRID_BYTES // spec.chunk_bytes), None)
     cells = first.count if first is not None else (1,) * len(spec.shape)
     return ChunkGrid(spec.shape, tuple(c * n for c, n in zip(spec.grid.chunk, cells, strict=True)))
 

@@ -28,7 +28,7 @@ from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import Earlier, check_nothing_lost, describe_attempt, done_chunks, find_earlier, restore
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
-from parnwb.sources import Access, Source
+from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
 from parnwb.storage import Target
 
@@ -164,7 +164,7 @@ def write(
         with interrupts if choice.name == "direct" else nullcontext():  # nobody else looks at them
             with ranks.agreed("describing the file"):
                 is_new = skeleton is not None and earlier is None and choice.name == "direct"
-                description = describe_attempt(skeleton, _begun_with(settings, layout)) if is_new and skeleton else {}
+                description = describe_attempt(skeleton, _begun_with(settings)) if is_new and skeleton else {}
             work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
             _backend(choice, settings).fill(replace(work, description=description))
     finally:
@@ -194,10 +194,9 @@ def _found(
     return skeleton.layout, skeleton.backend, done_chunks(skeleton.layout, earlier.committed), earlier.finished
 
 
-def _begun_with(settings: WriteSettings, layout: FileLayout) -> dict[str, Any]:
+def _begun_with(settings: WriteSettings) -> dict[str, Any]:
     """Return the settings on which the file's values or coding depend, which a resuming job must share."""
-    gridded = any(spec.access == Access.GRIDDED for spec in layout)
-    return {"compression": settings.compression, "buffer_mb": settings.buffer_mb if gridded else None}
+    return {"compression": settings.compression}
 
 
 def _build(
@@ -224,9 +223,7 @@ def _build(
             if earlier is None:
                 skeleton = author(nwbfile, target.path, manager, options)
             else:
-                skeleton = restore(
-                    earlier, nwbfile, target, manager, settings.rule, settings.compression, settings.buffer_mb
-                )
+                skeleton = restore(earlier, nwbfile, target, manager, settings.rule, settings.compression)
             own, content = skeleton.sources, skeleton.signature
         elif nwbfile is not None:
             own, content = _catalogue(nwbfile, manager, target, settings.rule)

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parnwb import layout as layout_module
+from parnwb import plan as plan_module
 from parnwb.decomposition import STRATEGIES
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.plan import DEFAULT_BUFFER_MB, MiB, WritePlan
+from parnwb.plan import DEFAULT_BUFFER_MB, READ_GRID_BYTES, MiB, WritePlan
 from parnwb.sources.access import Access
 
 quickly = settings(deadline=None, max_examples=100)
@@ -25,10 +26,11 @@ names = st.sampled_from(sorted(STRATEGIES))
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_contiguous_pieces() -> Iterator[None]:
-    """Let contiguous datasets of a few elements have several pieces."""
+def small_pieces() -> Iterator[None]:
+    """Let contiguous and gridded datasets of a few elements have several pieces."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout_module, "CONTIGUOUS_PIECE_BYTES", 16)
+        patch.setattr(plan_module, "READ_GRID_BYTES", 60)
         yield
 
 
@@ -105,8 +107,9 @@ def test_buffers_are_whole_chunks_within_the_limit(plan):
             unit = spec.chunk_bytes
             if spec.access == Access.SEQUENTIAL:  # whole rows, one chunk thick at least
                 unit = spec.grid.chunk[0] * math.prod(spec.shape[1:]) * spec.itemsize
+            room = plan_module.READ_GRID_BYTES if spec.access == Access.GRIDDED else limit
             nbytes = buffer.slab.size * spec.itemsize
-            assert nbytes <= max(limit, unit)
+            assert nbytes <= max(room, unit)
             assert nbytes <= plan.buffer_bytes(buffer.dataset)
 
 
@@ -150,17 +153,42 @@ def test_bytes_add_up(plan):
 # -- access --------------------------------------------------------------------------------------------------
 
 
+def reads(plan: WritePlan) -> list[Hyperslab]:
+    """Return all that is read of anything, by whichever rank."""
+    return sorted(b.slab for rank in range(plan.ranks) for b in plan.buffers(rank))
+
+
 @given(specs(Access.GRIDDED), buffers_mb, st.integers(1, 9), names)
 @quickly
-def test_read_grid_does_not_depend_on_ranks_or_strategy(spec, buffer_mb, ranks, name):
+def test_read_grid_does_not_depend_on_ranks_buffers_or_strategy(spec, buffer_mb, ranks, name):
     layout = layout_of(spec)
+    assert reads(WritePlan(layout, ranks, name, buffer_mb)) == reads(WritePlan(layout, 1, "balanced"))
 
-    def reads(plan: WritePlan) -> list[Hyperslab]:
-        return sorted(b.slab for rank in range(plan.ranks) for b in plan.buffers(rank))
 
-    assert reads(WritePlan(layout, ranks, name, buffer_mb)) == reads(
-        WritePlan(layout, 1, "balanced", buffer_mb)
-    )
+@given(
+    st.integers(1, 5_000_000),
+    st.sampled_from([(1, 1), (30, 7), (384, 64), (384, 384), (1536, 64)]),
+    st.sampled_from([1, 100, 32_768, 78_125]),
+    st.sampled_from([0.001, 1, 8, 33, 64, 1000]),
+    st.sampled_from([1, 2, 3, 17]),
+    names,
+)
+@settings(deadline=None, max_examples=30)
+def test_read_grid_of_recordings_does_not_depend_on_them_either(samples, channels, thickness, buffer_mb, ranks, name):
+    """With the real constant: the blocks, whoever reads them, lie on one grid that only the layout decides."""
+    width, chunk_width = channels
+    layout = one((samples, width), chunks=(min(samples, thickness), chunk_width), access="gridded")
+    (spec,) = layout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "READ_GRID_BYTES", READ_GRID_BYTES)
+        plan = WritePlan(layout, ranks, name, buffer_mb)
+        (grid,) = plan.grain_grids
+        assert (grid,) == WritePlan(layout, 1).grain_grids
+        for buffer in (next(plan.buffers(rank), None) for rank in range(ranks)):
+            assert buffer is None or buffer.slab == grid.cell(grid.cells(buffer.slab).start)
+    block = math.prod(grid.chunk) * spec.itemsize
+    assert block <= max(READ_GRID_BYTES, spec.chunk_bytes)
+    assert 2 * block > READ_GRID_BYTES or block >= spec.nbytes or grid.chunk[0] == spec.grid.chunk[0]
 
 
 @given(specs(Access.SEQUENTIAL), specs(), buffers_mb, st.integers(1, 9), names)
@@ -186,8 +214,10 @@ def test_sequential_does_not_unbalance_the_rest():
 
 def test_gridded_block_is_never_shared():
     layout = one((1000, 8), chunks=(10, 4), access="gridded")
-    plan = WritePlan(layout, 3, buffer_mb=16 * 80 / MiB)  # 16 chunks of 80 bytes
-    assert {b.slab.count for rank in range(3) for b in plan.buffers(rank)} == {(80, 8), (40, 8)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "READ_GRID_BYTES", 16 * 80)  # 16 chunks of 80 bytes
+        plan = WritePlan(layout, 3)
+        assert {b.slab.count for rank in range(3) for b in plan.buffers(rank)} == {(80, 8), (40, 8)}
 
 
 # -- examples with known answers -----------------------------------------------------------------------------
