@@ -1,4 +1,4 @@
-"""What the root sends to ranks without an NWBFile: by pickle, and never much of it. One process is root and rank here."""
+"""What the root sends to ranks without an NWBFile: by pickle, and never much. One process is both here."""
 
 from __future__ import annotations
 
