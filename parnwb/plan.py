@@ -16,6 +16,8 @@ from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.sources.access import Access
+from parnwb.sources.array import ArraySource
+from parnwb.sources.source import Source
 
 MiB = 1024 * 1024
 DEFAULT_BUFFER_MB = 32
@@ -213,8 +215,25 @@ class WritePlan:
             return min(whole, math.prod(grain.chunk) * spec.itemsize)
         return min(whole, max(spec.chunk_bytes, int(self.buffer_mb * MiB)))
 
+    def least_memory(self, rank: int, sources: Mapping[str, Source]) -> int:
+        """Return the bytes that a rank cannot do without: its largest read. What is in memory already takes none.
+
+        Parameters
+        ----------
+        rank
+            Whose share.
+        sources
+            By path; those of the datasets in which the rank has a share, at least.
+        """
+        reads = [0]
+        for share in self.shares(rank):
+            source, slab = sources.get(self.layout.datasets[share.dataset].path), next(self._slabs(share))
+            if source is not None and not isinstance(source, ArraySource):
+                reads.append(slab.size * source.dtype.itemsize)  # the first piece of a box is the largest
+        return max(reads)
+
     def memory(self) -> int:
-        """Return the projected bytes of buffers on a rank, the interpreter not counted.
+        """Return the projected bytes of buffers on a rank, what the interpreter and a source itself need not counted.
 
         A buffer that is read while the one before is encoded from memory shared with it, one chunk cut out and
         filtered, and two buffers' worth of encoded chunks that may be as large as the data.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb import site
+from parnwb import memory, site
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.comm import Ranks
@@ -53,7 +53,7 @@ class WriteSettings:
     decomposition
         A strategy of ``parnwb.decomposition``.
     buffer_mb
-        MiB that a rank reads at once.
+        MiB that a rank reads at once; see ``WritePlan`` for what is always allowed.
     compression
         For bulk data without a filter of their own.
     rule
@@ -156,6 +156,7 @@ def write(
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
     if published:
         return Written(plan, choice, published)
+    _check_memory(ranks, plan, sources)
     journal = _prepare(ranks, target, plan, choice, earlier)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
@@ -274,6 +275,15 @@ def _first_difference(reference: dict[str, str], content: dict[str, str]) -> tup
         if there != here:
             return field, there, here
     raise AssertionError("digests differ but no field does")  # pragma: no cover - would be a hash collision
+
+
+def _check_memory(ranks: Ranks, plan: WritePlan, sources: Mapping[str, Source]) -> None:
+    """Refuse what cannot fit into the memory of the ranks' hosts. Collective."""
+    with ranks.agreed("measuring memory"):
+        claim = memory.Claim(plan.least_memory(ranks.rank, sources), memory.rooms())
+    claims = ranks.gather_all(claim)
+    with ranks.agreed("comparing memory"):
+        memory.check_fits(claims)
 
 
 def _prepare(

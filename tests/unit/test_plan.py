@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, READ_GRID_BYTES, MiB, WritePlan
 from parnwb.sources.access import Access
+from parnwb.sources.array import ArraySource
 
 quickly = settings(deadline=None, max_examples=100)
 names = st.sampled_from(sorted(STRATEGIES))
@@ -273,6 +275,35 @@ def test_memory_bound_holds_for_what_is_in_flight(plan):
         ]
         if sizes:
             assert plan.memory() >= 3 * max(sizes) + spec.chunk_bytes
+
+
+@given(plans)
+@quickly
+def test_least_memory_is_the_largest_read(plan):
+    """In the source's dtype, which may be smaller than the file's; arrays in memory are not read at all."""
+    sources = {spec.path: _Source(spec.shape) for spec in plan.layout}
+    arrays = {spec.path: ArraySource(np.zeros(spec.shape, "i1")) for spec in plan.layout}
+    for rank in range(plan.ranks):
+        assert plan.least_memory(rank, sources) == max((b.slab.size for b in plan.buffers(rank)), default=0)
+        assert plan.least_memory(rank, arrays) == plan.least_memory(rank, {}) == 0
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Says what it is; `access` is the layout's."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype = np.dtype("i1")
+
+
+def test_memory_counts_a_layer_of_chunks():
+    """Whole rows as thick as a chunk, however small the buffers are: the least in which rows become chunks."""
+    layer = 78_125 * 1536 * 2
+    plan = WritePlan(one((10**7, 1536), chunks=(78_125, 64), access="sequential"), 4, buffer_mb=1)
+    assert plan.buffer_bytes(0) == layer and plan.memory() >= 3 * layer
+    assert next(plan.buffers(0)).slab.count == (78_125, 1536)
+    assert plan.least_memory(0, {"/d0": _Source((10**7, 1536), np.dtype("i2"))}) == layer
+    assert plan.least_memory(1, {"/d0": _Source((10**7, 1536), np.dtype("i2"))}) == 0
 
 
 @given(layouts, names, buffers_mb)

@@ -126,6 +126,27 @@ def file_size_is_limited_on_one_rank(place: Place) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
+def _sparse(place: Place) -> None:
+    with open(place.folder / "large.bin", "wb") as file:
+        file.truncate(3 * 2**30)
+
+
+@fault("PlanError", "must fit into memory", "1 of them", "RLIMIT_DATA", "ulimit -d", prepare=_sparse, ranks=SEVERAL)
+def memory_is_limited_on_one_rank(place: Place) -> None:
+    import resource
+
+    import numpy as np
+
+    old = resource.getrlimit(resource.RLIMIT_DATA)
+    data = np.memmap(place.folder / "large.bin", "i1", "r")
+    if place.rank == place.last:
+        resource.setrlimit(resource.RLIMIT_DATA, (400 * 2**20, old[1]))
+    try:
+        place.write(session(data), buffer_mb=1500)
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, old)
+
+
 def _mounted(name: str) -> Any:
     from pathlib import Path
 
