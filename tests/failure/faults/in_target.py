@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from failure.faults.fault import SEVERAL, Place, fault
@@ -126,8 +127,12 @@ def file_size_is_limited_on_one_rank(place: Place) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
+def _large(place: Place) -> Path:
+    return place.folder.with_suffix(".bin")  # beside the folder, whose files are all digested
+
+
 def _sparse(place: Place) -> None:
-    with open(place.folder / "large.bin", "wb") as file:
+    with open(_large(place), "wb") as file:
         file.truncate(3 * 2**30)
 
 
@@ -138,7 +143,7 @@ def memory_is_limited_on_one_rank(place: Place) -> None:
     import numpy as np
 
     old = resource.getrlimit(resource.RLIMIT_DATA)
-    data = np.memmap(place.folder / "large.bin", "i1", "r")
+    data = np.memmap(_large(place), "i1", "r")
     if place.rank == place.last:
         resource.setrlimit(resource.RLIMIT_DATA, (400 * 2**20, old[1]))
     try:
@@ -148,6 +153,4 @@ def memory_is_limited_on_one_rank(place: Place) -> None:
 
 
 def _mounted(name: str) -> Any:
-    from pathlib import Path
-
     return Path(os.environ[f"PARNWB_TEST_{name}"])
