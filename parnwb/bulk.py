@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,8 @@ from parnwb.sources.array import CastSource
 
 DEFAULT_THRESHOLD_BYTES = 64 * 1024
 NUMERIC_KINDS = "biuf"
+# Settings of h5py, and so of H5DataIO, that put a filter into a dataset's pipeline.
+FILTER_SETTINGS = ("compression", "shuffle", "fletcher32", "scaleoffset")
 # What is made anew in every process, so that it differs between ranks which build the same NWBFile.
 PER_PROCESS = ("object_id", "identifier", "file_create_date")
 
@@ -132,9 +134,12 @@ def _filtered(builder: DatasetBuilder) -> bool:
     data = unwrapped(builder.data)
     if isinstance(data, h5py.Dataset):
         return bool(data.id.get_create_plist().get_nfilters())
-    settings = getattr(builder.data, "io_settings", {})
-    names = ("compression", "shuffle", "fletcher32", "scaleoffset")
-    return any(settings.get(name) not in (None, False) for name in names)
+    return has_filter(getattr(builder.data, "io_settings", {}))
+
+
+def has_filter(settings: Mapping[str, Any]) -> bool:
+    """Tell whether the settings of a dataset ask for any filter. Independent."""
+    return any(settings.get(name) not in (None, False) for name in FILTER_SETTINGS)
 
 
 def signature(root: GroupBuilder, rule: BulkRule) -> dict[str, str]:

@@ -51,7 +51,8 @@ class NWBParallelIO:
     decomposition
         ``'balanced'``, ``'slab'`` or ``'block'``.
     buffer_mb
-        MiB that each rank reads at once; one chunk is always allowed.
+        MiB that each rank reads at once. Always allowed are one chunk; of data that come in order a layer of chunks,
+        which is whole rows as thick as a chunk; of iterators and filtered recordings 32 MiB.
     compression
         For bulk data that have no filter of their own: None, ``'auto'`` (the fastest gzip whose file is at most
         10 % larger than at level 4, decided on a sample), ``'gzip'`` (level 4) or a level 0 to 9.

@@ -16,9 +16,17 @@ from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.sources.access import Access
+from parnwb.sources.array import ArraySource
+from parnwb.sources.source import Source
 
 MiB = 1024 * 1024
 DEFAULT_BUFFER_MB = 64
+READ_GRID_BYTES = 32 * MiB
+"""Bytes of a block of the grid on which gridded sources are read, one chunk at least.
+
+Their values depend on it, so it is no setting: the same data give the same file whatever the ranks and buffers, and
+``verify`` reads them as they were written. Changing it changes files, and it is in ``restore.journal_format``.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,8 @@ class WritePlan:
     decomposition
         Name of a strategy of ``parnwb.decomposition``.
     buffer_mb
-        MiB that a rank reads at once; one chunk is always allowed.
+        MiB that a rank reads at once. Always allowed are one chunk; of a sequential source one layer of chunks, which
+        is whole rows as thick as a chunk; of a gridded source one block of the read grid, whatever ``buffer_mb`` is.
     done
         By number of a dataset, which chunks an earlier attempt has written, in C order; they are not written again.
     """
@@ -73,8 +82,8 @@ class WritePlan:
 
     @cached_property
     def grain_grids(self) -> tuple[ChunkGrid, ...]:
-        """For each dataset, its grid of grains, in elements. Does not depend on the rank count."""
-        return tuple(grain_grid(spec, int(self.buffer_mb * MiB)) for spec in self.layout)
+        """For each dataset, its grid of grains, in elements. Does not depend on any setting."""
+        return tuple(grain_grid(spec) for spec in self.layout)
 
     def shares(self, rank: int) -> list[Share]:
         """Return the boxes of grains that ``rank`` owns, ordered by dataset."""
@@ -116,7 +125,7 @@ class WritePlan:
         ]
 
     def buffers(self, rank: int, dataset: int | None = None) -> Iterator[Buffer]:
-        """Iterate over what ``rank`` reads, in order: boxes of whole chunks, at most ``buffer_mb`` each."""
+        """Iterate over what ``rank`` reads, in order: boxes of whole chunks, of ``buffer_mb`` as told there."""
         for share in self._shares_of(rank, dataset):
             for slab in self._slabs(share):
                 buffer = Buffer(share.dataset, slab)
@@ -213,8 +222,25 @@ class WritePlan:
             return min(whole, math.prod(grain.chunk) * spec.itemsize)
         return min(whole, max(spec.chunk_bytes, int(self.buffer_mb * MiB)))
 
+    def least_memory(self, rank: int, sources: Mapping[str, Source]) -> int:
+        """Return the bytes that a rank cannot do without: its largest read. What is in memory already takes none.
+
+        Parameters
+        ----------
+        rank
+            Whose share.
+        sources
+            By path; those of the datasets in which the rank has a share, at least.
+        """
+        reads = [0]
+        for share in self.shares(rank):
+            source, slab = sources.get(self.layout.datasets[share.dataset].path), next(self._slabs(share))
+            if source is not None and not isinstance(source, ArraySource):
+                reads.append(slab.size * source.dtype.itemsize)  # the first piece of a box is the largest
+        return max(reads)
+
     def memory(self) -> int:
-        """Return the projected bytes of buffers on a rank, the interpreter not counted.
+        """Return the projected bytes of buffers on a rank, what the interpreter and a source itself need not counted.
 
         What the source returns, the chunks that are put together from it, and the encoded chunks of two buffers
         before, which may be as large as the data.
@@ -257,13 +283,13 @@ class WritePlan:
         }
 
 
-def grain_grid(spec: DatasetSpec, buffer_bytes: int) -> ChunkGrid:
+def grain_grid(spec: DatasetSpec) -> ChunkGrid:
     """Return the grid of what is given to ranks whole: chunks, blocks of the read grid, or everything."""
     if spec.access == Access.RANDOM:
         return spec.grid
     if spec.access == Access.SEQUENTIAL:
         return ChunkGrid(spec.shape, tuple(max(1, n) for n in spec.shape))
-    first = next(Hyperslab.whole(spec.grid.extent).split(buffer_bytes // spec.chunk_bytes), None)
+    first = next(Hyperslab.whole(spec.grid.extent).split(READ_GRID_BYTES // spec.chunk_bytes), None)
     cells = first.count if first is not None else (1,) * len(spec.shape)
     return ChunkGrid(spec.shape, tuple(c * n for c, n in zip(spec.grid.chunk, cells, strict=True)))
 

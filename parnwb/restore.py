@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb import layout as layouts
+from parnwb import plan as plans
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.hyperslab import Hyperslab
@@ -116,8 +117,14 @@ def describe_attempt(skeleton: Skeleton, settings: Mapping[str, Any]) -> dict[st
 
 
 def journal_format() -> dict[str, int]:
-    """Return the constants of this version that give the numbers in a journal their meaning. Independent."""
-    return {"contiguous_piece_bytes": layouts.CONTIGUOUS_PIECE_BYTES}
+    """Return the constants of this version that give a journal's numbers, and the chunks it names, their meaning.
+
+    Independent.
+    """
+    return {
+        "contiguous_piece_bytes": layouts.CONTIGUOUS_PIECE_BYTES,
+        "read_grid_bytes": plans.READ_GRID_BYTES,
+    }
 
 
 def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> dict[str, list[int]]:
@@ -136,7 +143,6 @@ def restore(
     manager: BuildManager,
     rule: BulkRule,
     compression: object,
-    buffer_mb: float,
 ) -> Skeleton:
     """Return the skeleton of the last commit, its data coming from ``nwbfile``. Independent; on the root.
 
@@ -157,8 +163,6 @@ def restore(
     datasets = FileLayout.from_json(begun["layout"])
     _check_same("the NWBFile", begun["signature"], content)
     _check_same("the compression", {"compression": begun["compression"]}, {"compression": compression})
-    if begun.get("buffer_mb") is not None:  # there are sources whose values depend on where reads begin
-        _check_same("the buffer size", {"buffer_mb": begun["buffer_mb"]}, {"buffer_mb": buffer_mb})
     _check_same("the data", begun["samples"], fingerprints(datasets, sources))
     overlay = Overlay(committed.extents, committed.end)
     for address, size in committed.records[:, [2, 3]]:

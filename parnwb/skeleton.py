@@ -17,7 +17,7 @@ import numpy as np
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 
-from parnwb.bulk import BulkRule, any_filtered, bulk_sources, signature, uncopied_arrays, unwrapped
+from parnwb.bulk import BulkRule, any_filtered, bulk_sources, has_filter, signature, uncopied_arrays, unwrapped
 from parnwb.codec import choose_coding, coder_for
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
@@ -267,8 +267,7 @@ class _UnfilledGroup(h5py.Group):
 
     def _default_coding(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         wanted, shape, dtype = self._compression, settings["shape"], np.dtype(settings["dtype"])
-        filters = ("compression", "shuffle", "fletcher32", "scaleoffset")
-        if wanted is None or any(settings.get(name) not in (None, False) for name in filters):
+        if wanted is None or has_filter(settings):
             return {}
         chunks = settings.get("chunks")
         if chunks in (None, False, True):

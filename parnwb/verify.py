@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.bulk import BulkRule, build, bulk_sources
+from parnwb.bulk import NUMERIC_KINDS, BulkRule, build, bulk_sources
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import Ranks
 from parnwb.errors import VerificationError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from mpi4py import MPI
     from pynwb import NWBFile
 
-NUMERIC_KINDS = "biuf"
 MAX_FINDINGS = 20
 
 
@@ -103,8 +102,7 @@ def verify(
     comm
         Communicator; None for this process alone.
     buffer_mb
-        MiB that each rank reads at once. For sources whose values depend on where reads begin (lazily filtered
-        recordings), as at writing.
+        MiB that each rank reads at once, as at writing; the two need not be equal.
     rule
         What counts as bulk in ``against``.
     validate

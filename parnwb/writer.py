@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb import site
+from parnwb import memory, site
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.comm import Ranks
@@ -28,7 +28,7 @@ from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import Earlier, check_nothing_lost, describe_attempt, done_chunks, find_earlier, restore
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
-from parnwb.sources import Access, Source
+from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
 from parnwb.storage import Target
 
@@ -53,7 +53,7 @@ class WriteSettings:
     decomposition
         A strategy of ``parnwb.decomposition``.
     buffer_mb
-        MiB that a rank reads at once.
+        MiB that a rank reads at once; see ``WritePlan`` for what is always allowed.
     compression
         For bulk data without a filter of their own.
     rule
@@ -156,6 +156,7 @@ def write(
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
     if published:
         return Written(plan, choice, published)
+    _check_memory(ranks, plan, sources)
     journal = _prepare(ranks, target, plan, choice, earlier)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
@@ -164,7 +165,7 @@ def write(
         with interrupts if choice.name == "direct" else nullcontext():  # nobody else looks at them
             with ranks.agreed("describing the file"):
                 is_new = skeleton is not None and earlier is None and choice.name == "direct"
-                description = describe_attempt(skeleton, _begun_with(settings, layout)) if is_new and skeleton else {}
+                description = describe_attempt(skeleton, _begun_with(settings)) if is_new and skeleton else {}
             work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
             _backend(choice, settings).fill(replace(work, description=description))
     finally:
@@ -194,10 +195,9 @@ def _found(
     return skeleton.layout, skeleton.backend, done_chunks(skeleton.layout, earlier.committed), earlier.finished
 
 
-def _begun_with(settings: WriteSettings, layout: FileLayout) -> dict[str, Any]:
+def _begun_with(settings: WriteSettings) -> dict[str, Any]:
     """Return the settings on which the file's values or coding depend, which a resuming job must share."""
-    gridded = any(spec.access == Access.GRIDDED for spec in layout)
-    return {"compression": settings.compression, "buffer_mb": settings.buffer_mb if gridded else None}
+    return {"compression": settings.compression}
 
 
 def _build(
@@ -224,9 +224,7 @@ def _build(
             if earlier is None:
                 skeleton = author(nwbfile, target.path, manager, options)
             else:
-                skeleton = restore(
-                    earlier, nwbfile, target, manager, settings.rule, settings.compression, settings.buffer_mb
-                )
+                skeleton = restore(earlier, nwbfile, target, manager, settings.rule, settings.compression)
             own, content = skeleton.sources, skeleton.signature
         elif nwbfile is not None:
             own, content = _catalogue(nwbfile, manager, target, settings.rule)
@@ -277,6 +275,15 @@ def _first_difference(reference: dict[str, str], content: dict[str, str]) -> tup
         if there != here:
             return field, there, here
     raise AssertionError("digests differ but no field does")  # pragma: no cover - would be a hash collision
+
+
+def _check_memory(ranks: Ranks, plan: WritePlan, sources: Mapping[str, Source]) -> None:
+    """Refuse what cannot fit into the memory of the ranks' hosts. Collective."""
+    with ranks.agreed("measuring memory"):
+        claim = memory.Claim(plan.least_memory(ranks.rank, sources), memory.rooms())
+    claims = ranks.gather_all(claim)
+    with ranks.agreed("comparing memory"):
+        memory.check_fits(claims)
 
 
 def _prepare(

@@ -12,7 +12,7 @@ from parnwb.sources.access import Access
 from parnwb.sources.array import ArraySource
 from parnwb.sources.binary import BinarySource
 from parnwb.sources.hdf5 import HDF5DatasetSource
-from parnwb.sources.iterator import IteratorSource, probed
+from parnwb.sources.iterator import IteratorSource, probed, sequential
 from parnwb.sources.recording import recording_source
 from parnwb.sources.source import Source
 
@@ -55,7 +55,7 @@ def is_source_like(data: Any) -> bool:
 
 
 def _iterator_source(iterator: Any) -> Source:
-    # Only the classes themselves are known to be exact; a subclass may answer otherwise and is probed.
+    # Only the classes themselves are known; a subclass may answer otherwise and is probed.
     if type(iterator) is _loaded("neuroconv.tools.hdmf", "SliceableDataChunkIterator"):
         inner = iterator.data
         return as_source(inner) if is_source_like(inner) else IteratorSource(iterator, Access.RANDOM)
@@ -64,6 +64,8 @@ def _iterator_source(iterator: Any) -> Source:
         "SpikeInterfaceRecordingDataChunkIterator",
     ):
         return recording_source(iterator.recording, iterator.segment_index, iterator.return_in_uV)
+    if type(iterator) is _loaded("neuroconv.datainterfaces.behavior.video.video_utils", "VideoDataChunkIterator"):
+        return sequential(iterator)
     return probed(iterator)
 
 

@@ -8,6 +8,7 @@ Nothing in their interface tells the two apart, so unknown ones are asked a few 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class IteratorSource:
     Parameters
     ----------
     iterator
-        The iterator; its ``__getitem__`` is used where it has one: some seek there and not in ``_get_data``.
+        The iterator.
     access
         ``RANDOM`` for iterators known to be exact, otherwise ``GRIDDED``.
     """
@@ -167,10 +168,25 @@ def probed(iterator: GenericDataChunkIterator) -> Source:
     SourceError
         The iterator failed, or its rows are too long to be kept and it ignores selections.
     """
-    known = getattr(iterator, "_parnwb_source", None)
+    # A second probe would advance the iterator again and lose what the first one kept.
+    return _once(iterator, _judge)
+
+
+def sequential(iterator: GenericDataChunkIterator) -> Source:
+    """Return the source of an iterator that is known to ignore the selection. Independent; reads nothing.
+
+    Without a probe nothing is asked of it that would have to be kept, and its first rows may all be equal.
+    """
+    return _once(iterator, SequentialSource)
+
+
+def _once(
+    iterator: GenericDataChunkIterator, make: Callable[[GenericDataChunkIterator], Source]
+) -> Source:
+    """Return the one source of an iterator, which knows how far it has been read."""
+    known: Source | None = getattr(iterator, "_parnwb_source", None)
     if known is None:
-        known = _judge(iterator)
-        # A second probe would advance the iterator again and lose what the first one kept.
+        known = make(iterator)
         setattr(iterator, "_parnwb_source", known)  # noqa: B010
     return known
 
@@ -239,7 +255,7 @@ class _Probe:
                 f"an iterator that ignores its selection must have rows of at most {PROBE_BYTES} bytes, "
                 f"got rows of shape {self._shape[1:]}",
                 where=type(self._iterator).__name__,
-                remedy="Read it into a file first, or give it a __getitem__ that seeks",
+                remedy="Read it into a file first",
             )
         return tuple(self._answers)
 
@@ -272,10 +288,12 @@ class _Probe:
 
 
 def _ask(iterator: GenericDataChunkIterator, slab: Hyperslab) -> npt.NDArray[Any]:
-    """Return the iterator's answer; ``slab`` is never empty: some take an empty slice for everything."""
+    """Return the iterator's answer; ``slab`` is never empty: some take an empty slice for everything.
+
+    What pynwb writes comes from ``_get_data``. A ``__getitem__`` beside it may be another thing: neuroconv's for
+    videos seeks, and lands on other frames where the frame rate varies.
+    """
     assert slab.size > 0
-    if hasattr(type(iterator), "__getitem__"):
-        return np.asarray(iterator[slab.slices])
     return np.asarray(iterator._get_data(selection=slab.slices))
 
 

@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from parnwb.comm import Ranks
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.sources.access import Access
+from parnwb.sources.array import MAX_PICKLED_BYTES
 from parnwb.sources.source import Source
+
+MAX_SENT_BYTES = 2 * MAX_PICKLED_BYTES
+"""What all sources together may take, pickled: every rank gets all of them, and the root keeps them meanwhile."""
+
+REMEDY = "Build the NWBFile on every rank, or keep the data in a file (np.memmap, h5py.Dataset)"
 
 
 class NotSendableError(SourceError):
@@ -23,14 +29,15 @@ def receive_sources(ranks: Ranks, own: Mapping[str, Source], *, have_own: bool) 
     Raises
     ------
     NotSendableError
-        Some rank has no sources and one of the root's cannot be pickled; its dataset is named.
+        Some rank has no sources and one of the root's cannot be pickled, or all together are larger than
+        ``MAX_SENT_BYTES``; the dataset is named.
     """
     if all(ranks.gather_all(have_own)):
         return dict(own)
     packed: dict[str, bytes] = {}
     with ranks.agreed("sending the sources"):
         if ranks.is_root:
-            packed = {p: _packed(s, p) for p, s in own.items() if s.access is not Access.SEQUENTIAL}
+            packed = _all_packed(own)
     packed = ranks.broadcast(packed)
     with ranks.agreed("receiving the sources"):
         return dict(own) if have_own else {path: _unpacked(raw, path) for path, raw in packed.items()}
@@ -48,6 +55,24 @@ def _unpacked(raw: bytes, path: str) -> Source:
     return source
 
 
+def _all_packed(sources: Mapping[str, Source]) -> dict[str, bytes]:
+    packed: dict[str, bytes] = {}
+    total = 0
+    for path, source in sources.items():
+        if source.access is Access.SEQUENTIAL:
+            continue
+        packed[path] = _packed(source, path)
+        total += len(packed[path])
+        if total > MAX_SENT_BYTES:
+            raise NotSendableError(
+                f"the root's sources sent to ranks that have no NWBFile have at most {MAX_SENT_BYTES} bytes together, "
+                f"these have {total} up to this one",
+                where=path,
+                remedy=REMEDY,
+            )
+    return packed
+
+
 def _packed(source: Source, path: str) -> bytes:
     try:
         return pickle.dumps(source)
@@ -56,5 +81,5 @@ def _packed(source: Source, path: str) -> bytes:
         raise NotSendableError(
             f"the root's source cannot be sent to ranks that have no NWBFile: {reason}",
             where=path,
-            remedy="Build the NWBFile on every rank, or keep the data in a file (np.memmap, h5py.Dataset)",
+            remedy=REMEDY,
         ) from error

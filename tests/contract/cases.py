@@ -55,12 +55,18 @@ class Case:
 
 
 def build(name: str, inputs: Path, *, rank: int = 0, expected: bool = False) -> NWBFile:
-    """Return the NWBFile of a case.
+    """Return the NWBFile of a case."""
+    case = CASES[name]
+    content = case.expected if expected and case.expected is not None else case.content
+    return filled(content, name, inputs, rank=rank)
+
+
+def filled(content: Content, name: str, inputs: Path, *, rank: int = 0) -> NWBFile:
+    """Return an NWBFile with some content.
 
     What every process makes anew (object ids, identifier, date) is the same in every root and in pynwb's, and
     another on every other rank: where it gets into the file, the comparison shows it.
     """
-    case = CASES[name]
     dice = random.Random(f"{name} on rank {rank}")
     with patch("hdmf.container.uuid4", lambda: uuid.UUID(int=dice.getrandbits(128), version=4)):
         file = NWBFile(
@@ -69,7 +75,6 @@ def build(name: str, inputs: Path, *, rank: int = 0, expected: bool = False) -> 
             session_start_time=START,
             file_create_date=START + timedelta(seconds=rank),
         )
-        content = case.expected if expected and case.expected is not None else case.content
         content(file, inputs)
     return file
 

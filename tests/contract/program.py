@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from contract.cases import CASES, build
 from contract.roads import Road, roads
 
-from parnwb import NWBParallelIO
+from parnwb import NWBParallelIO, plan
 from parnwb.site import parallel_hdf5
 
 MANAGER = get_manager()
@@ -46,6 +46,7 @@ def write(name: str, road: Road, inputs: Path, outputs: Path) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
+    plan.READ_GRID_BYTES = 2048  # the data of iterators would be one block, hence one rank's
     for number, case_name in enumerate(CASES):
         for each in roads(number, MPI.COMM_WORLD.size, parallel_hdf5=parallel_hdf5()):
             if each.backend == "direct" or parallel_hdf5():

@@ -15,7 +15,7 @@ from failure.faults.material import CHUNK, SETTINGS, Asked, noise, session
 from mpi4py import MPI
 from pynwb import H5DataIO
 
-from parnwb import NWBParallelIO
+from parnwb import NWBParallelIO, plan
 from parnwb.storage import Target
 
 COMM = MPI.COMM_WORLD
@@ -50,6 +50,7 @@ def open_file(**keywords: Any) -> NWBParallelIO:
 
 
 def main() -> None:
+    plan.READ_GRID_BYTES = int(SETTINGS["buffer_mb"] * plan.MiB)  # data of iterators would be read in one piece
     if WAY.startswith("limited"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
     if WAY == "full":

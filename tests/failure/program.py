@@ -22,6 +22,8 @@ from failure.faults.fault import FAULTS, Fault, Place
 from failure.faults.material import SETTINGS
 from mpi4py import MPI
 
+from parnwb import plan
+
 
 def listing(folder: Path) -> dict[str, str]:
     """Return every file below a folder with a digest of its bytes."""
@@ -64,6 +66,7 @@ def run(fault: Fault, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     folder, backend, transfer, *names = sys.argv[1:]
     warnings.simplefilter("ignore")
+    plan.READ_GRID_BYTES = int(SETTINGS["buffer_mb"] * plan.MiB)  # data of iterators would be read in one piece
     faulthandler.dump_traceback_later(float(os.environ["PARNWB_TEST_SECONDS"]), exit=False)
     settings = {**SETTINGS, "backend": backend, "transfer": transfer}
     for name in names:

@@ -23,6 +23,8 @@ from parnwb.journal import Committed, crc32c, frames, replay
 START = datetime(2024, 3, 5, 10, 15, 30, tzinfo=timezone.utc)
 # Contiguous data are cut into pieces of 4 MiB: here into such that there are several.
 PIECE_BYTES = 8192
+# The same for data of iterators.
+READ_GRID_BYTES = 10_000
 SETTINGS: dict[str, Any] = {"bulk_threshold": 4096, "buffer_mb": 10_000 / 2**20}
 # What HDF5's own bookkeeping may take more, if the rest is only a few hundred kB.
 UNREFERENCED = 0.01
@@ -84,9 +86,12 @@ def write(path: Path, nwbfile: NWBFile, mode: str = "resume", **settings: Any) -
     return io
 
 
-def small_pieces() -> Any:
-    """Cut contiguous data into small pieces, for a while."""
-    return patch("parnwb.layout.CONTIGUOUS_PIECE_BYTES", PIECE_BYTES)
+@contextmanager
+def small_pieces() -> Iterator[None]:
+    """Cut contiguous data and the read grid into small pieces, for a while."""
+    constants = ("parnwb.layout.CONTIGUOUS_PIECE_BYTES", "parnwb.plan.READ_GRID_BYTES")
+    with patch(constants[0], PIECE_BYTES), patch(constants[1], READ_GRID_BYTES):
+        yield
 
 
 @contextmanager

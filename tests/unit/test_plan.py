@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,22 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parnwb import layout as layout_module
+from parnwb import plan as plan_module
 from parnwb.decomposition import STRATEGIES
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.plan import DEFAULT_BUFFER_MB, MiB, WritePlan
+from parnwb.plan import DEFAULT_BUFFER_MB, READ_GRID_BYTES, MiB, WritePlan
 from parnwb.sources.access import Access
+from parnwb.sources.array import ArraySource
 
 quickly = settings(deadline=None, max_examples=100)
 names = st.sampled_from(sorted(STRATEGIES))
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_contiguous_pieces() -> Iterator[None]:
-    """Let contiguous datasets of a few elements have several pieces."""
+def small_pieces() -> Iterator[None]:
+    """Let contiguous and gridded datasets of a few elements have several pieces."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout_module, "CONTIGUOUS_PIECE_BYTES", 16)
+        patch.setattr(plan_module, "READ_GRID_BYTES", 60)
         yield
 
 
@@ -105,8 +109,9 @@ def test_buffers_are_whole_chunks_within_the_limit(plan):
             unit = spec.chunk_bytes
             if spec.access == Access.SEQUENTIAL:  # whole rows, one chunk thick at least
                 unit = spec.grid.chunk[0] * math.prod(spec.shape[1:]) * spec.itemsize
+            room = plan_module.READ_GRID_BYTES if spec.access == Access.GRIDDED else limit
             nbytes = buffer.slab.size * spec.itemsize
-            assert nbytes <= max(limit, unit)
+            assert nbytes <= max(room, unit)
             assert nbytes <= plan.buffer_bytes(buffer.dataset)
 
 
@@ -150,17 +155,42 @@ def test_bytes_add_up(plan):
 # -- access --------------------------------------------------------------------------------------------------
 
 
+def reads(plan: WritePlan) -> list[Hyperslab]:
+    """Return all that is read of anything, by whichever rank."""
+    return sorted(b.slab for rank in range(plan.ranks) for b in plan.buffers(rank))
+
+
 @given(specs(Access.GRIDDED), buffers_mb, st.integers(1, 9), names)
 @quickly
-def test_read_grid_does_not_depend_on_ranks_or_strategy(spec, buffer_mb, ranks, name):
+def test_read_grid_does_not_depend_on_ranks_buffers_or_strategy(spec, buffer_mb, ranks, name):
     layout = layout_of(spec)
+    assert reads(WritePlan(layout, ranks, name, buffer_mb)) == reads(WritePlan(layout, 1, "balanced"))
 
-    def reads(plan: WritePlan) -> list[Hyperslab]:
-        return sorted(b.slab for rank in range(plan.ranks) for b in plan.buffers(rank))
 
-    assert reads(WritePlan(layout, ranks, name, buffer_mb)) == reads(
-        WritePlan(layout, 1, "balanced", buffer_mb)
-    )
+@given(
+    st.integers(1, 5_000_000),
+    st.sampled_from([(1, 1), (30, 7), (384, 64), (384, 384), (1536, 64)]),
+    st.sampled_from([1, 100, 32_768, 78_125]),
+    st.sampled_from([0.001, 1, 8, 33, 64, 1000]),
+    st.sampled_from([1, 2, 3, 17]),
+    names,
+)
+@settings(deadline=None, max_examples=30)
+def test_read_grid_of_recordings_does_not_depend_on_them_either(samples, channels, thickness, buffer_mb, ranks, name):
+    """With the real constant: the blocks, whoever reads them, lie on one grid that only the layout decides."""
+    width, chunk_width = channels
+    layout = one((samples, width), chunks=(min(samples, thickness), chunk_width), access="gridded")
+    (spec,) = layout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "READ_GRID_BYTES", READ_GRID_BYTES)
+        plan = WritePlan(layout, ranks, name, buffer_mb)
+        (grid,) = plan.grain_grids
+        assert (grid,) == WritePlan(layout, 1).grain_grids
+        for buffer in (next(plan.buffers(rank), None) for rank in range(ranks)):
+            assert buffer is None or buffer.slab == grid.cell(grid.cells(buffer.slab).start)
+    block = math.prod(grid.chunk) * spec.itemsize
+    assert block <= max(READ_GRID_BYTES, spec.chunk_bytes)
+    assert 2 * block > READ_GRID_BYTES or block >= spec.nbytes or grid.chunk[0] == spec.grid.chunk[0]
 
 
 @given(specs(Access.SEQUENTIAL), specs(), buffers_mb, st.integers(1, 9), names)
@@ -186,8 +216,10 @@ def test_sequential_does_not_unbalance_the_rest():
 
 def test_gridded_block_is_never_shared():
     layout = one((1000, 8), chunks=(10, 4), access="gridded")
-    plan = WritePlan(layout, 3, buffer_mb=16 * 80 / MiB)  # 16 chunks of 80 bytes
-    assert {b.slab.count for rank in range(3) for b in plan.buffers(rank)} == {(80, 8), (40, 8)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "READ_GRID_BYTES", 16 * 80)  # 16 chunks of 80 bytes
+        plan = WritePlan(layout, 3)
+        assert {b.slab.count for rank in range(3) for b in plan.buffers(rank)} == {(80, 8), (40, 8)}
 
 
 # -- examples with known answers -----------------------------------------------------------------------------
@@ -243,6 +275,35 @@ def test_memory_bound_holds_for_what_is_in_flight(plan):
         ]
         if sizes:
             assert plan.memory() >= 4 * max(sizes)
+
+
+@given(plans)
+@quickly
+def test_least_memory_is_the_largest_read(plan):
+    """In the source's dtype, which may be smaller than the file's; arrays in memory are not read at all."""
+    sources = {spec.path: _Source(spec.shape) for spec in plan.layout}
+    arrays = {spec.path: ArraySource(np.zeros(spec.shape, "i1")) for spec in plan.layout}
+    for rank in range(plan.ranks):
+        assert plan.least_memory(rank, sources) == max((b.slab.size for b in plan.buffers(rank)), default=0)
+        assert plan.least_memory(rank, arrays) == plan.least_memory(rank, {}) == 0
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Says what it is; `access` is the layout's."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype = np.dtype("i1")
+
+
+def test_memory_counts_a_layer_of_chunks():
+    """Whole rows as thick as a chunk, however small the buffers are: the least in which rows become chunks."""
+    layer = 78_125 * 1536 * 2
+    plan = WritePlan(one((10**7, 1536), chunks=(78_125, 64), access="sequential"), 4, buffer_mb=1)
+    assert plan.buffer_bytes(0) == layer and plan.memory() >= 3 * layer
+    assert next(plan.buffers(0)).slab.count == (78_125, 1536)
+    assert plan.least_memory(0, {"/d0": _Source((10**7, 1536), np.dtype("i2"))}) == layer
+    assert plan.least_memory(1, {"/d0": _Source((10**7, 1536), np.dtype("i2"))}) == 0
 
 
 @given(layouts, names, buffers_mb)

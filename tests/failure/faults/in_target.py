@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from failure.faults.fault import SEVERAL, Place, fault
@@ -126,7 +127,30 @@ def file_size_is_limited_on_one_rank(place: Place) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
-def _mounted(name: str) -> Any:
-    from pathlib import Path
+def _large(place: Place) -> Path:
+    return place.folder.with_suffix(".bin")  # beside the folder, whose files are all digested
 
+
+def _sparse(place: Place) -> None:
+    with open(_large(place), "wb") as file:
+        file.truncate(3 * 2**30)
+
+
+@fault("PlanError", "must fit into memory", "1 of them", "RLIMIT_DATA", "ulimit -d", prepare=_sparse, ranks=SEVERAL)
+def memory_is_limited_on_one_rank(place: Place) -> None:
+    import resource
+
+    import numpy as np
+
+    old = resource.getrlimit(resource.RLIMIT_DATA)
+    data = np.memmap(_large(place), "i1", "r")
+    if place.rank == place.last:
+        resource.setrlimit(resource.RLIMIT_DATA, (400 * 2**20, old[1]))
+    try:
+        place.write(session(data), buffer_mb=1500)
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, old)
+
+
+def _mounted(name: str) -> Any:
     return Path(os.environ[f"PARNWB_TEST_{name}"])

@@ -65,10 +65,10 @@ class Cursor(Honest):
 
 
 class Seeks(Cursor):
-    """A cursor that has learnt to seek, but only in ``__getitem__``."""
+    """A cursor that seeks in ``__getitem__``, of which hdmf knows nothing, and misses."""
 
     def __getitem__(self, selection: tuple[slice, ...]) -> np.ndarray:
-        self.position = selection[0].start
+        self.position = min(selection[0].start + 1, len(self.values) - 1)
         return self._get_data(selection)
 
 
@@ -164,10 +164,10 @@ def test_missing_values_are_equal_to_themselves() -> None:
     assert as_source(Honest(values)).access is Access.GRIDDED
 
 
-def test_getitem_is_used_where_the_class_has_it(frames: np.ndarray) -> None:
+def test_values_are_those_that_hdmf_gets_not_those_of_getitem(frames: np.ndarray) -> None:
     source = as_source(Seeks(frames))
-    assert source.access is Access.GRIDDED
-    assert np.array_equal(source.read(Hyperslab((20, 1, 1), (3, 2, 2))), frames[20:23, 1:, 1:3])
+    assert source.access is Access.SEQUENTIAL
+    assert np.array_equal(in_order(source, 7), frames)
 
 
 def test_a_sequential_source_refuses_other_orders(frames: np.ndarray) -> None:
@@ -250,8 +250,8 @@ class TestSliceable:
 
     def test_a_subclass_is_not_trusted(self, sliceable: Any) -> None:
         class Scaled(sliceable):
-            def __getitem__(self, selection: Any) -> np.ndarray:
-                return super().__getitem__(selection) * 2
+            def _get_data(self, selection: Any) -> np.ndarray:
+                return super()._get_data(selection) * 2
 
         values = np.arange(60).reshape(20, 3)
         source = as_source(Scaled(values, buffer_shape=(20, 3), chunk_shape=(5, 3)))
