@@ -90,6 +90,7 @@ class Allocator:
         spec, handle = self._specs[dataset], self._datasets[dataset]
         if handle.get_offset() is not None:  # by the attempt that is resumed
             return int(handle.get_offset())
+        self._file.flush()  # or metadata as large as pieces of a fill would be among what is dropped: heaps of strings
         self._overlay.reserving = True
         self._file[spec.path][(0,) * len(spec.shape)] = spec.fill
         self._file.flush()

@@ -108,6 +108,7 @@ def planning(command: Command) -> Command:
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, finished or not.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier job ended; begin if there was none.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
+@click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def convert(source: Path, output: Path, quiet: bool, compression: str, **given: Any) -> None:
     """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks."""
@@ -136,6 +137,8 @@ def verify(output: Path, against: Path | None, buffer_mb: float, quiet: bool, **
     from parnwb.comm import world
     from parnwb.progress import progress_for
 
+    if against is None and (ignored := [name for name in ("interface", "options", "metadata") if given[name]]):
+        raise click.UsageError(f"--{ignored[0].removesuffix('s')} says how the recording of --against is read: add it")
     comm = world()
     recording = _recording(against, given) if against is not None else None
     verdict = conversion.check(output, comm, against=recording, buffer_mb=buffer_mb, progress=progress_for(not quiet))
@@ -204,9 +207,10 @@ def _show_verdict(verdict: Verdict) -> None:
     for finding in verdict.findings:
         click.echo(f"  wrong: {finding}")
     compared = f"{len(verdict.compared)} compared with the source" if verdict.compared else "no source to compare with"
+    stored = f"{verdict.checksums} checksums compared, " if verdict.checksums else ""
     click.echo(
         f"{'GOOD' if verdict.ok else 'BAD'}: {verdict.path}: {verdict.datasets} numeric datasets "
-        f"({verdict.nbytes / MB:.1f} MB) read back, {compared}, {verdict.seconds:.1f} s"
+        f"({verdict.nbytes / MB:.1f} MB) read back, {stored}{compared}, {verdict.seconds:.1f} s"
     )
 
 

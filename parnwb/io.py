@@ -64,6 +64,8 @@ class NWBParallelIO:
         Seconds between commits (``direct``); what is committed survives any end of the job.
     bulk_threshold
         Numeric arrays of at least so many bytes are filled by all ranks; smaller ones ride with the metadata.
+    manifest
+        Whether to leave ``PATH.crc`` beside the file (``direct``): checksums of all that it holds, for ``verify``.
 
     Raises
     ------
@@ -87,6 +89,7 @@ class NWBParallelIO:
         progress: bool | Progress | None = None,
         commit_interval: float = DEFAULT_COMMIT_INTERVAL,
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
+        manifest: bool = False,
     ) -> None:
         self._ranks = Ranks(comm)
         self._closed = False
@@ -105,6 +108,7 @@ class NWBParallelIO:
                     overwrite=overwrite and mode in ("w", "resume"),
                     resume=mode == "resume",
                     commit_interval=commit_interval,
+                    manifest=manifest,
                 )
                 if self._ranks.is_root and mode != "resume":
                     self._target.check(overwrite=self._settings.overwrite)
@@ -198,6 +202,8 @@ class NWBParallelIO:
                 if self._written is not None and self._ranks.is_root:
                     if self._written.published:  # by an earlier attempt, which ended before it had tidied up
                         self._target.forget_journal()
+                        if self._settings.manifest and not self._target.manifest.exists():
+                            warnings.warn("an earlier attempt has finished the file, without checksums", stacklevel=2)
                     else:
                         self._target.publish(overwrite=self._settings.overwrite)
         finally:

@@ -12,16 +12,20 @@ import numpy.typing as npt
 from parnwb import layout as layouts
 from parnwb import plan as plans
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
+from parnwb.comm import Ranks
 from parnwb.errors import ParnwbError, ResumeError, TargetError
-from parnwb.hyperslab import Hyperslab
-from parnwb.journal import CLOSING, Committed, check_covered, crc32c, frames, replay
+from parnwb.finding import place
+from parnwb.hyperslab import Hyperslab, unravel
+from parnwb.journal import CLOSING, Committed, check_covered, crc32c, frames, no_records, replay
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
+from parnwb.progress import Extrapolated, Progress
 from parnwb.site import BackendChoice
 from parnwb.skeleton import Skeleton, own_error, reopen_on
 from parnwb.sources import Access, Source
 from parnwb.sources.sample import sample
 from parnwb.storage import Target
+from parnwb.stored import damaged, own_share
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
@@ -194,6 +198,49 @@ def done_chunks(layout: FileLayout, committed: Committed) -> dict[int, npt.NDArr
             done[number] = np.zeros(Hyperslab.whole(spec.grid.extent).size, dtype=bool)
             done[number][positions] = True
     return done
+
+
+def check_committed(
+    ranks: Ranks, target: Target, layout: FileLayout, earlier: Earlier | None, told: Progress
+) -> None:
+    """Read every committed chunk of the partial file and refuse one that is not as it was written. Collective.
+
+    A damaged chunk is not written again: HDF5's index has its address and length already, and another coder, or
+    another release of the same one, may give it another length.
+
+    Parameters
+    ----------
+    earlier
+        What is resumed; looked at on the root only.
+    told
+        Is told of the bytes that are read.
+
+    Raises
+    ------
+    ResumeError
+        Names the first damaged chunk, in the order of the layout, and how many there are.
+    """
+    own = own_share(ranks, earlier.committed.records if earlier is not None else no_records())
+    nbytes = [int(n) for n in ranks.gather_all(own[:, 3].sum())]
+    told.start(f"checking {target.partial.name}", sum(nbytes))
+    try:
+        with ranks.agreed("checking what was committed"):
+            bad = damaged(target.partial, own, ranks.look_up, Extrapolated(told, sum(nbytes), nbytes[ranks.rank]))
+    finally:
+        told.finish()
+    found = ranks.gather_all((len(bad), min(bad[:, :2].tolist(), default=None)))
+    count = sum(number for number, _ in found)
+    if count:
+        dataset, position = min(first for _, first in found if first is not None)
+        spec = layout.datasets[dataset]
+        raise ranks.known_to_all(
+            ResumeError(
+                f"the partial file is damaged: {count} of its committed chunks are not what was written, the first is "
+                f"{place(spec.path, spec.grid.cell(unravel(position, spec.grid.extent)))}",
+                where=str(target.partial),
+                remedy="Check the disk, then start anew with overwrite=True (--overwrite)",
+            )
+        )
 
 
 def _check_same(what: str, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ def check_backend(wanted: str) -> None:
         )
 
 
-def choose_backend(wanted: str, *, filtered: bool, several: bool) -> BackendChoice:
+def choose_backend(wanted: str, *, filtered: bool, several: bool, manifest: bool = False) -> BackendChoice:
     """Return the backend for a file. Independent.
 
     Parameters
@@ -62,6 +62,8 @@ def choose_backend(wanted: str, *, filtered: bool, several: bool) -> BackendChoi
         Whether any bulk dataset has a filter.
     several
         Whether there is more than one rank.
+    manifest
+        Whether checksums of what is written are wanted.
 
     Raises
     ------
@@ -74,6 +76,8 @@ def choose_backend(wanted: str, *, filtered: bool, several: bool) -> BackendChoi
         return BackendChoice(wanted, "as asked for")
     if filtered:
         return BackendChoice("direct", "data are filtered, and ranks filter without waiting for each other")
+    if manifest:
+        return BackendChoice("direct", "parallel HDF5 gives no checksums of what it writes")
     if not parallel:
         return BackendChoice("direct", "h5py has no MPI")
     if not several:

@@ -29,6 +29,8 @@ class Target:
         self.path = path
         self.partial = path.with_name(path.name + ".partial")
         self.journal = path.with_name(path.name + ".partial.journal")
+        self.manifest = path.with_name(path.name + ".crc")
+        self.partial_manifest = path.with_name(path.name + ".partial.crc")
         self._created: tuple[int, int] | None = None
         self._adopted = False
 
@@ -64,6 +66,12 @@ class Target:
                 where=name,
                 remedy="Choose another name, or pass overwrite=True (--overwrite)",
             )
+        if os.path.lexists(self.manifest) and not overwrite:
+            raise TargetError(
+                "checksums of an earlier file of this name are there and are not replaced",
+                where=str(self.manifest),
+                remedy="Remove them, or pass overwrite=True (--overwrite)",
+            )
 
     def create(self) -> bytes:
         """Create the partial file anew and return what it holds, by which other ranks recognise it.
@@ -76,8 +84,8 @@ class Target:
             with contextlib.suppress(FileNotFoundError):
                 self.journal.unlink()
                 sync_folder(self.path.parent)
-            with contextlib.suppress(FileNotFoundError):
-                self.partial.unlink()
+            for left in (self.partial, self.partial_manifest):
+                left.unlink(missing_ok=True)
             descriptor = os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
                 self._created = _identity(os.fstat(descriptor))
@@ -170,6 +178,7 @@ class Target:
             with contextlib.suppress(TargetError, OSError):
                 self.check_ours()
                 self.journal.unlink(missing_ok=True)
+                self.partial_manifest.unlink(missing_ok=True)
                 self.partial.unlink()
 
     def publish(self, *, overwrite: bool = False) -> None:
@@ -190,6 +199,7 @@ class Target:
                 remedy=f"All data are in {self.partial}: give it another name",
             )
         try:
+            self.manifest.unlink(missing_ok=True)  # it vouches for the file that goes now
             os.replace(self.partial, self.path)
         except OSError as error:
             raise StorageError(
@@ -200,7 +210,22 @@ class Target:
         self.forget_journal()
 
     def forget_journal(self) -> None:
-        """Remove the journal of a file that has its final name, once that name is safe."""
+        """Name the checksums of a file that has its final name, and remove its journal once the names are safe.
+
+        Raises
+        ------
+        StorageError
+            The file system refuses.
+        """
+        try:
+            if os.path.lexists(self.partial_manifest):
+                os.replace(self.partial_manifest, self.manifest)
+        except OSError as error:
+            raise StorageError(
+                f"the checksums could not be renamed: {error.strerror}",
+                where=str(self.partial_manifest),
+                remedy=f"The file is complete: rename its checksums to {self.manifest.name} by hand",
+            ) from error
         sync_folder(self.path.parent)
         with contextlib.suppress(OSError):
             self.journal.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,34 +18,27 @@ from parnwb.bulk import NUMERIC_KINDS, BulkRule, build, bulk_sources
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import Ranks
 from parnwb.errors import VerificationError
-from parnwb.hyperslab import Hyperslab
+from parnwb.finding import Finding
+from parnwb.hyperslab import Hyperslab, unravel
+from parnwb.index import differences, missing_chunks
+from parnwb.journal import no_records
 from parnwb.layout import DatasetSpec, FileLayout
+from parnwb.manifest import METADATA, Datasets, Manifest
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error, read_spec
 from parnwb.sources import Access, Source, read_checked
 from parnwb.sources.sending import receive_sources
+from parnwb.storage import Target
+from parnwb.stored import damaged, own_share
 
 if TYPE_CHECKING:
     from mpi4py import MPI
     from pynwb import NWBFile
 
 MAX_FINDINGS = 20
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong with a file: which dataset, which elements, and what."""
-
-    path: str
-    slab: Hyperslab | None
-    what: str
-
-    def __str__(self) -> str:
-        if self.slab is None:
-            return f"{self.path}: {self.what}"
-        ranges = ", ".join(f"{low}:{high}" for low, high in zip(self.slab.start, self.slab.stop, strict=True))
-        return f"{self.path}[{ranges}]: {self.what}"
+# Strings, references and what else becomes Python objects take many times the memory of their entries in the file.
+OBJECT_FACTOR = 16
 
 
 @dataclass(frozen=True)
@@ -58,11 +52,13 @@ class Verdict:
     findings
         All that is wrong; empty for a good file. At most 20 of each rank.
     datasets, nbytes
-        How many datasets and uncompressed bytes were read.
+        How many numeric datasets and uncompressed bytes were read.
     compared
         Paths of the datasets that were compared with their source.
     seconds
         How long it took.
+    checksums
+        How many stored chunks and runs of metadata were compared with ``PATH.crc``; 0 without one.
     """
 
     path: Path
@@ -71,6 +67,7 @@ class Verdict:
     nbytes: int
     compared: tuple[str, ...]
     seconds: float
+    checksums: int = 0
 
     @property
     def ok(self) -> bool:
@@ -91,7 +88,8 @@ def verify(
     """Re-read a file and say what is wrong with it. Collective.
 
     Every chunk must be there and decode; where a source is given its values must be equal, bit for bit; pynwb's
-    validator must have nothing to say. Each rank reads parts that it did not write.
+    validator must have nothing to say. Each rank reads parts that it did not write. Where the checksums of the file
+    are beside it (``PATH.crc``), every stored byte must be as it was written, and where.
 
     Parameters
     ----------
@@ -120,13 +118,21 @@ def verify(
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     try:
         sources = _sources(ranks, path, against, rule or BulkRule())
-        layout, findings = ranks.on_root("examining the file", lambda: _examine(path, sources))
+        layout, objects, findings = ranks.on_root("examining the file", lambda: _examine(path, sources))
         findings = list(findings) if ranks.is_root else []
+        manifest: Manifest | None = None
+        with ranks.agreed("reading the checksums"):
+            if ranks.is_root:
+                manifest, found = _manifest(path)
+                findings += found
         shapes = {spec.path: spec.shape for spec in layout}
         sources = {name: source for name, source in sources.items() if tuple(source.shape) == shapes.get(name)}
+        checksums, found = _compare_stored(ranks, path, manifest, told)
+        findings += found
         told.start(f"verifying {path.name}", layout.nbytes)
         with ranks.agreed("reading the file back"):
             findings += _read_back(ranks, path, layout, sources, buffer_mb, told)
+            findings += _read_back(ranks, path, objects, {}, buffer_mb / OBJECT_FACTOR, Silent())
         with ranks.agreed("validating"):
             if ranks.is_root and validate:
                 findings += _validate(path)
@@ -135,7 +141,7 @@ def verify(
         told.finish()
         ranks.free()
     compared = tuple(spec.path for spec in layout if spec.path in sources)
-    return Verdict(path, everything, len(layout), layout.nbytes, compared, time.monotonic() - began)
+    return Verdict(path, everything, len(layout), layout.nbytes, compared, time.monotonic() - began, checksums)
 
 
 def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) -> dict[str, Source]:
@@ -151,8 +157,8 @@ def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) 
     return receive_sources(ranks, sources, have_own=against is not None)
 
 
-def _examine(path: Path, sources: Mapping[str, Source]) -> tuple[FileLayout, list[Finding]]:
-    """Return the numeric datasets of the file, and what their index lacks. Independent; on the root."""
+def _examine(path: Path, sources: Mapping[str, Source]) -> tuple[FileLayout, FileLayout, list[Finding]]:
+    """Return the numeric datasets of the file, the others, and what their index lacks. Independent; on the root."""
     if path.suffix == ".partial":
         raise VerificationError(
             "a partial file is not complete",
@@ -161,10 +167,11 @@ def _examine(path: Path, sources: Mapping[str, Source]) -> tuple[FileLayout, lis
         )
     findings: list[Finding] = []
     specs: list[DatasetSpec] = []
+    objects: list[DatasetSpec] = []
     with _opened(path) as file:
         try:
             for dataset in _datasets(file):
-                _examine_dataset(dataset, sources, findings, specs)
+                _examine_dataset(dataset, sources, findings, specs, objects)
         except Exception as error:
             raise VerificationError(
                 f"the file cannot be examined: {type(error).__name__}: {error}",
@@ -173,14 +180,27 @@ def _examine(path: Path, sources: Mapping[str, Source]) -> tuple[FileLayout, lis
             ) from error
     present = {spec.path for spec in specs}
     findings += [Finding(name, None, "is in the source, not in the file") for name in sources if name not in present]
-    return FileLayout(tuple(sorted(specs, key=lambda spec: spec.path))), findings
+    return _layout(specs), _layout(objects), findings
+
+
+def _layout(specs: list[DatasetSpec]) -> FileLayout:
+    return FileLayout(tuple(sorted(specs, key=lambda spec: spec.path)))
 
 
 def _examine_dataset(
-    dataset: h5py.Dataset, sources: Mapping[str, Source], findings: list[Finding], specs: list[DatasetSpec]
+    dataset: h5py.Dataset,
+    sources: Mapping[str, Source],
+    findings: list[Finding],
+    specs: list[DatasetSpec],
+    objects: list[DatasetSpec],
 ) -> None:
-    if dataset.dtype.kind not in NUMERIC_KINDS or dataset.ndim == 0:
-        findings += _undecodable(dataset)
+    if not dataset.shape:  # a scalar, or nothing at all
+        findings += _unreadable(dataset)
+        return
+    findings += missing_chunks(dataset)
+    if dataset.dtype.kind not in NUMERIC_KINDS:
+        shape = tuple(dataset.shape)
+        objects.append(DatasetSpec(dataset.name, shape, shape, dataset.dtype.str, dataset.chunks))
         return
     spec, source = read_spec(dataset), sources.get(dataset.name)
     if source is not None and tuple(source.shape) != spec.shape:
@@ -189,7 +209,6 @@ def _examine_dataset(
     elif source is not None:
         spec = replace(spec, access=source.access.value)
     specs.append(spec)
-    findings += missing_chunks(dataset)
 
 
 def _opened(path: Path) -> h5py.File:
@@ -210,8 +229,8 @@ def _datasets(file: h5py.File) -> list[h5py.Dataset]:
     return found
 
 
-def _undecodable(dataset: h5py.Dataset) -> list[Finding]:
-    """Read a small dataset of strings, references or compounds whole."""
+def _unreadable(dataset: h5py.Dataset) -> list[Finding]:
+    """Read a scalar whole. Independent."""
     try:
         dataset[()]
     except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
@@ -219,43 +238,64 @@ def _undecodable(dataset: h5py.Dataset) -> list[Finding]:
     return []
 
 
-def missing_chunks(dataset: h5py.Dataset) -> list[Finding]:
-    """Return a finding if any part of a dataset has no place in its file. Independent.
-
-    HDF5 reads what was never written as the fill value, so that only the index can tell.
-    """
-    if dataset.size == 0:
-        return []
-    creation = dataset.id.get_create_plist()
-    if creation.get_layout() == h5py.h5d.CONTIGUOUS:
-        if dataset.id.get_offset() is None and creation.get_external_count() == 0:
-            return [Finding(dataset.name, Hyperslab.whole(dataset.shape), "was never written")]
-        return []
-    if creation.get_layout() != h5py.h5d.CHUNKED:
-        return []
-    grid = read_spec(dataset).grid
-    present = dataset.id.get_num_chunks()
-    if present == grid.size:
-        return []
-    first = next((grid.cell(index) for index in _absent(dataset, grid.extent, grid.chunk)), None)
-    return [Finding(dataset.name, first, f"{grid.size - present} of {grid.size} chunks were never written")]
-
-
-def _absent(dataset: h5py.Dataset, extent: tuple[int, ...], chunk: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    infos = (dataset.id.get_chunk_info(number) for number in range(dataset.id.get_num_chunks()))
-    present = {info.chunk_offset for info in infos}
-    for index in Hyperslab.whole(extent).points():
-        if tuple(i * c for i, c in zip(index, chunk, strict=True)) not in present:
-            yield index
-
-
 def _forget_cached(path: Path) -> None:
-    """Ask the kernel to forget its copy: reading that back would prove nothing about the disk."""
+    """Ask the kernel to forget its copy: reading that back would prove nothing about the disk.
+
+    It forgets only what the disk has.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        with suppress(OSError):  # some file systems do not do it for those who only read
+            os.fsync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
+
+
+def _manifest(path: Path) -> tuple[Manifest | None, list[Finding]]:
+    """Return the checksums beside a file, if they are its own, and what they say of its index. Independent."""
+    beside = Target(path).manifest
+    if not beside.exists():
+        return None, []
+    try:
+        manifest = Manifest.read(beside)
+    except VerificationError as error:
+        return None, [Finding(beside.name, None, str(error))]
+    findings = []
+    with _opened(path) as file:
+        if str(file.attrs.get("object_id")) != manifest.object_id:
+            what = f"describes another file ({manifest.file}, object {manifest.object_id}): remove it"
+            return None, [Finding(beside.name, None, what)]
+        if path.stat().st_size != manifest.size:
+            what = f"has {path.stat().st_size} bytes, {manifest.size} when its checksums were written"
+            findings.append(Finding("/", None, what))
+        return manifest, findings + differences(file, manifest)
+
+
+def _compare_stored(
+    ranks: Ranks, path: Path, manifest: Manifest | None, told: Progress
+) -> tuple[int, list[Finding]]:
+    """Compare the stored bytes with their checksums, which the root has; return how many there are. Collective."""
+    own = own_share(ranks, manifest.records if manifest is not None else no_records())
+    counts = ranks.gather_all((len(own), int(own[:, 3].sum())))
+    nbytes = sum(size for _, size in counts)
+    names = ranks.broadcast(manifest.datasets if manifest is not None else ())
+    if nbytes:
+        told.start(f"checking the stored bytes of {path.name}", nbytes)
+    with ranks.agreed("comparing checksums"):
+        bad = damaged(path, own, ranks.look_up, Extrapolated(told, nbytes, counts[ranks.rank][1]))
+    if nbytes:
+        told.finish()
+    return sum(number for number, _ in counts), [_damage(names, row) for row in bad[:MAX_FINDINGS].tolist()]
+
+
+def _damage(datasets: Datasets, row: list[int]) -> Finding:
+    dataset, position, address, nbytes, _, _ = row
+    what = f"the {nbytes} bytes at {address} of the file are not what was written"
+    if dataset == METADATA:
+        return Finding("/", None, f"{what} (metadata and small datasets)")
+    path, grid = datasets[dataset]
+    return Finding(path, grid.cell(unravel(position, grid.extent)), what)
 
 
 def _read_back(

@@ -26,7 +26,15 @@ from parnwb.journal import Journal
 from parnwb.layout import FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
-from parnwb.restore import Earlier, check_nothing_lost, describe_attempt, done_chunks, find_earlier, restore
+from parnwb.restore import (
+    Earlier,
+    check_committed,
+    check_nothing_lost,
+    describe_attempt,
+    done_chunks,
+    find_earlier,
+    restore,
+)
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
 from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
@@ -64,6 +72,8 @@ class WriteSettings:
         Whether to go on where an earlier attempt ended.
     commit_interval
         Seconds between commits.
+    manifest
+        Whether to leave checksums beside the file.
     """
 
     backend: str = "auto"
@@ -75,6 +85,7 @@ class WriteSettings:
     overwrite: bool = False
     resume: bool = False
     commit_interval: float = DEFAULT_COMMIT_INTERVAL
+    manifest: bool = False
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
@@ -86,6 +97,11 @@ class WriteSettings:
         if self.resume and self.backend == "mpio":
             raise ResumeError(
                 "parallel HDF5 keeps no journal, so backend 'mpio' cannot resume", remedy="Use backend='direct'"
+            )
+        if self.manifest and self.backend == "mpio":
+            raise ParnwbError(
+                "parallel HDF5 gives no checksums of what it writes, so backend 'mpio' cannot leave a manifest",
+                remedy="Use backend='direct' or 'auto'",
             )
         site.check_backend(self.backend)
         strategy(self.decomposition)
@@ -157,8 +173,10 @@ def write(
     if published:
         return Written(plan, choice, published)
     _check_memory(ranks, plan, sources)
-    journal = _prepare(ranks, target, plan, choice, earlier)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
+    if done:
+        check_committed(ranks, target, layout, earlier, told)
+    journal = _prepare(ranks, target, plan, choice, earlier)
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
     try:
         interrupts = Interrupts()
@@ -167,7 +185,7 @@ def write(
                 is_new = skeleton is not None and earlier is None and choice.name == "direct"
                 description = describe_attempt(skeleton, _begun_with(settings)) if is_new and skeleton else {}
             work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
-            _backend(choice, settings).fill(replace(work, description=description))
+            _backend(choice, settings).fill(replace(work, description=description, manifest=settings.manifest))
     finally:
         told.finish()
         if journal is not None:
@@ -218,7 +236,9 @@ def _build(
             several = ranks.size > 1
 
             def decide(filtered: bool) -> site.BackendChoice:
-                return site.choose_backend(settings.backend, filtered=filtered, several=several)
+                return site.choose_backend(
+                    settings.backend, filtered=filtered, several=several, manifest=settings.manifest
+                )
 
             options = AuthoringOptions(settings.rule, settings.compression, decide, arguments)
             if earlier is None:

@@ -43,6 +43,8 @@ class Fill:
         Seconds between commits.
     description
         For the journal's first frame of this attempt.
+    manifest
+        Whether to leave checksums beside the file.
     """
 
     ranks: Ranks
@@ -55,6 +57,7 @@ class Fill:
     journal: Journal | None = None
     commit_interval: float = math.inf
     description: Mapping[str, Any] = field(default_factory=dict)
+    manifest: bool = False
 
     def source(self, dataset: int) -> Source | None:
         """Return the source of one dataset of the layout; None where this rank has none and needs none."""

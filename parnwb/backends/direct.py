@@ -8,7 +8,8 @@ import numpy.typing as npt
 from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
 from parnwb.backends.backend import Fill
 from parnwb.backends.encoder import Batch, Encoder
-from parnwb.journal import Frame, no_records
+from parnwb.journal import Frame, committed_records, no_records
+from parnwb.manifest import manifest_of
 from parnwb.storage import FileBytes
 
 
@@ -59,11 +60,19 @@ def complete(work: Fill) -> None:
     """
     assert work.skeleton is not None
     overlay = work.skeleton.overlay
+    object_id = str(work.skeleton.file.attrs.get("object_id"))
     work.skeleton.file.close()
     if work.journal is not None:
         changes = tuple(overlay.take_changes())
         work.journal.append(Frame({}, overlay.end, no_records(), changes, complete=True))
     write_overlay(work)
+    work.target.partial_manifest.unlink(missing_ok=True)  # of an attempt that came as far as here
+    if work.manifest:
+        assert work.journal is not None
+        chunks = committed_records(work.journal.path)
+        name = work.target.path.name
+        checksums = manifest_of(name, object_id, work.plan.layout, chunks, overlay.extents(), overlay.end)
+        checksums.write(work.target.partial_manifest)
 
 
 def write_overlay(work: Fill) -> None:

@@ -28,11 +28,15 @@ DATASET = "/acquisition/ElectricalSeriesAP/data"
 
 @dataclass(frozen=True)
 class Given:
-    """What a case may damage and use: a copy of a recording, a folder for output, and a good file."""
+    """What a case may damage and use: a copy of a recording, a folder for output, and good files.
+
+    The plain one has no filters, and checksums beside it.
+    """
 
     folder: Path
     run: Path
     good: Path
+    plain: Path
 
     @property
     def binary(self) -> Path:
@@ -285,6 +289,9 @@ for _name, _flags, _says in (
 for _name, _argv, _says in (
     ("unknown_command", ["convrt"], ("No such command", "convrt")),
     ("missing_argument", ["convert", "a"], ("Missing argument", "OUTPUT")),
+    ("metadata_for_nothing", ["verify", "a", "--metadata", "b"], ("--metadata", "--against")),
+    ("interface_for_nothing", ["verify", "a", "--interface", "B"], ("--interface", "--against")),
+    ("option_for_nothing", ["verify", "a", "--option", "b=c"], ("--option says", "--against")),
 ):
     simple(f"usage_{_name}", 2, *_says, argv=lambda given, argv=_argv: argv)
 
@@ -319,6 +326,72 @@ def _copy(given: Given) -> Path:
 def verify_truncated(given: Given) -> list[Any]:
     copy = _copy(given)
     os.truncate(copy, copy.stat().st_size // 2)
+    return ["verify", copy]
+
+
+def _copy_with_checksums(given: Given) -> Path:
+    copy = given.folder / "copy.nwb"
+    shutil.copy(f"{given.plain}.crc", f"{copy}.crc")
+    return Path(shutil.copy(given.plain, copy))
+
+
+def _change(path: Path, address: int, change: Callable[[bytes], bytes], size: int = 1) -> None:
+    with path.open("r+b") as file:
+        file.seek(address)
+        piece = file.read(size)
+        file.seek(address)
+        file.write(change(piece))
+
+
+def _flip_one_bit(path: Path) -> None:
+    address, size = _first_chunk(path)
+    _change(path, address + size // 3, lambda byte: bytes([byte[0] ^ 1]))
+
+
+@case(1, rf"{DATASET}\[0:\d+, \d+:\d+\]: the \d+ bytes at \d+ of the file are not what was written", "BAD")
+def verify_flipped_bit_of_an_unfiltered_chunk(given: Given) -> list[Any]:
+    copy = _copy_with_checksums(given)
+    _flip_one_bit(copy)
+    return ["verify", copy]
+
+
+@case(0, "GOOD")
+def verify_flipped_bit_that_nobody_can_see(given: Given) -> list[Any]:
+    copy = _copy_with_checksums(given)
+    Path(f"{copy}.crc").unlink()
+    _flip_one_bit(copy)
+    return ["verify", copy]
+
+
+@case(0, "GOOD", r"[1-9]\d* checksums compared")
+def verify_with_checksums(given: Given) -> list[Any]:
+    return ["verify", given.plain]
+
+
+@case(1, r"(?s)(not what was written.*){2}", "BAD")
+def verify_two_chunks_swapped(given: Given) -> list[Any]:
+    copy = _copy_with_checksums(given)
+    with h5py.File(copy) as file:
+        infos = [file[DATASET].id.get_chunk_info(number) for number in (0, 1)]
+    assert infos[0].size == infos[1].size
+    content = copy.read_bytes()
+    for info, other in zip(infos, reversed(infos), strict=True):
+        piece = content[other.byte_offset : other.byte_offset + other.size]
+        _change(copy, info.byte_offset, lambda _, piece=piece: piece, info.size)
+    return ["verify", copy]
+
+
+@case(1, r"copy\.nwb\.crc: the checksums are damaged themselves", "Remove it", "BAD")
+def verify_damaged_checksums(given: Given) -> list[Any]:
+    copy = _copy_with_checksums(given)
+    _change(Path(f"{copy}.crc"), 100, lambda byte: bytes([byte[0] ^ 128]))
+    return ["verify", copy]
+
+
+@case(1, r"copy\.nwb\.crc: describes another file", "BAD")
+def verify_stale_checksums(given: Given) -> list[Any]:
+    copy = _copy_with_checksums(given)
+    shutil.copy(given.good, copy)
     return ["verify", copy]
 
 
@@ -392,8 +465,10 @@ def verify_against_a_truncated_recording(given: Given) -> list[Any]:
 def results(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run all cases in one launch of several ranks, after the conversion that makes the good file."""
     top = tmp_path_factory.mktemp("cli")
-    good = top / "good.nwb"
+    good, plain = top / "good.nwb", top / "plain.nwb"
+    flags = ["--compression", "none", "--manifest"]
     cases = [{"name": "good", "argv": ["convert", str(recording), str(good)]}]
+    cases += [{"name": "plain", "argv": ["convert", str(recording), str(plain), *flags]}]
     results: dict[str, Any] = {}
     prepared = [("good", good)]
     for ranks in (1, RANKS):
@@ -409,19 +484,21 @@ def results(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
             ended = str(hang)
         results["ended"] = ended
         if ranks == 1:
-            cases, prepared = prepare(recording, good, top)
+            cases, prepared = prepare(recording, good, plain, top)
     results["after"] = {name: listing(folder) for name, folder in prepared}
     results["before"] = {name: json.loads((top / f"{name}.before").read_text()) for name, _ in prepared}
     return results
 
 
-def prepare(recording: Path, good: Path, top: Path) -> tuple[list[dict[str, Any]], list[tuple[str, Path]]]:
+def prepare(
+    recording: Path, good: Path, plain: Path, top: Path
+) -> tuple[list[dict[str, Any]], list[tuple[str, Path]]]:
     """Give each case a folder with a copy of the recording, and return the command lines."""
     cases, folders = [], []
     for item in CASES:
         folder = top / item.name
         shutil.copytree(recording, folder / recording.name)
-        argv = [str(part) for part in item.argv(Given(folder, folder / recording.name, good))]
+        argv = [str(part) for part in item.argv(Given(folder, folder / recording.name, good, plain))]
         (top / f"{item.name}.before").write_text(json.dumps(listing(folder)))
         cases.append({"name": item.name, "argv": argv})
         folders.append((item.name, folder))
@@ -453,8 +530,8 @@ def test_bad_input(item: Case, results: dict[str, Any]) -> None:
 
 
 def messages(text: str) -> list[str]:
-    """Return the lines that tell of an error: parnwb's own, click's, or a verdict."""
-    errors = (line for line in text.splitlines() if line.startswith(("parnwb:", "Error:", "BAD:")))
+    """Return the lines that tell of an error, parnwb's own or click's, and verdicts."""
+    errors = (line for line in text.splitlines() if line.startswith(("parnwb:", "Error:", "BAD:", "GOOD:")))
     return [line for line in errors if not line.startswith("parnwb: warning:")]
 
 

@@ -243,6 +243,21 @@ def test_fill_values_are_not_kept_for_reserved_space(authored, size):
         assert file["x"].fillvalue == 2.5
 
 
+def test_metadata_as_large_as_a_fill_are_kept(authored):
+    """Strings lie in heaps, of which HDF5 writes many at once when it flushes."""
+    words = [f"word number {row} of a column of strings" for row in range(2000)]
+    authored.file.create_dataset("words", data=words, chunks=(100,), dtype=h5py.string_dtype())
+    authored.file.create_dataset("x", data=np.zeros(100))
+    del authored.file["x"]
+    authored.file.create_dataset("x", (100,), "<f8")
+    authored.layout = FileLayout((read_spec(authored.file["x"]),))
+    allocator = Allocator(authored.file, authored.overlay, authored.layout)
+    authored.put(allocator, 0, np.arange(100.0))
+    with authored.finish() as file:
+        assert file["words"].asstr()[...].tolist() == words
+        np.testing.assert_array_equal(file["x"][...], np.arange(100))
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 5), (5, 0)])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_empty_datasets_get_no_space(authored, shape, chunked):

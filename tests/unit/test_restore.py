@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from pynwb import H5DataIO, NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO
 from parnwb.errors import ParnwbError, ResumeError, StorageError, TargetError
+from parnwb.hyperslab import unravel
 from parnwb.journal import Committed, Frame, Journal, frames, no_records, replay
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.restore import done_chunks
@@ -394,6 +396,50 @@ def test_a_truncated_partial_file_is_refused(path, expected):
     assert_refused(path, TargetError, "can be resumed", lambda: write(path, session(), "w"))
     write(path, session(), "w", overwrite=True)
     expected.holds(path)
+
+
+@pytest.mark.parametrize("dataset", range(5))
+def test_one_bit_of_a_committed_chunk_is_refused_and_named(path, expected, dataset):
+    """Whatever the dataset's filters: nothing but the journal knows what an unfiltered chunk was."""
+    committed = begin(path, expected.batches)
+    assert {*committed.records[:, 0]} >= set(range(5))
+    _, position, address, nbytes, _, _ = committed.records[committed.records[:, 0] == dataset][-1].tolist()
+    spec = FileLayout.from_json(committed.description["layout"]).datasets[dataset]
+    with small_pieces():
+        slab = spec.grid.cell(unravel(position, spec.grid.extent))
+    content = bytearray(partial_of(path).read_bytes())
+    content[address + nbytes // 2] ^= 1
+    partial_of(path).write_bytes(content)
+    text = re.escape(f"1 of its committed chunks are not what was written, the first is {spec.path}[{slab.start[0]}:")
+    assert_refused(path, ResumeError, text, lambda: write(path, session()))
+    content[address + nbytes // 2] ^= 1
+    partial_of(path).write_bytes(content)
+    write(path, session())
+    expected.holds(path)
+
+
+def test_random_damage_of_the_partial_file_is_refused_or_does_not_matter(path, expected):
+    """Of what is not committed yet anything may be there."""
+    begin(path)
+    before = contents(path)
+    rng = random.Random(2)
+    refused = 0
+    for _ in range(20):
+        damaged = bytearray(before[partial_of(path).name])
+        for _ in range(rng.choice([1, 3])):
+            at, length = rng.randrange(len(damaged)), rng.choice([1, 100, 5000])
+            damaged[at : at + length] = rng.randbytes(len(damaged[at : at + length]))
+        partial_of(path).write_bytes(damaged)
+        journal_of(path).write_bytes(before[journal_of(path).name])
+        try:
+            write(path, session())
+        except ResumeError as error:
+            assert "the partial file is damaged" in str(error)
+            refused += 1
+        else:
+            expected.holds(path)
+            path.unlink()
+    assert 0 < refused
 
 
 def test_a_damaged_journal_is_refused_or_its_last_whole_commit_taken(path, expected):
