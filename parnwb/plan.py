@@ -16,8 +16,6 @@ from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.sources.access import Access
-from parnwb.sources.array import ArraySource
-from parnwb.sources.source import Source
 
 MiB = 1024 * 1024
 DEFAULT_BUFFER_MB = 64
@@ -222,22 +220,15 @@ class WritePlan:
             return min(whole, math.prod(grain.chunk) * spec.itemsize)
         return min(whole, max(spec.chunk_bytes, int(self.buffer_mb * MiB)))
 
-    def least_memory(self, rank: int, sources: Mapping[str, Source]) -> int:
-        """Return the bytes that a rank cannot do without: its largest read. What is in memory already takes none.
-
-        Parameters
-        ----------
-        rank
-            Whose share.
-        sources
-            By path; those of the datasets in which the rank has a share, at least.
-        """
-        reads = [0]
-        for share in self.shares(rank):
-            source, slab = sources.get(self.layout.datasets[share.dataset].path), next(self._slabs(share))
-            if source is not None and not isinstance(source, ArraySource):
-                reads.append(slab.size * source.dtype.itemsize)  # the first piece of a box is the largest
-        return max(reads)
+    def least_memory(self, rank: int) -> int:
+        """Return the bytes that a rank cannot do without: the chunks of its largest buffer."""
+        return max(
+            (
+                next(self._slabs(share)).size * self.layout.datasets[share.dataset].itemsize  # the first is the largest
+                for share in self.shares(rank)
+            ),
+            default=0,
+        )
 
     def memory(self) -> int:
         """Return the projected bytes of buffers on a rank, what the interpreter and a source itself need not counted.

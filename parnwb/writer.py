@@ -172,7 +172,7 @@ def write(
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
     if published:
         return Written(plan, choice, published)
-    _check_memory(ranks, plan, sources)
+    _check_memory(ranks, plan)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     if done:
         check_committed(ranks, target, layout, earlier, told)
@@ -297,10 +297,10 @@ def _first_difference(reference: dict[str, str], content: dict[str, str]) -> tup
     raise AssertionError("digests differ but no field does")  # pragma: no cover - would be a hash collision
 
 
-def _check_memory(ranks: Ranks, plan: WritePlan, sources: Mapping[str, Source]) -> None:
+def _check_memory(ranks: Ranks, plan: WritePlan) -> None:
     """Refuse what cannot fit into the memory of the ranks' hosts. Collective."""
     with ranks.agreed("measuring memory"):
-        claim = memory.Claim(plan.least_memory(ranks.rank, sources), memory.rooms())
+        claim = memory.Claim(plan.least_memory(ranks.rank), memory.rooms())
     claims = ranks.gather_all(claim)
     with ranks.agreed("comparing memory"):
         memory.check_fits(claims)

@@ -6,7 +6,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, READ_GRID_BYTES, MiB, WritePlan
 from parnwb.sources.access import Access
-from parnwb.sources.array import ArraySource
 
 quickly = settings(deadline=None, max_examples=100)
 names = st.sampled_from(sorted(STRATEGIES))
@@ -279,21 +277,10 @@ def test_memory_bound_holds_for_what_is_in_flight(plan):
 
 @given(plans)
 @quickly
-def test_least_memory_is_the_largest_read(plan):
-    """In the source's dtype, which may be smaller than the file's; arrays in memory are not read at all."""
-    sources = {spec.path: _Source(spec.shape) for spec in plan.layout}
-    arrays = {spec.path: ArraySource(np.zeros(spec.shape, "i1")) for spec in plan.layout}
+def test_least_memory_is_the_largest_buffer(plan):
     for rank in range(plan.ranks):
-        assert plan.least_memory(rank, sources) == max((b.slab.size for b in plan.buffers(rank)), default=0)
-        assert plan.least_memory(rank, arrays) == plan.least_memory(rank, {}) == 0
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Says what it is; `access` is the layout's."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype = np.dtype("i1")
+        sizes = [b.slab.size * plan.layout.datasets[b.dataset].itemsize for b in plan.buffers(rank)]
+        assert plan.least_memory(rank) == max(sizes, default=0)
 
 
 def test_memory_counts_a_layer_of_chunks():
@@ -302,8 +289,8 @@ def test_memory_counts_a_layer_of_chunks():
     plan = WritePlan(one((10**7, 1536), chunks=(78_125, 64), access="sequential"), 4, buffer_mb=1)
     assert plan.buffer_bytes(0) == layer and plan.memory() >= 3 * layer
     assert next(plan.buffers(0)).slab.count == (78_125, 1536)
-    assert plan.least_memory(0, {"/d0": _Source((10**7, 1536), np.dtype("i2"))}) == layer
-    assert plan.least_memory(1, {"/d0": _Source((10**7, 1536), np.dtype("i2"))}) == 0
+    assert plan.least_memory(0) == layer
+    assert plan.least_memory(1) == 0
 
 
 @given(layouts, names, buffers_mb)
