@@ -28,9 +28,12 @@ class Allocator:
         What ``file`` writes to.
     layout
         The bulk datasets.
+    lowest
+        No chunk may lie below this address: those bytes are those of a file that is appended to.
     """
 
-    def __init__(self, file: h5py.File, overlay: Overlay, layout: FileLayout) -> None:
+    def __init__(self, file: h5py.File, overlay: Overlay, layout: FileLayout, lowest: int = 0) -> None:
+        self._lowest = lowest
         self._file = file
         self._overlay = overlay
         self._specs = layout.datasets
@@ -79,6 +82,7 @@ class Allocator:
             )
         address, length = self._overlay.payload.pop()
         assert length == nbytes
+        self._check_above(address, spec)
         return address
 
     def _reserve(self, dataset: int) -> int:
@@ -97,6 +101,7 @@ class Allocator:
         address = handle.get_offset()
         if address is None:
             raise LayoutError("a contiguous dataset got no space in the file", where=spec.path)
+        self._check_above(address, spec)
         end = address + spec.nbytes
         stray = [(a, n) for a, n in self._overlay.dropped if a < address or a + n > end]
         if stray:
@@ -104,6 +109,15 @@ class Allocator:
         self._overlay.dropped.clear()
         self._overlay.discard(address, end)
         return int(address)
+
+    def _check_above(self, address: int, spec: DatasetSpec) -> None:
+        if address < self._lowest:
+            raise StorageError(
+                f"HDF5 gave out space at {address}, within the first {self._lowest} bytes, which an append must not "
+                "change before it is complete",
+                where=spec.path,
+                remedy="Please report this with the versions that h5py.version.info prints; h5repack the file first",
+            )
 
     @staticmethod
     def _offset_in_contiguous(spec: DatasetSpec, index: Sequence[int]) -> int:

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb import site
+from parnwb.append import Opened
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
-from parnwb.bulk import BulkRule, build, bulk_sources, signature
+from parnwb.bulk import BulkRule, Predicate, build, bulk_sources, none_written, signature
 from parnwb.comm import Ranks
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, ParnwbError, PlanError, ResumeError
@@ -126,6 +127,7 @@ def write(
     settings: WriteSettings,
     arguments: Mapping[str, Any],
     progress: Progress | None = None,
+    opened: Opened | None = None,
 ) -> Written:
     """Write ``nwbfile`` into the partial file of ``target``; nothing is renamed. Collective.
 
@@ -137,6 +139,8 @@ def write(
         For ``NWBHDF5IO.write``: ``cache_spec``, ``expandable`` and so on.
     progress
         Used on the root.
+    opened
+        This rank's view of the file that is appended to; None for a new one.
 
     Raises
     ------
@@ -147,23 +151,23 @@ def write(
     ranks.same({"path": str(target.path), **vars(settings), **small}, "Pass the same keywords on every rank")
     earlier: Earlier | None = None
     with ranks.agreed("checking the output"):
-        if ranks.is_root:
+        if ranks.is_root and opened is None:
             earlier = _look_for_earlier(target, settings)
-    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier)
+    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
     with ranks.agreed("planning"):
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
     if published:
         return Written(plan, choice, published)
-    journal = _prepare(ranks, target, plan, choice, earlier)
+    journal = _prepare(ranks, target, plan, choice, earlier, keeps_journal=choice.name == "direct" and opened is None)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
     try:
         interrupts = Interrupts()
         with interrupts if choice.name == "direct" else nullcontext():  # nobody else looks at them
             with ranks.agreed("describing the file"):
-                is_new = skeleton is not None and earlier is None and choice.name == "direct"
+                is_new = journal is not None and earlier is None
                 description = describe_attempt(skeleton, _begun_with(settings, layout)) if is_new and skeleton else {}
             work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
             _backend(choice, settings).fill(replace(work, description=description))
@@ -208,6 +212,7 @@ def _build(
     settings: WriteSettings,
     arguments: Mapping[str, Any],
     earlier: Earlier | None,
+    opened: Opened | None,
 ) -> tuple[Skeleton | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
     skeleton, own, content = None, {}, None
@@ -218,10 +223,14 @@ def _build(
             several = ranks.size > 1
 
             def decide(filtered: bool) -> site.BackendChoice:
+                if opened is not None:
+                    return site.BackendChoice("direct", "an existing file is appended to")
                 return site.choose_backend(settings.backend, filtered=filtered, several=several)
 
             options = AuthoringOptions(settings.rule, settings.compression, decide, arguments)
-            if earlier is None:
+            if opened is not None:
+                skeleton = opened.extend(nwbfile, options)
+            elif earlier is None:
                 skeleton = author(nwbfile, target.path, manager, options)
             else:
                 skeleton = restore(
@@ -229,13 +238,14 @@ def _build(
                 )
             own, content = skeleton.sources, skeleton.signature
         elif nwbfile is not None:
-            own, content = _catalogue(nwbfile, manager, target, settings.rule)
+            is_written = none_written if opened is None else opened.is_written
+            own, content = _catalogue(nwbfile, manager, target, settings.rule, is_written)
     agree_on_content(ranks, content)
     return skeleton, own
 
 
 def _catalogue(
-    nwbfile: NWBFile, manager: BuildManager, target: Target, rule: BulkRule
+    nwbfile: NWBFile, manager: BuildManager, target: Target, rule: BulkRule, is_written: Predicate
 ) -> tuple[dict[str, Source], dict[str, str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the root, which builds the same, has warned
@@ -243,7 +253,7 @@ def _catalogue(
             builder = build(nwbfile, manager, str(target.path))
         except Exception as error:
             raise own_error(error) from error
-        return bulk_sources(builder, rule), signature(builder, rule)
+        return bulk_sources(builder, rule, is_written), signature(builder, rule, is_written)
 
 
 def agree_on_content(ranks: Ranks, content: dict[str, str] | None) -> None:
@@ -280,7 +290,13 @@ def _first_difference(reference: dict[str, str], content: dict[str, str]) -> tup
 
 
 def _prepare(
-    ranks: Ranks, target: Target, plan: WritePlan, choice: site.BackendChoice, earlier: Earlier | None
+    ranks: Ranks,
+    target: Target,
+    plan: WritePlan,
+    choice: site.BackendChoice,
+    earlier: Earlier | None,
+    *,
+    keeps_journal: bool,
 ) -> Journal | None:
     """Check what can be checked before the first byte, then create the partial file. Collective."""
     hosts = len(set(ranks.gather_all(socket.gethostname())))
@@ -295,7 +311,7 @@ def _prepare(
         if ranks.is_root:
             target.require_space(unfiltered if earlier is None else 0)
             token = target.create() if earlier is None else target.adopt()
-            if choice.name == "direct":
+            if keeps_journal:
                 journal = Journal.create(target.journal) if earlier is None else _reopened(target, earlier)
     token = ranks.broadcast(token)
     with ranks.agreed("finding the output on every rank"):
