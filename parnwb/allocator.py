@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -12,9 +12,6 @@ from parnwb.errors import LayoutError, StorageError
 from parnwb.hyperslab import ravel, unravel
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
-
-if TYPE_CHECKING:
-    import h5py
 
 
 class Allocator:
@@ -92,15 +89,16 @@ class Allocator:
         writes are dropped, since every byte of the space will be written by some rank.
         """
         spec, handle = self._specs[dataset], self._datasets[dataset]
-        if handle.get_offset() is not None:  # by the attempt that is resumed
+        # Not by the offset: with a user block HDF5 returns one, wrong, for space that there is not.
+        if handle.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED:  # by the attempt that is resumed
             return int(handle.get_offset())
         self._overlay.reserving = True
         self._file[spec.path][(0,) * len(spec.shape)] = spec.fill
         self._file.flush()
         self._overlay.reserving = False
-        address = handle.get_offset()
-        if address is None:
+        if handle.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
             raise LayoutError("a contiguous dataset got no space in the file", where=spec.path)
+        address = handle.get_offset()
         self._check_above(address, spec)
         end = address + spec.nbytes
         stray = [(a, n) for a, n in self._overlay.dropped if a < address or a + n > end]
