@@ -112,6 +112,7 @@ class NWBParallelIO:
                     resume=mode == "resume",
                     commit_interval=commit_interval,
                 )
+            self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
             if self._ranks.on_root("looking at the output", lambda: self._is_appended_to(mode)):
                 with self._ranks.agreed("opening the existing file"):
                     self._open(manager)
