@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -12,9 +12,6 @@ from parnwb.errors import LayoutError, StorageError
 from parnwb.hyperslab import ravel, unravel
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
-
-if TYPE_CHECKING:
-    import h5py
 
 
 class Allocator:
@@ -28,9 +25,12 @@ class Allocator:
         What ``file`` writes to.
     layout
         The bulk datasets.
+    lowest
+        No chunk may lie below this address: those bytes are those of a file that is appended to.
     """
 
-    def __init__(self, file: h5py.File, overlay: Overlay, layout: FileLayout) -> None:
+    def __init__(self, file: h5py.File, overlay: Overlay, layout: FileLayout, lowest: int = 0) -> None:
+        self._lowest = lowest
         self._file = file
         self._overlay = overlay
         self._specs = layout.datasets
@@ -79,6 +79,7 @@ class Allocator:
             )
         address, length = self._overlay.payload.pop()
         assert length == nbytes
+        self._check_above(address, spec)
         return address
 
     def _reserve(self, dataset: int) -> int:
@@ -88,16 +89,18 @@ class Allocator:
         writes are dropped, since every byte of the space will be written by some rank.
         """
         spec, handle = self._specs[dataset], self._datasets[dataset]
-        if handle.get_offset() is not None:  # by the attempt that is resumed
+        # Not by the offset: with a user block HDF5 returns one, wrong, for space that there is not.
+        if handle.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED:  # by the attempt that is resumed
             return int(handle.get_offset())
         self._file.flush()  # or metadata as large as pieces of a fill would be among what is dropped: heaps of strings
         self._overlay.reserving = True
         self._file[spec.path][(0,) * len(spec.shape)] = spec.fill
         self._file.flush()
         self._overlay.reserving = False
-        address = handle.get_offset()
-        if address is None:
+        if handle.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
             raise LayoutError("a contiguous dataset got no space in the file", where=spec.path)
+        address = handle.get_offset()
+        self._check_above(address, spec)
         end = address + spec.nbytes
         stray = [(a, n) for a, n in self._overlay.dropped if a < address or a + n > end]
         if stray:
@@ -105,6 +108,15 @@ class Allocator:
         self._overlay.dropped.clear()
         self._overlay.discard(address, end)
         return int(address)
+
+    def _check_above(self, address: int, spec: DatasetSpec) -> None:
+        if address < self._lowest:
+            raise StorageError(
+                f"HDF5 gave out space at {address}, within the first {self._lowest} bytes, which an append must not "
+                "change before it is complete",
+                where=spec.path,
+                remedy="Please report this with the versions that h5py.version.info prints; h5repack the file first",
+            )
 
     @staticmethod
     def _offset_in_contiguous(spec: DatasetSpec, index: Sequence[int]) -> int:

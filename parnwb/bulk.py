@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +32,14 @@ NUMERIC_KINDS = "biuf"
 FILTER_SETTINGS = ("compression", "shuffle", "fletcher32", "scaleoffset")
 # What is made anew in every process, so that it differs between ranks which build the same NWBFile.
 PER_PROCESS = ("object_id", "identifier", "file_create_date")
+
+
+Predicate = Callable[[Builder], bool]
+
+
+def none_written(builder: Builder) -> bool:
+    """Tell that nothing is in the file yet."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -108,9 +116,13 @@ def unwrapped(data: Any) -> Any:
     return data.data if isinstance(data, DataIO) else data
 
 
-def bulk_sources(root: GroupBuilder, rule: BulkRule) -> dict[str, Source]:
-    """Return the source of every bulk dataset below ``root``, by path. Independent."""
-    return {location(builder): _source(builder) for builder in _datasets(root) if rule.applies(builder)}
+def bulk_sources(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> dict[str, Source]:
+    """Return the source of every bulk dataset below ``root``, by path; not of those that are written. Independent."""
+    return {location(builder): _source(builder) for builder in _bulk(root, rule, is_written)}
+
+
+def _bulk(root: GroupBuilder, rule: BulkRule, is_written: Predicate) -> Iterator[DatasetBuilder]:
+    return (builder for builder in _datasets(root) if not is_written(builder) and rule.applies(builder))
 
 
 def _source(builder: DatasetBuilder) -> Source:
@@ -125,9 +137,9 @@ def _source(builder: DatasetBuilder) -> Source:
     return source
 
 
-def any_filtered(root: GroupBuilder, rule: BulkRule) -> bool:
+def any_filtered(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> bool:
     """Tell whether any bulk dataset below ``root`` has a filter. Independent."""
-    return any(_filtered(builder) for builder in _datasets(root) if rule.applies(builder))
+    return any(_filtered(builder) for builder in _bulk(root, rule, is_written))
 
 
 def _filtered(builder: DatasetBuilder) -> bool:
@@ -142,16 +154,17 @@ def has_filter(settings: Mapping[str, Any]) -> bool:
     return any(settings.get(name) not in (None, False) for name in FILTER_SETTINGS)
 
 
-def signature(root: GroupBuilder, rule: BulkRule) -> dict[str, str]:
+def signature(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> dict[str, str]:
     """Return a short text for everything that ranks must agree on, by path and attribute. Independent.
 
     Bulk data count with their shape and dtype, small data with their values; what every process makes anew
-    (object ids, the identifier, the date of creation) does not count: the root's is written.
+    (object ids, the identifier, the date of creation) does not count: the root's is written. Of what is in the
+    file already only the attributes count, which pynwb writes again.
     """
     entries: dict[str, str] = {}
     for builder in _all(root):
         path = location(builder)
-        entries[path] = _content(builder, rule)
+        entries[path] = "in the file" if is_written(builder) else _content(builder, rule)
         for name, value in getattr(builder, "attributes", {}).items():
             if name not in PER_PROCESS:
                 entries[f"{path}@{name}"] = _text(value)

@@ -8,15 +8,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from parnwb.amendment import AppendTarget, finish_append
+from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import Ranks
-from parnwb.errors import Interrupted, ParnwbError
+from parnwb.errors import Interrupted, ParnwbError, TargetError
 from parnwb.interrupts import EX_TEMPFAIL
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import is_worth_keeping
 from parnwb.skeleton import Compression
-from parnwb.storage import Target
+from parnwb.storage import Target, sync_folder
 from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, write
 
 if TYPE_CHECKING:
@@ -25,21 +27,24 @@ if TYPE_CHECKING:
     from pynwb import NWBFile
 
 CREATING_MODES = ("w", "w-", "x", "resume")
+APPENDING_MODES = ("a", "r+")
 
 
 class NWBParallelIO:
     """Writes one NWB file from all ranks of a communicator. Construction and all methods are collective.
 
-    The file is written as ``PATH.partial`` and gets its name when ``close`` has succeeded on every rank. What it
-    holds is what ``pynwb.NWBHDF5IO`` would have written.
+    A new file is written as ``PATH.partial`` and gets its name when ``close`` has succeeded on every rank; an existing
+    one is changed then. What it holds is what ``pynwb.NWBHDF5IO`` would have written.
 
     Parameters
     ----------
     path
         The file.
     mode
-        ``'w'``; ``'w-'`` and ``'x'``, which never replace an existing file; or ``'resume'``, which goes on where an
-        earlier job was ended, on any number of ranks, and begins the file if there was none.
+        ``'w'``; ``'w-'`` and ``'x'``, which never replace an existing file; ``'resume'``, which goes on where an
+        earlier job was ended, on any number of ranks, and begins the file if there was none; ``'r+'``, which adds to
+        an existing file what is new in the NWBFile that ``read`` returns; or ``'a'``: ``'r+'`` if the file exists,
+        else ``'w-'``.
     comm
         Communicator of the ranks that take part; None for this process alone.
     manager
@@ -71,6 +76,8 @@ class NWBParallelIO:
     ------
     LaunchError
         The ranks are not one MPI world.
+    TargetError
+        The file cannot be written, or in modes ``'a'`` and ``'r+'`` not be read.
     """
 
     def __init__(
@@ -92,8 +99,9 @@ class NWBParallelIO:
         manifest: bool = False,
     ) -> None:
         self._ranks = Ranks(comm)
-        self._closed = False
+        self._closed = self._committed = False
         self._written: Written | None = None
+        self._opened: Opened | None = None
         try:
             with self._ranks.agreed("opening"):
                 self._target = Target(Path(path).absolute())
@@ -110,8 +118,10 @@ class NWBParallelIO:
                     commit_interval=commit_interval,
                     manifest=manifest,
                 )
-                if self._ranks.is_root and mode != "resume":
-                    self._target.check(overwrite=self._settings.overwrite)
+            self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
+            if self._ranks.on_root("looking at the output", lambda: self._is_appended_to(mode)):
+                with self._ranks.agreed("opening the existing file"):
+                    self._open(manager)
         except BaseException:
             self._release()
             raise
@@ -129,6 +139,31 @@ class NWBParallelIO:
         """What ``write`` did: the plan, and the backend with the reason for it. None before."""
         return self._written
 
+    def read(self) -> NWBFile:
+        """Return the NWBFile of the existing file, in modes ``'a'`` and ``'r+'``. Collective.
+
+        Every rank has a view of its own, whose changes stay in memory: what is added on every rank in the same way
+        (or on the root, if the others give None to ``write``) is written by ``write``.
+
+        Raises
+        ------
+        ParnwbError
+            There is nothing to read, or pynwb cannot read it. The same on all ranks.
+        """
+        try:
+            with self._ranks.agreed("read"):
+                self._check_open()
+                if self._opened is None:
+                    raise ParnwbError(
+                        "only an existing file opened in mode 'a' or 'r+' can be read",
+                        where=str(self.path),
+                        remedy="Use pynwb.NWBHDF5IO to read",
+                    )
+                return self._opened.read()
+        except BaseException as error:
+            self._fail(error)
+            raise
+
     def write(
         self,
         nwbfile: NWBFile | None,
@@ -144,7 +179,7 @@ class NWBParallelIO:
         ----------
         nwbfile
             The same on every rank (object ids, identifier and date of creation are the root's), or None on all
-            but the root if its sources can be pickled.
+            but the root if its sources can be pickled. For an existing file, what ``read`` returned.
         cache_spec, link_data
             As for ``NWBHDF5IO.write``. An ``h5py.Dataset`` that is linked stays where it is; one that is copied
             is copied by all ranks.
@@ -161,13 +196,12 @@ class NWBParallelIO:
             With status 75, when a signal (SIGTERM, SIGINT, SIGUSR1) asked any rank to stop: all is committed, and
             the same program with mode ``'resume'`` goes on.
         """
-        if self._closed:
-            raise ParnwbError("this NWBParallelIO is closed", where=str(self.path))
+        self._check_open()
         try:
             with self._ranks.agreed("write"):
                 self._check_write(nwbfile, arguments)
                 settings = self._with_link_data(link_data)
-                manager = self._manager if self._manager is not None else _default_manager()
+                manager = self._opened.manager if self._opened is not None else self._manager or _default_manager()
             self._written = write(
                 self._ranks,
                 self._target,
@@ -176,6 +210,7 @@ class NWBParallelIO:
                 settings,
                 {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments},
                 self._progress,
+                self._opened,
             )
         except Interrupted as error:
             if self._ranks.is_root:
@@ -183,22 +218,45 @@ class NWBParallelIO:
             self._give_up()
             raise SystemExit(EX_TEMPFAIL) from error
         except BaseException as error:
-            if not self._ranks.all_know(error):
-                self._ranks.fail(error)
-            self._give_up()
+            self._fail(error)
             raise
 
+    def commit(self) -> None:
+        """Keep what has been written, whatever happens from here on. Collective; nothing is done before ``write``.
+
+        All of it is safe on disk then. If the job is killed before ``close``, mode ``'resume'`` (or, for an existing
+        file, whichever mode opens it next) finishes the file without writing any data again; if it fails, nothing
+        is removed.
+
+        Raises
+        ------
+        ParnwbError
+            The file is not there any more, or a rank has failed. The same on all ranks.
+        """
+        self._check_open()
+        try:
+            with self._ranks.agreed("commit"):
+                if self._written is not None and self._ranks.is_root and not self._written.published:
+                    self._target.check_ours()
+                    sync_folder(self._target.path.parent)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        self._committed = self._written is not None
+
     def close(self) -> None:
-        """Give the finished file its name. Collective; a second call does nothing."""
+        """Give the finished file its name, or change the existing one. Collective; a second call does nothing."""
         if self._closed:
             return
         try:
-            self._ranks.meet("close")
+            with self._ranks.agreed("close"):
+                if self._opened is not None:
+                    self._opened.close_view()
         except BaseException:  # a rank has failed since the writing
             self._give_up()
             raise
         try:
-            with self._ranks.agreed("giving the file its name"):
+            with self._ranks.agreed("completing the file"):
                 if self._written is not None and self._ranks.is_root:
                     if self._written.published:  # by an earlier attempt, which ended before it had tidied up
                         self._target.forget_journal()
@@ -218,9 +276,31 @@ class NWBParallelIO:
         if error is None:
             self.close()
         elif not self._closed:
-            if not self._ranks.all_know(error):
-                self._ranks.fail(error)
-            self._give_up()
+            self._fail(error)
+
+    def _is_appended_to(self, mode: str) -> bool:
+        """Tell whether there is a file that is to be opened; refuse what could not be written. On the root."""
+        path = self._target.path
+        finish_append(path)
+        if mode == "r+" and not path.exists():
+            raise TargetError("mode 'r+' needs a file that exists", where=str(path), remedy="Use mode 'a' or 'w'")
+        if mode in APPENDING_MODES and path.exists():
+            return True
+        if mode != "resume":
+            self._target.check(overwrite=self._settings.overwrite)
+        return False
+
+    def _open(self, manager: BuildManager | None) -> None:
+        if self._settings.backend == "mpio":
+            raise ParnwbError(
+                "backend 'mpio' cannot append to an existing file", where=str(self.path), remedy="Use backend='direct'"
+            )
+        self._opened = Opened(self.path, manager, leads=self._ranks.is_root)
+        self._target = AppendTarget(self.path, self._opened.bytes, self._opened.lowest)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ParnwbError("this NWBParallelIO is closed", where=str(self.path))
 
     def __del__(self) -> None:
         """Say that a file was left without its name; several ranks are told so when they end."""
@@ -245,38 +325,55 @@ class NWBParallelIO:
 
             if not isinstance(nwbfile, Expected):
                 raise ParnwbError(f"write takes an NWBFile or None, got {type(nwbfile).__name__}")
+            if self._opened is not None and nwbfile is not self._opened.nwbfile:
+                raise ParnwbError(
+                    "an existing file can only be added to: write takes the NWBFile that read returned",
+                    where=str(self.path),
+                    remedy="Call read on every rank, and add to what it returns",
+                )
 
     def _with_link_data(self, link_data: bool) -> WriteSettings:
         from dataclasses import replace
 
         return replace(self._settings, rule=replace(self._settings.rule, link_data=link_data))
 
+    def _fail(self, error: BaseException) -> None:
+        """Tell the others, unless they know, and leave."""
+        if not self._ranks.all_know(error):
+            self._ranks.fail(error)
+        self._give_up()
+
     def _give_up(self) -> None:
         try:
-            if self._ranks.is_root and not self._closed and not is_worth_keeping(self._target):
-                self._target.discard()
+            if self._ranks.is_root and not self._closed:
+                if not self._committed and not is_worth_keeping(self._target):
+                    self._target.discard()
+                elif self._committed and self._opened is not None:
+                    self._opened.close_view()
+                    self._target.publish()
         finally:
             self._release()
 
     def _release(self) -> None:
         if not self._closed:
             self._closed = True
-            self._ranks.free()
+            try:
+                if self._opened is not None:
+                    self._opened.close()
+            finally:
+                self._ranks.free()
 
 
 def check_mode(mode: str, path: str | Path) -> None:
-    """Refuse modes that do not create a file."""
-    if mode in CREATING_MODES:
+    """Refuse modes that do not write."""
+    modes = CREATING_MODES + APPENDING_MODES
+    if mode in modes:
         return
     if mode == "r":
         raise ParnwbError(
             "NWBParallelIO writes; mode 'r' reads", where=str(path), remedy="Use pynwb.NWBHDF5IO to read"
         )
-    raise ParnwbError(
-        f"mode must be one of {', '.join(CREATING_MODES)}, got {mode!r}",
-        where=str(path),
-        remedy="An existing file cannot be changed in parallel yet",
-    )
+    raise ParnwbError(f"mode must be one of {', '.join(modes)}, got {mode!r}", where=str(path))
 
 
 def _default_manager() -> BuildManager:

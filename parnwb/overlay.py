@@ -4,7 +4,8 @@ HDF5 on the root sees an ordinary file. It writes metadata, small datasets and, 
 dummy of the chunk's length, which the overlay recognises and whose address it notes instead of its bytes.
 
 h5py ignores what a file object returns and HDF5 1.10.8 crashes where one raises, so nothing here raises, logs,
-locks or touches a disk, and every read fills its buffer.
+locks or touches a disk, and every read fills its buffer. Where a file is appended to, what HDF5 has not written is
+read from the file underneath, which does not raise either.
 """
 
 from __future__ import annotations
@@ -13,12 +14,21 @@ import bisect
 import io
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 # A fill of reserved space comes in pieces of up to 1 MiB; metadata is written in much smaller ones.
 LARGE_WRITE = 64 * 1024
+
+
+class Beneath(Protocol):
+    """A file whose bytes show through where an overlay has none."""
+
+    size: int
+
+    def read_into(self, view: memoryview, address: int) -> None:
+        """Fill ``view`` from ``address`` on, with zeros where nothing can be read. Never raises."""
 
 
 class Overlay(io.RawIOBase):
@@ -28,6 +38,8 @@ class Overlay(io.RawIOBase):
     ----------
     extents, end
         What was kept before, to go on with it.
+    beneath
+        The file that is appended to; None for a new one.
 
     Attributes
     ----------
@@ -37,8 +49,11 @@ class Overlay(io.RawIOBase):
         ``(address, length)`` of the large writes that came while ``reserving`` and were not kept.
     """
 
-    def __init__(self, extents: Iterable[tuple[int, bytes]] = (), end: int = 0) -> None:
+    def __init__(
+        self, extents: Iterable[tuple[int, bytes]] = (), end: int = 0, beneath: Beneath | None = None
+    ) -> None:
         super().__init__()
+        self._beneath = beneath
         self._starts: list[int] = []
         self._extents: dict[int, bytearray] = {}
         self._position = 0
@@ -77,9 +92,12 @@ class Overlay(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the whole of ``buffer``; what was never written reads as zeros."""
+        """Fill the whole of ``buffer``; what was never written reads as zeros, or as the file beneath has it."""
         view = memoryview(buffer).cast("B")
-        view[:] = bytes(len(view))
+        if self._beneath is None:
+            view[:] = bytes(len(view))
+        else:
+            self._beneath.read_into(view, self._position)
         low, high = self._position, self._position + len(view)
         for start in self._overlapping(low, high):
             extent = self._extents[start]

@@ -54,6 +54,8 @@ class Skeleton:
         What other ranks' NWBFiles must agree with.
     backend
         Which is to fill it, and why.
+    lowest
+        Below this address are the bytes of a file that is appended to, and no chunk may be placed.
     """
 
     file: h5py.File
@@ -62,6 +64,7 @@ class Skeleton:
     sources: dict[str, Source]
     signature: dict[str, str]
     backend: BackendChoice
+    lowest: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,28 @@ def author(nwbfile: NWBFile, path: Path, manager: BuildManager, options: Authori
         A dataset cannot be created as asked; its path and settings are named.
     """
     overlay = Overlay()
-    file = open_on(overlay, path)
-    io = _SkeletonIO(file, path, manager, options)
+    return author_on(open_on(overlay, path), overlay, nwbfile, path, manager, options)
+
+
+def author_on(
+    file: h5py.File,
+    overlay: Overlay,
+    nwbfile: NWBFile,
+    path: Path,
+    manager: BuildManager,
+    options: AuthoringOptions,
+    reader: NWBHDF5IO | None = None,
+) -> Skeleton:
+    """Write ``nwbfile`` into ``file``, as ``author`` does. Independent; on the root only.
+
+    Parameters
+    ----------
+    file
+        Open on ``overlay``.
+    reader
+        By which ``nwbfile`` was read from ``file``; only what is new since then is written.
+    """
+    io = _SkeletonIO(file, path, manager, options, reader)
     try:
         with uncopied_arrays():
             io.write(nwbfile, link_data=options.rule.link_data, **options.write_arguments)
@@ -150,8 +173,17 @@ def own_error(error: BaseException) -> ParnwbError:
 class _SkeletonIO(NWBHDF5IO):
     """pynwb's writer, which leaves bulk datasets empty and remembers them."""
 
-    def __init__(self, file: h5py.File, path: Path, manager: BuildManager, options: AuthoringOptions) -> None:
-        super().__init__(path=str(path), mode="w", manager=manager, file=file)
+    def __init__(
+        self,
+        file: h5py.File,
+        path: Path,
+        manager: BuildManager,
+        options: AuthoringOptions,
+        reader: NWBHDF5IO | None = None,
+    ) -> None:
+        super().__init__(path=str(path), mode="w" if reader is None else "a", manager=manager, file=file)
+        if reader is not None:
+            self._written_builders = reader._written_builders
         # hdmf drains iterators from here right after creating their dataset; here nobody does.
         self._HDF5IO__dci_queue = _IdleQueue()
         self._options = options
@@ -164,9 +196,11 @@ class _SkeletonIO(NWBHDF5IO):
 
     def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
         """Find the bulk data, then write as pynwb does."""
-        self.sources = bulk_sources(builder, self._options.rule)
-        self.signature = signature(builder, self._options.rule)
-        filtered = self._options.compression is not None or any_filtered(builder, self._options.rule)
+        self.sources = bulk_sources(builder, self._options.rule, self.get_written)
+        self.signature = signature(builder, self._options.rule, self.get_written)
+        filtered = self._options.compression is not None or any_filtered(
+            builder, self._options.rule, self.get_written
+        )
         self.backend = self._options.decide(filtered)
         super().write_builder(builder, **kwargs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ class Target:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.token_at = 0
         self.partial = path.with_name(path.name + ".partial")
         self.journal = path.with_name(path.name + ".partial.journal")
         self.manifest = path.with_name(path.name + ".crc")
@@ -125,6 +127,7 @@ class Target:
         """
         try:
             with self.partial.open("rb") as file:
+                file.seek(self.token_at)
                 seen = file.read(len(token))
             reason = "this rank sees another file of this name"
         except OSError as error:
@@ -322,3 +325,102 @@ class FileBytes:
             where=str(self._path),
             remedy=remedies.get(error.errno or 0, "Check the file system"),
         )
+
+
+class ExistingBytes:
+    """The file that is appended to, for an overlay to show through. Independent.
+
+    Inside calls of HDF5 nothing may raise: a read that fails gives zeros, and ``check`` raises what happened.
+
+    Parameters
+    ----------
+    path
+        The file.
+    lock
+        Whether to keep others from opening it with HDF5, as a writer does, until ``close``.
+
+    Attributes
+    ----------
+    size
+        Bytes of the file when it was opened.
+    """
+
+    def __init__(self, path: Path, *, lock: bool) -> None:
+        self._path = path
+        self._error: OSError | None = None
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise TargetError(
+                f"the file cannot be opened for appending: {error.strerror}",
+                where=str(path),
+                remedy="Check its name and permissions, and whether it is mounted read-only",
+            ) from error
+        status = os.fstat(self._descriptor)
+        self.size, self.identity = status.st_size, _identity(status)
+        if lock:
+            self._lock()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise TargetError(
+                "the file is open elsewhere, and only one program can change it at a time",
+                where=str(self._path),
+                remedy="Close it there first; this program may have it open itself, as with NWBHDF5IO",
+            ) from error
+        except OSError:
+            return  # a file system without locks, where HDF5 has none either
+
+    def read_into(self, view: memoryview, address: int) -> None:
+        """Fill ``view`` from ``address`` on, with zeros past the end of the file and where reading fails."""
+        done = 0
+        try:
+            while done < len(view):
+                count = os.preadv(self._descriptor, [view[done : done + MAX_CALL_BYTES]], address + done)
+                if count == 0:
+                    break
+                done += count
+        except OSError as error:
+            self._error = self._error or error
+        view[done:] = bytes(len(view) - done)
+
+    def read(self, address: int, count: int) -> bytes:
+        """Return ``count`` bytes.
+
+        Raises
+        ------
+        StorageError
+            The file system refused, now or in an earlier read.
+        """
+        data = bytearray(count)
+        self.read_into(memoryview(data), address)
+        self.check()
+        return bytes(data)
+
+    def current_size(self) -> int:
+        """Return how many bytes the file has now."""
+        return os.fstat(self._descriptor).st_size
+
+    def check(self) -> None:
+        """Raise the first error of any read.
+
+        Raises
+        ------
+        StorageError
+            There was one.
+        """
+        if self._error is not None:
+            raise StorageError(
+                f"reading the existing file failed: {self._error.strerror}",
+                where=str(self._path),
+                remedy="Check the file system",
+            ) from self._error
+
+    def close(self) -> None:
+        """Close the file, which ends the lock."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

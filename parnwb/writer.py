@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb import memory, site
+from parnwb.append import Opened
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
-from parnwb.bulk import BulkRule, build, bulk_sources, signature
+from parnwb.bulk import BulkRule, Predicate, build, bulk_sources, none_written, signature
 from parnwb.comm import Ranks
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, ParnwbError, PlanError, ResumeError
@@ -142,6 +143,7 @@ def write(
     settings: WriteSettings,
     arguments: Mapping[str, Any],
     progress: Progress | None = None,
+    opened: Opened | None = None,
 ) -> Written:
     """Write ``nwbfile`` into the partial file of ``target``; nothing is renamed. Collective.
 
@@ -153,6 +155,8 @@ def write(
         For ``NWBHDF5IO.write``: ``cache_spec``, ``expandable`` and so on.
     progress
         Used on the root.
+    opened
+        This rank's view of the file that is appended to; None for a new one.
 
     Raises
     ------
@@ -163,9 +167,9 @@ def write(
     ranks.same({"path": str(target.path), **vars(settings), **small}, "Pass the same keywords on every rank")
     earlier: Earlier | None = None
     with ranks.agreed("checking the output"):
-        if ranks.is_root:
+        if ranks.is_root and opened is None:
             earlier = _look_for_earlier(target, settings)
-    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier)
+    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
     with ranks.agreed("planning"):
@@ -176,13 +180,13 @@ def write(
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     if done:
         check_committed(ranks, target, layout, earlier, told)
-    journal = _prepare(ranks, target, plan, choice, earlier)
+    journal = _prepare(ranks, target, plan, choice, earlier, keeps_journal=choice.name == "direct" and opened is None)
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
     try:
         interrupts = Interrupts()
         with interrupts if choice.name == "direct" else nullcontext():  # nobody else looks at them
             with ranks.agreed("describing the file"):
-                is_new = skeleton is not None and earlier is None and choice.name == "direct"
+                is_new = journal is not None and earlier is None
                 description = describe_attempt(skeleton, _begun_with(settings)) if is_new and skeleton else {}
             work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
             _backend(choice, settings).fill(replace(work, description=description, manifest=settings.manifest))
@@ -226,6 +230,7 @@ def _build(
     settings: WriteSettings,
     arguments: Mapping[str, Any],
     earlier: Earlier | None,
+    opened: Opened | None,
 ) -> tuple[Skeleton | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
     skeleton, own, content = None, {}, None
@@ -236,24 +241,29 @@ def _build(
             several = ranks.size > 1
 
             def decide(filtered: bool) -> site.BackendChoice:
+                if opened is not None:
+                    return site.BackendChoice("direct", "an existing file is appended to")
                 return site.choose_backend(
                     settings.backend, filtered=filtered, several=several, manifest=settings.manifest
                 )
 
             options = AuthoringOptions(settings.rule, settings.compression, decide, arguments)
-            if earlier is None:
+            if opened is not None:
+                skeleton = opened.extend(nwbfile, options)
+            elif earlier is None:
                 skeleton = author(nwbfile, target.path, manager, options)
             else:
                 skeleton = restore(earlier, nwbfile, target, manager, settings.rule, settings.compression)
             own, content = skeleton.sources, skeleton.signature
         elif nwbfile is not None:
-            own, content = _catalogue(nwbfile, manager, target, settings.rule)
+            is_written = none_written if opened is None else opened.is_written
+            own, content = _catalogue(nwbfile, manager, target, settings.rule, is_written)
     agree_on_content(ranks, content)
     return skeleton, own
 
 
 def _catalogue(
-    nwbfile: NWBFile, manager: BuildManager, target: Target, rule: BulkRule
+    nwbfile: NWBFile, manager: BuildManager, target: Target, rule: BulkRule, is_written: Predicate
 ) -> tuple[dict[str, Source], dict[str, str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the root, which builds the same, has warned
@@ -261,7 +271,7 @@ def _catalogue(
             builder = build(nwbfile, manager, str(target.path))
         except Exception as error:
             raise own_error(error) from error
-        return bulk_sources(builder, rule), signature(builder, rule)
+        return bulk_sources(builder, rule, is_written), signature(builder, rule, is_written)
 
 
 def agree_on_content(ranks: Ranks, content: dict[str, str] | None) -> None:
@@ -307,7 +317,13 @@ def _check_memory(ranks: Ranks, plan: WritePlan) -> None:
 
 
 def _prepare(
-    ranks: Ranks, target: Target, plan: WritePlan, choice: site.BackendChoice, earlier: Earlier | None
+    ranks: Ranks,
+    target: Target,
+    plan: WritePlan,
+    choice: site.BackendChoice,
+    earlier: Earlier | None,
+    *,
+    keeps_journal: bool,
 ) -> Journal | None:
     """Check what can be checked before the first byte, then create the partial file. Collective."""
     hosts = len(set(ranks.gather_all(socket.gethostname())))
@@ -322,7 +338,7 @@ def _prepare(
         if ranks.is_root:
             target.require_space(unfiltered if earlier is None else 0)
             token = target.create() if earlier is None else target.adopt()
-            if choice.name == "direct":
+            if keeps_journal:
                 journal = Journal.create(target.journal) if earlier is None else _reopened(target, earlier)
     token = ranks.broadcast(token)
     with ranks.agreed("finding the output on every rank"):

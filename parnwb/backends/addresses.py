@@ -98,7 +98,7 @@ class RootAddresses:
     def __init__(self, work: Fill, disk: FileBytes) -> None:
         assert work.skeleton is not None
         self._work, self._ranks, self._skeleton, self._disk = work, work.ranks, work.skeleton, disk
-        self._allocator = Allocator(work.skeleton.file, work.skeleton.overlay, work.plan.layout)
+        self._allocator = Allocator(work.skeleton.file, work.skeleton.overlay, work.plan.layout, work.skeleton.lowest)
         self._asking = set(range(1, work.ranks.size))
         self._waiting: dict[int, Numbers] = {}
         self._safe: set[int] = set()
@@ -201,7 +201,7 @@ class RootAddresses:
                 where=str(self._work.target.partial),
                 remedy="What was done is committed: run it again with --resume (mode 'resume')"
                 if self._work.journal is not None
-                else None,
+                else "The file is as it was: run it again",
             )
 
     def _append_frame(self, description: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from parnwb.amendment import AppendTarget
 from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
 from parnwb.backends.backend import Fill
 from parnwb.backends.encoder import Batch, Encoder
@@ -56,12 +57,16 @@ def write(batch: Batch, addresses: npt.NDArray[np.int64], disk: FileBytes) -> No
 def complete(work: Fill) -> None:
     """Close HDF5, commit what it kept in memory, then write that to the file. Independent; on the root.
 
-    The last frame comes first: whenever the job ends after it, the bytes can be written again from there.
+    The last frame comes first: whenever the job ends after it, the bytes can be written again from there. A file
+    that is appended to does not change until it is closed.
     """
     assert work.skeleton is not None
     overlay = work.skeleton.overlay
     object_id = str(work.skeleton.file.attrs.get("object_id"))
     work.skeleton.file.close()
+    if isinstance(work.target, AppendTarget):
+        work.target.seal(overlay.extents(), overlay.end)
+        return
     if work.journal is not None:
         changes = tuple(overlay.take_changes())
         work.journal.append(Frame({}, overlay.end, no_records(), changes, complete=True))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from failure.faults import in_calls, in_content, in_sources, in_target  # noqa: F401
+from failure.faults import in_appends, in_calls, in_content, in_sources, in_target  # noqa: F401
 from failure.faults.fault import FAULTS, Fault, applicable
 from failure.mounts import SMALL_BYTES, mounted
 from mpi_launch import run_mpi
@@ -39,6 +39,7 @@ WAYS = [
 # These are refused before a backend is chosen, so that one number of ranks on one backend is enough.
 EARLY = ("keyword_", "refused_", "differs_in", "ranks_differ", "folder_is", "name_", "output_is", "partial_name")
 EARLY += ("existing_file_mode", "existing_dangling", "error_of", "error_that", "error_with", "no_communicator")
+EARLY += ("append_to_",)
 
 
 def chosen(backend: str, transfer: str, ranks: int) -> list[Fault]:

@@ -18,8 +18,7 @@ def _refused(name: str, error: str, *says: str, **keywords: Any) -> None:
 
 
 _refused("mode_r", "ParnwbError", "mode 'r'", "NWBHDF5IO", mode="r")
-_refused("mode_r_plus", "ParnwbError", "mode must be one of w, w-, x", r"'r\+'", mode="r+")
-_refused("mode_a", "ParnwbError", "mode must be one of w, w-, x", "'a'", mode="a")
+_refused("mode_r_plus", "TargetError", r"mode 'r\+' needs a file that exists", "out.nwb", "Use mode 'a'", mode="r+")
 _refused("mode_nonsense", "ParnwbError", "mode must be one of w, w-, x", "'write it'", mode="write it")
 _refused("mode_none", "ParnwbError", "mode must be one of w, w-, x", "None", mode=None)
 _refused("backend", "PlanError", "backend must be one of auto, direct, mpio", "'zarr'", backend="zarr")
@@ -93,6 +92,11 @@ def path_is_none_on_one_rank(place: Place) -> None:
 @fault("ParnwbError", "mode 'r'", ranks=SEVERAL)
 def mode_is_wrong_on_one_rank(place: Place) -> None:
     place.write(session(), mode="r" if place.rank == place.last else "w")
+
+
+@fault("AgreementError", "mode must be the same", "rank 0 has 'a'", "has 'w-'", ranks=SEVERAL)
+def ranks_differ_in_mode(place: Place) -> None:
+    place.write(session(), mode="a" if place.rank == 0 else "w-")
 
 
 @fault("LaunchError", "no communicator was given", "comm=MPI.COMM_WORLD", ranks=SEVERAL)

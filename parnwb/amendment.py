@@ -1,0 +1,207 @@
+"""``Amendment``: the bytes of an existing file that an append changes in place, before and after, in a journal.
+
+All that is new lies past the old end of the file, where no reader looks. What remains are a few places of HDF5's
+metadata. They are recorded here first and then written; whoever opens the file next finishes what was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from parnwb.errors import ParnwbError, ResumeError
+from parnwb.journal import Frame, Journal, frames, no_records
+from parnwb.storage import ExistingBytes, FileBytes, Target, sync_folder
+
+Extents = tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """A change of a file that is safe once it is recorded.
+
+    Parameters
+    ----------
+    before, after
+        ``(address, bytes)`` of the same places, by address.
+    end
+        Bytes of the whole file.
+    """
+
+    before: Extents
+    after: Extents
+    end: int
+
+    def record(self, path: Path) -> None:
+        """Write a journal; from its last byte on the change is committed. Independent."""
+        journal = Journal.create(path)
+        try:
+            journal.append(Frame({"amendment": "before"}, self.end, no_records(), self.before))
+            journal.append(Frame({"amendment": "after"}, self.end, no_records(), self.after, complete=True))
+        finally:
+            journal.close()
+
+    @classmethod
+    def recorded(cls, path: Path) -> Amendment | None:
+        """Return what a journal holds; None if it was not committed. Independent."""
+        found = [frame for frame, _ in frames(path)]
+        if len(found) < 2 or not found[-1].complete:
+            return None
+        return cls(found[0].extents, found[-1].extents, found[-1].end)
+
+    def fits(self, existing: ExistingBytes) -> bool:
+        """Tell whether a file is as it was, as it will be, or between the two. Independent."""
+        if existing.current_size() != self.end or len(self.before) != len(self.after):
+            return False
+        return all(
+            address == place and _is_mixed(existing.read(address, len(new)), old, new)
+            for (address, old), (place, new) in zip(self.before, self.after, strict=True)
+        )
+
+    def apply(self, path: Path) -> None:
+        """Write what is new, HDF5's superblock last, and make it safe. Independent; can be repeated."""
+        disk = FileBytes(path)
+        try:
+            for address, data in reversed(self.after):
+                disk.write_at([data], address)
+            disk.sync()
+        finally:
+            disk.close()
+
+
+def _is_mixed(found: bytes, old: bytes, new: bytes) -> bool:
+    seen, before, after = (np.frombuffer(item, dtype=np.uint8) for item in (found, old, new))
+    return len(before) == len(after) and bool(((seen == before) | (seen == after)).all())
+
+
+def journal_of(path: Path) -> Path:
+    """Return where the journal of a file is, whatever link leads to the file."""
+    real = Path(os.path.realpath(path))
+    return real.with_name(real.name + ".journal")
+
+
+def finish_append(path: Path) -> None:
+    """Finish an append to a file that was interrupted after its commit, if there is one. Independent; on the root.
+
+    Raises
+    ------
+    ResumeError
+        Another program has changed the file since.
+    TargetError
+        The file is open elsewhere, or cannot be written to.
+    """
+    if not journal_of(path).exists() or not path.exists():
+        return
+    existing = ExistingBytes(path, lock=True)
+    try:
+        _finish(path, existing)
+    finally:
+        existing.close()
+
+
+def _finish(path: Path, existing: ExistingBytes) -> None:
+    journal = journal_of(path)
+    amendment = Amendment.recorded(journal)
+    if amendment is not None:
+        if not amendment.fits(existing):
+            raise ResumeError(
+                "an append to this file was interrupted, and another program has changed the file since",
+                where=str(path),
+                remedy=f"If the file is as it should be, remove {journal.name} beside it",
+            )
+        amendment.apply(path)
+    _forget(journal)
+
+
+def _forget(journal: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        journal.unlink()
+        sync_folder(journal.parent)
+
+
+class AppendTarget(Target):
+    """An existing file, to which ranks write past its end until one step changes it in place.
+
+    Parameters
+    ----------
+    path
+        The file.
+    existing
+        Its bytes; on the root they are locked.
+    lowest
+        Where HDF5's allocation ended: nothing below changes before ``publish``.
+    """
+
+    def __init__(self, path: Path, existing: ExistingBytes, lowest: int) -> None:
+        super().__init__(path)
+        self.partial, self.journal = path, journal_of(path)
+        self.lowest = self.token_at = lowest
+        self._existing = existing
+        self._created = existing.identity
+
+    def check(self, *, overwrite: bool) -> None:
+        """Do nothing: the file is open."""
+
+    def create(self) -> bytes:
+        """Return what the file holds past its end from now on, by which other ranks recognise it."""
+        token = os.urandom(16)
+        disk = FileBytes(self.path)
+        try:
+            disk.write_at([token], self.lowest)
+        finally:
+            disk.close()
+        return token
+
+    def seal(self, extents: Iterable[tuple[int, bytes]], end: int) -> None:
+        """Write all that lies past the old end, make it safe, and commit what remains to be changed.
+
+        Parameters
+        ----------
+        extents
+            ``(address, bytes)`` that HDF5 wrote.
+        end
+            End of HDF5's allocation.
+
+        Raises
+        ------
+        StorageError
+            The file system refused; the file is as it was.
+        """
+        self.check_ours()
+        self._existing.check()
+        end = max(end, self.lowest)
+        after = []
+        disk = FileBytes(self.path)
+        try:
+            for address, data in extents:
+                within = max(0, min(len(data), self.lowest - address))
+                if within:
+                    after.append((address, data[:within]))
+                disk.write_at([data[within:]], address + within)
+            disk.truncate(end)
+            disk.sync()
+        finally:
+            disk.close()
+        before = tuple((address, self._existing.read(address, len(data))) for address, data in after)
+        Amendment(before, tuple(after), end).record(self.journal)
+
+    def publish(self, *, overwrite: bool = False) -> None:
+        """Change the file in place, as committed."""
+        self.check_ours()
+        _finish(self.path, self._existing)
+
+    def discard(self) -> None:
+        """Leave the file as it was."""
+        with contextlib.suppress(ParnwbError, OSError):
+            self.check_ours()
+            _forget(self.journal)
+            disk = FileBytes(self.path)
+            try:
+                disk.truncate(self._existing.size)
+            finally:
+                disk.close()
