@@ -8,7 +8,6 @@ import math
 import socket
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,10 @@ import numpy.typing as npt
 from parnwb import site
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
 from parnwb.bulk import BulkRule, build, bulk_sources, signature
-from parnwb.comm import Ranks
+from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.decomposition import strategy
-from parnwb.errors import AgreementError, ParnwbError, PlanError, ResumeError
-from parnwb.interrupts import Interrupts
+from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
+from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.journal import Journal
 from parnwb.layout import FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
@@ -64,6 +63,8 @@ class WriteSettings:
         Whether to go on where an earlier attempt ended.
     commit_interval
         Seconds between commits.
+    watchdog
+        Seconds that one step of a rank may take; None or 0 for no limit.
     """
 
     backend: str = "auto"
@@ -75,6 +76,7 @@ class WriteSettings:
     overwrite: bool = False
     resume: bool = False
     commit_interval: float = DEFAULT_COMMIT_INTERVAL
+    watchdog: float | None = DEFAULT_WATCHDOG
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
@@ -83,6 +85,7 @@ class WriteSettings:
             raise PlanError(f"buffer_mb must be positive, a number of MiB, got {self.buffer_mb!r}")
         if not self.commit_interval > 0:
             raise ParnwbError(f"commit_interval must be positive, a number of seconds, got {self.commit_interval!r}")
+        check_watchdog(self.watchdog)
         if self.resume and self.backend == "mpio":
             raise ResumeError(
                 "parallel HDF5 keeps no journal, so backend 'mpio' cannot resume", remedy="Use backend='direct'"
@@ -125,6 +128,7 @@ def write(
     manager: BuildManager,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
+    interrupts: Interrupts,
     progress: Progress | None = None,
 ) -> Written:
     """Write ``nwbfile`` into the partial file of ``target``; nothing is renamed. Collective.
@@ -135,13 +139,15 @@ def write(
         The same on every rank, or None on all but the root where its sources can be pickled.
     arguments
         For ``NWBHDF5IO.write``: ``cache_spec``, ``expandable`` and so on.
+    interrupts
+        Tells whether this rank was asked to stop.
     progress
         Used on the root.
 
     Raises
     ------
     ParnwbError
-        The same on all ranks, whichever failed.
+        The same on all ranks, whichever failed; ``Interrupted`` if any rank was asked to stop.
     """
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
     ranks.same({"path": str(target.path), **vars(settings), **small}, "Pass the same keywords on every rank")
@@ -151,27 +157,40 @@ def write(
             earlier = _look_for_earlier(target, settings)
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
+    if not published:
+        _heed(ranks, target, interrupts)
     sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
     with ranks.agreed("planning"):
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
     if published:
         return Written(plan, choice, published)
+    _heed(ranks, target, interrupts)
     journal = _prepare(ranks, target, plan, choice, earlier)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
     try:
-        interrupts = Interrupts()
-        with interrupts if choice.name == "direct" else nullcontext():  # nobody else looks at them
-            with ranks.agreed("describing the file"):
-                is_new = skeleton is not None and earlier is None and choice.name == "direct"
-                description = describe_attempt(skeleton, _begun_with(settings, layout)) if is_new and skeleton else {}
-            work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
-            _backend(choice, settings).fill(replace(work, description=description))
+        with ranks.agreed("describing the file"):
+            is_new = skeleton is not None and earlier is None and choice.name == "direct"
+            description = describe_attempt(skeleton, _begun_with(settings, layout)) if is_new and skeleton else {}
+        work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
+        _backend(choice, settings).fill(replace(work, description=description))
     finally:
         told.finish()
         if journal is not None:
             journal.close()
     return Written(plan, choice)
+
+
+def _heed(ranks: Ranks, target: Target, interrupts: Interrupts) -> None:
+    """Stop before anything is written if any rank was asked to. Collective."""
+    if ranks.any_failed(interrupts.received):
+        raise ranks.known_to_all(
+            Interrupted(
+                ASKED_TO_STOP,
+                where=str(target.partial),
+                remedy="It had written nothing yet: run it again with --resume (mode 'resume')",
+            )
+        )
 
 
 def _look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:

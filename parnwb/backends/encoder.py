@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from parnwb.backends.backend import Fill
 from parnwb.codec import ChunkCutter, Pipeline, open_pipeline
+from parnwb.comm import Lane
 from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
 from parnwb.journal import crc32c
@@ -33,11 +34,14 @@ class Batch:
         The bytes of each.
     raw_bytes
         Uncompressed bytes of the buffer in the file's dtype.
+    place
+        Dataset and hyperslab of the buffer.
     """
 
     requests: npt.NDArray[np.int64]
     payloads: list[Any]
     raw_bytes: int
+    place: str
 
 
 class Encoder:
@@ -86,30 +90,34 @@ class Encoder:
             pass
 
     def _run(self) -> None:
-        try:
-            for batch in encoded(self._work):
-                self._ready.put(batch)
-                if self._stopped.is_set():
-                    return
-            self._ready.put(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that takes it
-            self._ready.put(error)
+        with self._work.ranks.another_thread() as lane:
+            try:
+                for batch in encoded(self._work, lane):
+                    lane.rest()
+                    self._ready.put(batch)
+                    if self._stopped.is_set():
+                        return
+                last: BaseException | None = None
+            except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that takes it
+                last = error
+            lane.rest()
+            self._ready.put(last)
 
 
-def encoded(work: Fill) -> Iterator[Batch]:
-    """Read and encode all buffers of this rank, in the plan's order. Independent."""
+def encoded(work: Fill, lane: Lane) -> Iterator[Batch]:
+    """Read and encode all buffers of this rank, in the plan's order; say so in ``lane``. Independent."""
     for dataset, spec in enumerate(work.plan.layout):
         if work.plan.count_chunks(work.ranks.rank, dataset) == 0:
             continue
         pipeline, cutter = open_pipeline(spec), ChunkCutter(spec)
-        stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, work.source(dataset))
+        stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, work.source(dataset), lane.step)
         for buffer in work.plan.buffers(work.ranks.rank, dataset):
             # No name holds on to the values, or the next buffer would be read beside them.
-            yield encode(work, buffer, next(stream).data, pipeline, cutter)
+            yield encode(work, buffer, next(stream).data, pipeline, cutter, lane)
 
 
 def encode(
-    work: Fill, buffer: Buffer, values: npt.NDArray[Any], pipeline: Pipeline, cutter: ChunkCutter
+    work: Fill, buffer: Buffer, values: npt.NDArray[Any], pipeline: Pipeline, cutter: ChunkCutter, lane: Lane
 ) -> Batch:
     """Encode the chunks of one buffer. Independent."""
     spec = work.plan.layout.datasets[buffer.dataset]
@@ -118,6 +126,7 @@ def encode(
     for index, elements in work.plan.chunks(buffer):
         if work.plan.is_done(buffer.dataset, index):
             continue
+        lane.step(f"encoding {elements.place(spec.path)}")
         if spec.chunks is None:
             mask, data = 0, cutter.cut_exactly(values, buffer.slab.start, elements)
         else:
@@ -125,4 +134,4 @@ def encode(
         rows.append((buffer.dataset, ravel(index, extent), len(data), mask, crc32c(data)))
         payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
-    return Batch(requests, payloads, buffer.slab.size * spec.itemsize)
+    return Batch(requests, payloads, buffer.slab.size * spec.itemsize, buffer.slab.place(spec.path))

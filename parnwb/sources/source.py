@@ -45,7 +45,7 @@ def read_checked(source: Source, slab: Hyperslab, path: str) -> npt.NDArray[Any]
         The source raised, or what it returned has another shape or dtype; the dataset and the hyperslab
         are named.
     """
-    where = f"{path}[{', '.join(f'{s}:{e}' for s, e in zip(slab.start, slab.stop, strict=True))}]"
+    where = slab.place(path)
     try:
         values = source.read(slab)
     except ParnwbError as error:
