@@ -408,8 +408,8 @@ class Ranks:
 
     def _silent(self, silence: Silence) -> ParnwbError:
         return ParnwbError(
-            f"{self._name(silence.rank)} has given no sign of life for {silence.seconds:.0f} s",
-            where=silence.said or "its own code between two calls of parnwb",
+            f"{self._name(silence.rank)} has given no sign of life for {silence.seconds:.0f} s, since it was "
+            f"{silence.said}",
             remedy=f"It was stopped or killed, it or its host hangs, or it is slow. {LONGER}",
         )
 

@@ -139,8 +139,9 @@ class Watchdog:
             self._lanes.remove(lane)
 
     def doing(self) -> str:
-        """Return what all threads are doing, as one line."""
-        return ", ".join(dict.fromkeys(lane.text for lane in reversed(self._lanes) if lane.working and lane.text))
+        """Return what all threads are doing, or were before they had to wait, as one line."""
+        working = [lane.text for lane in reversed(self._lanes) if lane.working] or [self.main.text]
+        return ", ".join(dict.fromkeys(filter(None, working)))
 
     def _run(self, alarm: Callable[[Lane], None]) -> None:
         while not self._stopped.wait(self.tick):

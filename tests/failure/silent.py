@@ -1,7 +1,7 @@
 """A session of which one rank falls silent. Arguments: way, victim, file, backend, seconds of the watchdog, marks.
 
 Each rank leaves its process id in the folder of marks when it is about to write; the victim touches `silent` when it
-falls silent, and every rank touches `reads-RANK-NUMBER` when it reads.
+falls silent, and every rank touches `reads-RANK-NUMBER` when it reads to fill the file.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from failure.faults.material import CHUNK, SETTINGS, Asked, session
 from pynwb import H5DataIO, NWBFile
 
+import parnwb.writer
 from parnwb import NWBParallelIO
+from parnwb.backends import DirectBackend, Fill, MpioBackend
 
-MIDWAY = 4  # of the five buffers or so that a rank has to read
-SECONDS_PER_READ = {"slow": 1.3, "in_peace": 0.0}
+MIDWAY = 3  # of the four or five buffers that a rank has to read
+SECONDS_PER_READ = {"slow": 1.5, "stopped": 0.3, "in_peace": 0.0}
 
 
 def nwbfile(spoil: Any = None) -> NWBFile:
@@ -36,19 +38,56 @@ def fall_silent(way: str, marks: Path) -> None:
     time.sleep(600)
 
 
+def send_twice() -> None:
+    """Send this process a signal as if both a launcher and a batch system had passed it on."""
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def signal_while(way: str) -> None:
+    """Send this process a signal at a step before or after the filling."""
+    place: tuple[Any, str] = (parnwb.writer, "agree_on_content") if way == "building" else (NWBParallelIO, "close")
+    step = getattr(*place)
+
+    def signalled(*arguments: Any, **keywords: Any) -> Any:
+        send_twice()
+        return step(*arguments, **keywords)
+
+    setattr(*place, signalled)
+
+
+def reads_of_the_filling() -> list[int]:
+    """Return a list to which a rank appends, but for what it had read before it began to fill the file."""
+    reads: list[int] = []
+    for backend in (DirectBackend, MpioBackend):
+
+        def fill(self: Any, work: Fill, fill: Any = backend.fill) -> None:
+            reads.clear()
+            fill(self, work)
+
+        backend.fill = fill  # type: ignore[method-assign]
+    reads.extend([-1000] * MIDWAY)
+    return reads
+
+
 def main(way: str, victim: int, path: str, backend: str, watchdog: float, marks: Path) -> None:
     warnings.simplefilter("ignore")
     from mpi4py import MPI
 
-    comm = MPI.COMM_WORLD
+    comm, reads = MPI.COMM_WORLD, reads_of_the_filling()
 
     def spoil(calls: int, data: Any) -> Any:
-        (marks / f"reads-{comm.rank}-{calls}").touch()
-        if way in ("stopped", "blocks") and comm.rank == victim and calls == MIDWAY:
-            fall_silent(way, marks)
-        time.sleep(0.05 if way != "slow" or comm.rank == victim else 0.01)
+        reads.append(calls)
+        if reads[0] < 0:
+            return data
+        (marks / f"reads-{comm.rank}-{len(reads)}").touch()
         if comm.rank == victim:
+            if way == "signal" and len(reads) == MIDWAY:
+                send_twice()
+            if way in ("stopped", "blocks") and len(reads) == MIDWAY:
+                fall_silent(way, marks)
             time.sleep(SECONDS_PER_READ.get(way, 0.0))
+        time.sleep(0.05)
         return data
 
     (marks / f"pid-{comm.rank}").write_text(f"{os.getpid()}\n")
@@ -58,6 +97,8 @@ def main(way: str, victim: int, path: str, backend: str, watchdog: float, marks:
     if backend == "mpio":
         settings["transfer"] = "collective"
     mode = "w" if backend == "mpio" else "resume"
+    if way in ("building", "publishing") and comm.rank == victim:
+        signal_while(way)
     with NWBParallelIO(path, mode, comm=comm, **settings) as io:
         if way == "dawdles" and comm.rank == victim:
             fall_silent(way, marks)
