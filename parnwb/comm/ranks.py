@@ -408,9 +408,10 @@ class Ranks:
 
     def _silent(self, silence: Silence) -> ParnwbError:
         return ParnwbError(
-            f"{self._name(silence.rank)} has given no sign of life for {silence.seconds:.0f} s, since it was "
-            f"{silence.said}",
-            remedy=f"It was stopped or killed, it or its host hangs, or it is slow. {LONGER}",
+            f"{self._name(silence.rank)} has given no sign of life for {silence.seconds:.0f} s; the last "
+            f"it said: {silence.said}",
+            remedy="It was stopped or killed, it or its host hangs, or it is in the program's own code between two "
+            f"calls of parnwb. {LONGER}",
         )
 
     def _stuck(self, lane: Lane) -> None:

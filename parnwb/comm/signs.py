@@ -65,7 +65,7 @@ class SignsOfLife:
         self._pace = watchdog.limit / SIGNS_IN_LIMIT
         self._looked = self._listened = self._posted = 0
         self._heard = dict.fromkeys(self._watched, 0)
-        self._said = dict.fromkeys(self._watched, "joining the others")
+        self._said = dict.fromkeys(self._watched, "nothing yet")
 
     @property
     def due(self) -> bool:
@@ -90,7 +90,7 @@ class SignsOfLife:
     def _listen_and_tell(self) -> None:
         for rank, text in self._collect():
             self.heard(rank)
-            self._said[rank] = text or "in its own code between two calls of parnwb"
+            self._said[rank] = text or "between two steps"
         if (self._looked - self._posted) * self._watchdog.tick >= self._pace:
             self._posted = self._looked
             for rank in self._watched:

@@ -22,9 +22,10 @@ from pynwb import H5DataIO, NWBFile
 import parnwb.writer
 from parnwb import NWBParallelIO
 from parnwb.backends import DirectBackend, Fill, MpioBackend
+from parnwb.backends.mpio import _ChunkWriter
 
-MIDWAY = 3  # of the four or five buffers that a rank has to read
-SECONDS_PER_READ = {"slow": 1.5, "stopped": 0.3, "in_peace": 0.0}
+MIDWAY = 6  # of the thirteen buffers or so, of one chunk each, that a rank has to read
+SECONDS_PER_READ = {"slow": 0.7, "stopped": 0.3, "in_peace": 0.0}
 
 
 def nwbfile(spoil: Any = None) -> NWBFile:
@@ -36,6 +37,19 @@ def fall_silent(way: str, marks: Path) -> None:
     if way == "stopped":
         os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(600)
+
+
+def stop_when_all_write(marks: Path) -> None:
+    """Stop when the others are about to write together with this rank, by parallel HDF5."""
+    write, calls = _ChunkWriter.write, []
+
+    def stopped(self: _ChunkWriter, elements: Any, values: Any) -> None:
+        calls.append(elements)
+        if len(calls) == MIDWAY:
+            fall_silent("stopped", marks)
+        write(self, elements, values)
+
+    _ChunkWriter.write = stopped  # type: ignore[method-assign]
 
 
 def send_twice() -> None:
@@ -93,7 +107,10 @@ def main(way: str, victim: int, path: str, backend: str, watchdog: float, marks:
     (marks / f"pid-{comm.rank}").write_text(f"{os.getpid()}\n")
     if way == "absent" and comm.rank == victim:
         fall_silent(way, marks)
-    settings = {**SETTINGS, "backend": backend, "watchdog": watchdog, "commit_interval": 0.02}
+    if way == "stopped_inside" and comm.rank == victim:
+        stop_when_all_write(marks)
+    settings = {**SETTINGS, "buffer_mb": SETTINGS["buffer_mb"] / 3, "commit_interval": 0.02}
+    settings |= {"backend": backend, "watchdog": watchdog}
     if backend == "mpio":
         settings["transfer"] = "collective"
     mode = "w" if backend == "mpio" else "resume"

@@ -129,6 +129,14 @@ def test_source_that_blocks(tmp_path: Path, backend: str, victim: int, expected:
         job.check_resumes(expected)
 
 
+@parallel
+@pytest.mark.parametrize("victim", [0, 2])
+def test_rank_that_stops_while_others_are_inside_parallel_hdf5(tmp_path: Path, victim: int) -> None:
+    job = Job(tmp_path, "mpio")
+    done = job.run("stopped_inside", victim)
+    job.check_ended(done, f"no answer comes from rank {victim} on ", "writing /acquisition/probe/data[")
+
+
 @pytest.mark.parametrize("victim", [0, 2])
 def test_rank_that_does_not_come(tmp_path: Path, victim: int) -> None:
     job = Job(tmp_path, "direct")
