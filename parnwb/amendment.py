@@ -191,8 +191,9 @@ class AppendTarget(Target):
         Amendment(before, tuple(after), end).record(self.journal)
 
     def publish(self, *, overwrite: bool = False) -> None:
-        """Change the file in place, as committed."""
+        """Change the file in place, as committed; checksums of what it was go first."""
         self.check_ours()
+        self.manifest.unlink(missing_ok=True)
         _finish(self.path, self._existing)
 
     def discard(self) -> None:

@@ -109,6 +109,12 @@ def planning(command: Command) -> Command:
 @click.option("--resume", is_flag=True, help="Go on where an earlier job ended; begin if there was none.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
+@click.option(
+    "--watchdog",
+    default=600.0,
+    show_default=True,
+    help="Seconds that one step of a rank may take before it ends the job; 0 for no limit.",
+)
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def convert(source: Path, output: Path, quiet: bool, compression: str, **given: Any) -> None:
     """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks."""

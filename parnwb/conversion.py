@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from parnwb.comm import Ranks
+from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.convert import build_nwbfile, load_metadata
 from parnwb.errors import TargetError
 from parnwb.io import NWBParallelIO
@@ -105,7 +105,7 @@ def convert(
         For ``NWBParallelIO``.
     """
     began = time.monotonic()
-    ranks = Ranks(comm)
+    ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
     try:
         mode = "resume" if resume else "w"
         with NWBParallelIO(output, mode, comm=comm, progress=False, **settings):

@@ -51,6 +51,10 @@ class Hyperslab:
         """The box as numpy's basic index."""
         return tuple(slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
 
+    def place(self, path: str) -> str:
+        """Return the box of a dataset as errors name it: ``/path/data[0:100, 0:12]``."""
+        return f"{path}[{', '.join(f'{low}:{high}' for low, high in zip(self.start, self.stop, strict=True))}]"
+
     def intersect(self, other: Hyperslab) -> Hyperslab:
         """Return the common part of two boxes; where there is none, an empty box."""
         start = tuple(max(a, b) for a, b in zip(self.start, other.start, strict=True))

@@ -5,26 +5,32 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 EX_TEMPFAIL = 75
+ASKED_TO_STOP = "the job was asked to stop"
+# A launcher and a batch system may both pass one signal on: what comes so soon after the first is no second one.
+GRACE_SECONDS = 2.0
 
 
 class Interrupts:
     """While active, remembers SIGTERM, SIGINT and SIGUSR1 instead of ending the process. Independent.
 
-    A handler only sets a flag: one that raised would do so inside of HDF5. A second SIGTERM or SIGINT ends the
-    process at once. Off the main thread, where Python allows no handlers, nothing is remembered.
+    A handler only sets a flag: one that raised would do so inside of HDF5. A SIGTERM or SIGINT that comes 2 s or more
+    after the first signal ends the process at once. Off the main thread, where Python allows no handlers, nothing is
+    remembered.
     """
 
     def __init__(self) -> None:
         self.received = False
+        self._since = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():
+        if not self._previous and threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._remember) for number in SIGNALS}
         return self
 
@@ -36,7 +42,9 @@ class Interrupts:
         self._previous = {}
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self.received and number != signal.SIGUSR1:
+        now = time.monotonic()
+        if not self.received:
+            self.received, self._since = True, now
+        elif number != signal.SIGUSR1 and now - self._since >= GRACE_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self.received = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from parnwb.amendment import AppendTarget, finish_append
 from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
-from parnwb.comm import Ranks
+from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.errors import Interrupted, ParnwbError, TargetError
-from parnwb.interrupts import EX_TEMPFAIL
+from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import is_worth_keeping
@@ -67,6 +68,9 @@ class NWBParallelIO:
         True, False, or an object with ``start``, ``advance`` and ``finish``; None shows a bar on terminals.
     commit_interval
         Seconds between commits (``direct``); what is committed survives any end of the job.
+    watchdog
+        Seconds that one step of a rank may take, such as reading one buffer, and that ranks wait for one that is in
+        code between two calls; then the job ends with a message. None or 0 for no limit; with one rank there is none.
     bulk_threshold
         Numeric arrays of at least so many bytes are filled by all ranks; smaller ones ride with the metadata.
     manifest
@@ -95,10 +99,12 @@ class NWBParallelIO:
         overwrite: bool = False,
         progress: bool | Progress | None = None,
         commit_interval: float = DEFAULT_COMMIT_INTERVAL,
+        watchdog: float | None = DEFAULT_WATCHDOG,
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
         manifest: bool = False,
     ) -> None:
-        self._ranks = Ranks(comm)
+        self._ranks = Ranks(comm, until_checked(watchdog))
+        self._interrupts, self._handlers = Interrupts(), ExitStack()
         self._closed = self._committed = False
         self._written: Written | None = None
         self._opened: Opened | None = None
@@ -117,6 +123,7 @@ class NWBParallelIO:
                     resume=mode == "resume",
                     commit_interval=commit_interval,
                     manifest=manifest,
+                    watchdog=watchdog,
                 )
             self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
             if self._ranks.on_root("looking at the output", lambda: self._is_appended_to(mode)):
@@ -175,6 +182,9 @@ class NWBParallelIO:
     ) -> None:
         """Write ``nwbfile``. Collective.
 
+        From here until ``close`` has returned, SIGTERM, SIGINT and SIGUSR1 are remembered and do not end the process:
+        as long as data are missing all ranks stop, later it is too late and the file is completed.
+
         Parameters
         ----------
         nwbfile
@@ -193,10 +203,11 @@ class NWBParallelIO:
         ParnwbError
             The same on all ranks, naming the one that failed. The partial file stays if it holds committed work.
         SystemExit
-            With status 75, when a signal (SIGTERM, SIGINT, SIGUSR1) asked any rank to stop: all is committed, and
-            the same program with mode ``'resume'`` goes on.
+            With status 75, when a signal asked any rank to stop: with ``direct`` all is committed, and the same
+            program with mode ``'resume'`` goes on; with ``mpio`` it begins anew.
         """
         self._check_open()
+        self._handlers.enter_context(self._interrupts)
         try:
             with self._ranks.agreed("write"):
                 self._check_write(nwbfile, arguments)
@@ -209,12 +220,14 @@ class NWBParallelIO:
                 manager,
                 settings,
                 {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments},
+                self._interrupts,
                 self._progress,
                 self._opened,
             )
         except Interrupted as error:
             if self._ranks.is_root:
                 print(f"parnwb: {error}", file=sys.stderr, flush=True)
+            self._handlers.pop_all()  # stay: the same signal may come twice, and must not change the status
             self._give_up()
             raise SystemExit(EX_TEMPFAIL) from error
         except BaseException as error:
@@ -295,6 +308,12 @@ class NWBParallelIO:
             raise ParnwbError(
                 "backend 'mpio' cannot append to an existing file", where=str(self.path), remedy="Use backend='direct'"
             )
+        if self._settings.manifest:
+            raise ParnwbError(
+                "checksums are kept of a whole file, and an append knows only what it adds",
+                where=str(self.path),
+                remedy="Write without manifest",
+            )
         self._opened = Opened(self.path, manager, leads=self._ranks.is_root)
         self._target = AppendTarget(self.path, self._opened.bytes, self._opened.lowest)
 
@@ -362,6 +381,7 @@ class NWBParallelIO:
                     self._opened.close()
             finally:
                 self._ranks.free()
+                self._handlers.close()
 
 
 def check_mode(mode: str, path: str | Path) -> None:

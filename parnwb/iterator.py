@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,21 @@ from parnwb.sources import Source, read_checked, read_pieces
 class _RankIterator(AbstractDataChunkIterator):
     """What hdmf asks of an iterator, answered from the plan."""
 
-    def __init__(self, plan: WritePlan, rank: int, dataset: int, source: Source | None) -> None:
+    def __init__(
+        self,
+        plan: WritePlan,
+        rank: int,
+        dataset: int,
+        source: Source | None,
+        told: Callable[[str], None] | None = None,
+    ) -> None:
         if not 0 <= rank < plan.ranks:
             raise PlanError(f"rank must be within 0..{plan.ranks - 1}, got {rank}")
         if not 0 <= dataset < len(plan.layout):
             raise PlanError(f"dataset must be within 0..{len(plan.layout) - 1}, got {dataset}")
         self.plan, self.rank, self.dataset, self.source = plan, rank, dataset, source
         self.spec: DatasetSpec = plan.layout.datasets[dataset]
+        self._told = told
         self._steps = self._make_steps()
 
     def _make_steps(self) -> Iterator[DataChunk]:
@@ -58,7 +66,12 @@ class _RankIterator(AbstractDataChunkIterator):
         assert self.source is not None, f"rank {self.rank} owns a part of {self.spec.path} but has no source"
         return self.source
 
+    def _tell(self, slab: Hyperslab) -> None:
+        if self._told is not None:
+            self._told(f"reading {slab.place(self.spec.path)}")
+
     def _read(self, slab: Hyperslab) -> np.ndarray[Any, Any]:
+        self._tell(slab)
         return read_checked(self._own_source(), slab, self.spec.path)
 
 
@@ -75,6 +88,8 @@ class IndependentChunkIterator(_RankIterator):
         Number of the dataset in ``plan.layout``.
     source
         Its values; None where the rank owns no part of it.
+    told
+        Is told what is about to be read, in words.
 
     Yields
     ------
@@ -95,7 +110,13 @@ class IndependentChunkIterator(_RankIterator):
             ``pieces`` gives ``(elements, values)`` that cover the buffer, valid until the next are asked for.
         """
         for buffer in self.plan.buffers(self.rank, self.dataset):
-            yield buffer, read_pieces(self._own_source(), buffer.slab, self.spec.path)
+            yield buffer, self._pieces(buffer.slab)
+
+    def _pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, np.ndarray[Any, Any]]]:
+        self._tell(slab)
+        for piece in read_pieces(self._own_source(), slab, self.spec.path):
+            yield piece
+            self._tell(slab)
 
 
 class CollectiveChunkIterator(_RankIterator):

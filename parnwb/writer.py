@@ -8,7 +8,6 @@ import math
 import socket
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,10 @@ from parnwb import memory, site
 from parnwb.append import Opened
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
 from parnwb.bulk import BulkRule, Predicate, build, bulk_sources, none_written, signature
-from parnwb.comm import Ranks
+from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.decomposition import strategy
-from parnwb.errors import AgreementError, ParnwbError, PlanError, ResumeError
-from parnwb.interrupts import Interrupts
+from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
+from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.journal import Journal
 from parnwb.layout import FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
@@ -75,6 +74,8 @@ class WriteSettings:
         Seconds between commits.
     manifest
         Whether to leave checksums beside the file.
+    watchdog
+        Seconds that one step of a rank may take; None or 0 for no limit.
     """
 
     backend: str = "auto"
@@ -87,6 +88,7 @@ class WriteSettings:
     resume: bool = False
     commit_interval: float = DEFAULT_COMMIT_INTERVAL
     manifest: bool = False
+    watchdog: float | None = DEFAULT_WATCHDOG
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
@@ -95,6 +97,7 @@ class WriteSettings:
             raise PlanError(f"buffer_mb must be positive, a number of MiB, got {self.buffer_mb!r}")
         if not self.commit_interval > 0:
             raise ParnwbError(f"commit_interval must be positive, a number of seconds, got {self.commit_interval!r}")
+        check_watchdog(self.watchdog)
         if self.resume and self.backend == "mpio":
             raise ResumeError(
                 "parallel HDF5 keeps no journal, so backend 'mpio' cannot resume", remedy="Use backend='direct'"
@@ -142,6 +145,7 @@ def write(
     manager: BuildManager,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
+    interrupts: Interrupts,
     progress: Progress | None = None,
     opened: Opened | None = None,
 ) -> Written:
@@ -153,6 +157,8 @@ def write(
         The same on every rank, or None on all but the root where its sources can be pickled.
     arguments
         For ``NWBHDF5IO.write``: ``cache_spec``, ``expandable`` and so on.
+    interrupts
+        Tells whether this rank was asked to stop.
     progress
         Used on the root.
     opened
@@ -161,7 +167,7 @@ def write(
     Raises
     ------
     ParnwbError
-        The same on all ranks, whichever failed.
+        The same on all ranks, whichever failed; ``Interrupted`` if any rank was asked to stop.
     """
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
     ranks.same({"path": str(target.path), **vars(settings), **small}, "Pass the same keywords on every rank")
@@ -171,30 +177,43 @@ def write(
             earlier = _look_for_earlier(target, settings)
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
+    if not published:
+        _heed(ranks, target, interrupts)
     sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
     with ranks.agreed("planning"):
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
     if published:
         return Written(plan, choice, published)
     _check_memory(ranks, plan)
+    _heed(ranks, target, interrupts)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     if done:
         check_committed(ranks, target, layout, earlier, told)
     journal = _prepare(ranks, target, plan, choice, earlier, keeps_journal=choice.name == "direct" and opened is None)
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
     try:
-        interrupts = Interrupts()
-        with interrupts if choice.name == "direct" else nullcontext():  # nobody else looks at them
-            with ranks.agreed("describing the file"):
-                is_new = journal is not None and earlier is None
-                description = describe_attempt(skeleton, _begun_with(settings)) if is_new and skeleton else {}
-            work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
-            _backend(choice, settings).fill(replace(work, description=description, manifest=settings.manifest))
+        with ranks.agreed("describing the file"):
+            is_new = journal is not None and earlier is None
+            description = describe_attempt(skeleton, _begun_with(settings)) if is_new and skeleton else {}
+        work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
+        _backend(choice, settings).fill(replace(work, description=description, manifest=settings.manifest))
     finally:
         told.finish()
         if journal is not None:
             journal.close()
     return Written(plan, choice)
+
+
+def _heed(ranks: Ranks, target: Target, interrupts: Interrupts) -> None:
+    """Stop before anything is written if any rank was asked to. Collective."""
+    if ranks.any_failed(interrupts.received):
+        raise ranks.known_to_all(
+            Interrupted(
+                ASKED_TO_STOP,
+                where=str(target.partial),
+                remedy="It had written nothing yet: run it again with --resume (mode 'resume')",
+            )
+        )
 
 
 def _look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:

@@ -18,6 +18,7 @@ from parnwb.allocator import Allocator
 from parnwb.backends.backend import Fill
 from parnwb.backends.encoder import REQUEST_COLUMNS, Batch
 from parnwb.errors import Interrupted
+from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.journal import CLOSING, RECORD_COLUMNS, Frame, Records, no_records
 from parnwb.storage import FileBytes
 
@@ -62,7 +63,7 @@ class AskedAddresses:
 
     def finish(self) -> None:
         """Make safe, say so, and wait for the others."""
-        self._disk.sync()
+        self._make_safe()
         self._tell(FINISHED)
         self._until(ALL_FINISHED)
         self._tell(GONE)  # a signal may have been passed on too late: it must not reach the next file
@@ -72,8 +73,12 @@ class AskedAddresses:
             kind, numbers = self._reply()
             if kind == wanted:
                 return numbers
-            self._disk.sync()
+            self._make_safe()
             self._tell(SAFE)
+
+    def _make_safe(self) -> None:
+        with self._ranks.doing("making written chunks safe (fsync)"):
+            self._disk.sync()
 
     def _reply(self) -> tuple[int, Numbers]:
         replies: list[Numbers] = []
@@ -129,7 +134,7 @@ class RootAddresses:
 
     def finish(self) -> None:
         """Serve until nobody asks any more, and let all go."""
-        self._disk.sync()
+        self._make_safe()
         self._ranks.wait_until(lambda: not self._asking and not self._stopping(), self.serve)
         if self._work.journal is not None and self._placed:
             self._append_frame(CLOSING)
@@ -178,6 +183,10 @@ class RootAddresses:
 
     # -- commits -------------------------------------------------------------------------------------------
 
+    def _make_safe(self) -> None:
+        with self._ranks.doing("making written chunks safe (fsync)"):
+            self._disk.sync()
+
     def _stopping(self) -> bool:
         return self._stop or self._work.interrupts.received
 
@@ -187,7 +196,7 @@ class RootAddresses:
 
     def _commit(self) -> None:
         """Make all bytes safe, then record them. All other ranks stand still or have finished."""
-        self._disk.sync()
+        self._make_safe()
         asked = set(self._waiting)
         self._safe.clear()
         for rank in asked:
@@ -197,7 +206,7 @@ class RootAddresses:
             self._append_frame({})
         if self._stopping():
             raise Interrupted(
-                "the job was asked to stop",
+                ASKED_TO_STOP,
                 where=str(self._work.target.partial),
                 remedy="What was done is committed: run it again with --resume (mode 'resume')"
                 if self._work.journal is not None
@@ -206,10 +215,11 @@ class RootAddresses:
 
     def _append_frame(self, description: Mapping[str, Any]) -> None:
         assert self._work.journal is not None
-        self._skeleton.file.flush()
-        records = np.concatenate(self._placed) if self._placed else no_records()
-        overlay = self._skeleton.overlay
-        self._work.journal.append(Frame(dict(description), overlay.end, records, tuple(overlay.take_changes())))
+        with self._ranks.doing("appending a commit to the journal"):
+            self._skeleton.file.flush()
+            records = np.concatenate(self._placed) if self._placed else no_records()
+            overlay = self._skeleton.overlay
+            self._work.journal.append(Frame(dict(description), overlay.end, records, tuple(overlay.take_changes())))
         self._placed.clear()
         self._commits += 1
         self._committed_at = time.monotonic()

@@ -41,7 +41,9 @@ def _write_batches(work: Fill, addresses: Addresses, disk: FileBytes) -> None:
             batch = encoder.take()
             if batch is None:
                 return
-            write(batch, addresses.of(batch), disk)
+            places = addresses.of(batch)
+            work.ranks.step(f"writing {batch.place}")
+            write(batch, places, disk)
 
 
 def write(batch: Batch, addresses: npt.NDArray[np.int64], disk: FileBytes) -> None:

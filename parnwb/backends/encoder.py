@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from parnwb.backends.backend import Fill
 from parnwb.codec import ChunkAssembler, Pipeline, open_pipeline
+from parnwb.comm import Lane
 from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
 from parnwb.journal import crc32c
@@ -34,11 +35,14 @@ class Batch:
         The bytes of each.
     raw_bytes
         Uncompressed bytes of these chunks in the file's dtype.
+    place
+        Dataset and hyperslab of the buffer.
     """
 
     requests: npt.NDArray[np.int64]
     payloads: list[Any]
     raw_bytes: int
+    place: str
 
 
 class Encoder:
@@ -87,28 +91,32 @@ class Encoder:
             pass
 
     def _run(self) -> None:
-        try:
-            for batch in encoded(self._work):
-                self._ready.put(batch)
-                if self._stopped.is_set():
-                    return
-            self._ready.put(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that takes it
-            self._ready.put(error)
+        with self._work.ranks.another_thread() as lane:
+            try:
+                for batch in encoded(self._work, lane):
+                    lane.rest()
+                    self._ready.put(batch)
+                    if self._stopped.is_set():
+                        return
+                last: BaseException | None = None
+            except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that takes it
+                last = error
+            lane.rest()
+            self._ready.put(last)
 
 
-def encoded(work: Fill) -> Iterator[Batch]:
-    """Read and encode all buffers of this rank, in the plan's order. Independent."""
+def encoded(work: Fill, lane: Lane) -> Iterator[Batch]:
+    """Read and encode all buffers of this rank, in the plan's order; say so in ``lane``. Independent."""
     for dataset, spec in enumerate(work.plan.layout):
         if work.plan.count_chunks(work.ranks.rank, dataset) == 0:
             continue
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
-        stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, work.source(dataset))
+        stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, work.source(dataset), lane.step)
         for buffer, pieces in stream.in_pieces():
-            yield encode(work, buffer, assembler.assemble(buffer.slab, pieces), pipeline)
+            yield encode(work, buffer, assembler.assemble(buffer.slab, pieces), pipeline, lane)
 
 
-def encode(work: Fill, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline) -> Batch:
+def encode(work: Fill, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:
     """Encode the chunks of one buffer. Independent."""
     spec = work.plan.layout.datasets[buffer.dataset]
     rows, payloads, raw_bytes = [], [], 0
@@ -116,9 +124,11 @@ def encode(work: Fill, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline:
     for index, chunk in chunks:
         if work.plan.is_done(buffer.dataset, index):
             continue
+        elements = spec.grid.cell(index)
+        lane.step(f"encoding {elements.place(spec.path)}")
         mask, data = pipeline.encode(chunk)
-        raw_bytes += spec.grid.cell(index).size * spec.itemsize
+        raw_bytes += elements.size * spec.itemsize
         rows.append((buffer.dataset, ravel(index, extent), len(data), mask, crc32c(data)))
         payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
-    return Batch(requests, payloads, raw_bytes)
+    return Batch(requests, payloads, raw_bytes, buffer.slab.place(spec.path))

@@ -12,8 +12,9 @@ from parnwb.backends.backend import Fill
 from parnwb.backends.direct import write_overlay
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import alone
-from parnwb.errors import StorageError
+from parnwb.errors import Interrupted, StorageError
 from parnwb.hyperslab import Hyperslab
+from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
 from parnwb.plan import Buffer
@@ -55,7 +56,8 @@ class MpioBackend:
             if work.skeleton is not None:
                 work.skeleton.file.close()
                 write_overlay(work)
-        with work.ranks.agreed("opening the file in parallel"):
+        opening = "opening the file in parallel"
+        with work.ranks.agreed(opening), work.ranks.doing(opening, together=True):
             file = h5py.File(work.target.partial, "r+", driver="mpio", comm=work.ranks.comm or alone())
         together: list[_ChunkWriter] = []
         try:
@@ -78,23 +80,28 @@ class MpioBackend:
     def _fill_independently(self, work: Fill, writer: _ChunkWriter, number: int) -> None:
         with work.ranks.agreed(f"writing {writer.path}"):
             buffers = work.plan.buffers(work.ranks.rank, number)
-            stream = IndependentChunkIterator(work.plan, work.ranks.rank, number, work.source(number))
+            source = work.source(number)
+            stream = IndependentChunkIterator(work.plan, work.ranks.rank, number, source, work.ranks.step)
             for buffer, chunk in zip(buffers, stream, strict=True):
                 work.ranks.look_up()
+                _heed(work)
                 self._write_buffer(work, writer, buffer, chunk.data)
 
     def _write_buffer(self, work: Fill, writer: _ChunkWriter, buffer: Buffer, values: np.ndarray[Any, Any]) -> None:
         for _, elements in work.plan.chunks(buffer):
+            work.ranks.step(f"writing {elements.place(writer.path)}")
             writer.write(elements, values[elements.relative_to(buffer.slab.start).slices])
         work.progress.advance(buffer.slab.size * work.plan.layout.datasets[buffer.dataset].itemsize, 0)
 
     def _fill_collectively(self, work: Fill, writer: _ChunkWriter, number: int) -> None:
         """Write in lockstep; a rank whose source fails says so before the next collective write."""
         with work.ranks.agreed(f"writing {writer.path}"):
-            stream = CollectiveChunkIterator(work.plan, work.ranks.rank, number, work.source(number))
+            source = work.source(number)
+            stream = CollectiveChunkIterator(work.plan, work.ranks.rank, number, source, work.ranks.step)
             for _ in range(work.plan.rounds(number)):
                 error, chunk = None, None
                 try:
+                    _heed(work)
                     chunk = next(stream)
                 except BaseException as caught:  # noqa: BLE001 - raised below, when no rank waits for this one
                     error = caught
@@ -110,7 +117,8 @@ class MpioBackend:
         start = tuple(part.start for part in chunk.selection)
         elements = Hyperslab(start, chunk.data.shape)
         try:
-            writer.write(elements, chunk.data)
+            with work.ranks.doing(f"writing {elements.place(writer.path)}", together=True):
+                writer.write(elements, chunk.data)
         except BaseException as error:  # noqa: BLE001 - the others are inside the same call and cannot be told
             work.ranks.abort(error)
         work.progress.advance(chunk.data.nbytes, 0)
@@ -150,10 +158,20 @@ class _ChunkWriter:
             self._dataset.write(memory, space, data, dxpl=self._transfer)
         except Exception as error:
             raise StorageError(
-                f"parallel HDF5 could not write a chunk: {error}", where=_place(self.path, elements), remedy=CHECK_SPACE
+                f"parallel HDF5 could not write a chunk: {error}", where=elements.place(self.path), remedy=CHECK_SPACE
             ) from error
         if self.collective and elements.size:
             self.sums.append((elements, _sum(data) if self._lossless else None))
+
+
+def _heed(work: Fill) -> None:
+    """Leave if this rank has got a signal; the others follow it. Independent."""
+    if work.interrupts.received:
+        raise Interrupted(
+            ASKED_TO_STOP,
+            where=str(work.target.partial),
+            remedy="Backend 'mpio' keeps no journal: run it again, which begins anew",
+        )
 
 
 def _close(work: Fill, file: h5py.File, cause: BaseException | None = None) -> None:
@@ -162,7 +180,8 @@ def _close(work: Fill, file: h5py.File, cause: BaseException | None = None) -> N
     Where parallel HDF5 cannot close a file it is left in a state in which it crashes later: the job ends here.
     """
     try:
-        file.close()
+        with work.ranks.doing("closing the file in parallel", together=True):
+            file.close()
     except Exception as error:  # noqa: BLE001 - told by abort
         if work.ranks.is_root:
             work.target.discard()
@@ -187,6 +206,8 @@ def _read_back(work: Fill, writers: list[_ChunkWriter]) -> None:
     with h5py.File(work.target.partial, "r") as file:
         for writer in writers:
             for elements, expected in writer.sums:
+                work.ranks.look_up()
+                work.ranks.step(f"reading back {elements.place(writer.path)}")
                 try:
                     good = expected in (None, _sum(file[writer.path][elements.slices]))
                 except OSError:
@@ -194,18 +215,13 @@ def _read_back(work: Fill, writers: list[_ChunkWriter]) -> None:
                 if not good:
                     raise StorageError(
                         "MPI reported success, but what was written is not in the file",
-                        where=_place(writer.path, elements),
+                        where=elements.place(writer.path),
                         remedy=CHECK_SPACE + ", or use backend='direct'",
                     )
 
 
 def _sum(values: np.ndarray[Any, Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
-
-
-def _place(path: str, elements: Hyperslab) -> str:
-    ranges = (f"{low}:{high}" for low, high in zip(elements.start, elements.stop, strict=True))
-    return f"{path}[{', '.join(ranges)}]"
 
 
 def _sync(work: Fill) -> None:

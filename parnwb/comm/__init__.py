@@ -14,18 +14,23 @@ from parnwb.comm.launch import (
 )
 from parnwb.comm.ranks import Ranks
 from parnwb.comm.travel import describe, portable, unpacked
+from parnwb.comm.watchdog import DEFAULT_WATCHDOG, Lane, check_watchdog, until_checked
 
 __all__ = [
+    "DEFAULT_WATCHDOG",
     "LAUNCHER_RANKS",
     "LAUNCHER_SIZES",
+    "Lane",
     "Ranks",
     "alone",
     "check_launch",
+    "check_watchdog",
     "describe",
     "launched_rank",
     "launched_size",
     "portable",
     "tell_once",
     "unpacked",
+    "until_checked",
     "world",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import socket
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 # The number of ranks that each launcher started, as it tells them; a batch step's SLURM_NTASKS is not among
 # them, because a serial program in a batch script sees it too.
 LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")
+ABORT_SECONDS = 10.0
 LAUNCHER_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID", "MV2_COMM_WORLD_RANK")
 
 
@@ -152,10 +155,22 @@ def _others_may_wait() -> bool:
     return MPI.Is_initialized() and not MPI.Is_finalized() and MPI.COMM_WORLD.Get_size() > 1
 
 
+def may_call_mpi() -> bool:
+    """Tell whether this thread may call MPI while others do. Independent."""
+    from mpi4py import MPI
+
+    return threading.current_thread() is threading.main_thread() or MPI.Query_thread() == MPI.THREAD_MULTIPLE
+
+
 def end_all(comm: MPI.Intracomm) -> NoReturn:
-    """End all ranks. Independent."""
+    """End all ranks, from any thread. Independent."""
     time.sleep(0.2)  # MPICH's launcher drops what it has not yet read of this rank's last words
-    end: Callable[[int], object] = comm.Abort
-    end(1)
-    time.sleep(10)  # MPICH's call returns while its launcher is still at it
-    os._exit(1)
+    if not may_call_mpi():
+        os._exit(1)  # the launcher ends the others
+    # Abort may wait for ever, for a lock of MPI's or a launcher that hangs, and hold the interpreter meanwhile.
+    with open(os.devnull, "w") as nothing:
+        faulthandler.dump_traceback_later(ABORT_SECONDS, exit=True, file=nothing)
+        end: Callable[[int], object] = comm.Abort
+        end(1)
+        time.sleep(ABORT_SECONDS)  # MPICH's call returns while its launcher is still at it
+        os._exit(1)

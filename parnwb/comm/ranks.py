@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.comm.launch import check_launch, end_all, tell_once
+from parnwb.comm import exchange
+from parnwb.comm.launch import check_launch, end_all, may_call_mpi, tell_once
+from parnwb.comm.roll_call import RollCall
+from parnwb.comm.signs import SignsOfLife, Silence
 from parnwb.comm.travel import describe, portable, unpacked
-from parnwb.errors import AgreementError
+from parnwb.comm.watchdog import Lane, Watchdog
+from parnwb.errors import AgreementError, ParnwbError
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -27,7 +33,12 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 Integers = npt.NDArray[np.int64]
 
-ALARM_TAG = 11
+ALARM_TAG, SIGN_TAG = 11, 12
+ROLL_CALL_SECONDS = 3.0
+LONGER = (
+    "If it only needs longer, pass watchdog=SECONDS (--watchdog), 0 for no limit; what was committed can be resumed"
+)
+SHORTEST_PAUSE, LONGEST_PAUSE = 20e-6, 1e-3
 _NUMBERS = itertools.count()
 _UNFREED: set[Ranks] = set()
 
@@ -43,6 +54,9 @@ class Ranks:
     ----------
     comm
         Intracommunicator whose ranks take part; None is this process alone and needs no MPI.
+    watchdog
+        Seconds for which one of several ranks may be at one step, or may not be heard of by those who wait for it,
+        before it ends the job; None or 0 for ever.
 
     Raises
     ------
@@ -50,17 +64,25 @@ class Ranks:
         The launcher started more ranks than this world has: each would write the whole file by itself.
     """
 
-    def __init__(self, comm: MPI.Intracomm | None = None) -> None:
+    def __init__(self, comm: MPI.Intracomm | None = None, watchdog: float | None = None) -> None:
         check_launch(comm)
         self._number = next(_NUMBERS)
-        self._comm = comm.Dup() if comm is not None and comm.Get_size() > 1 else None
+        several = comm is not None and comm.Get_size() > 1
+        self._watchdog = Watchdog(watchdog if several else None)
+        self._watchdog.start(self._stuck)
+        self._signs: SignsOfLife | None = None
+        self._comm = self._duplicate(comm) if comm is not None and several else None
         self.rank = self._comm.Get_rank() if self._comm is not None else 0
         self.size = self._comm.Get_size() if self._comm is not None else 1
-        # Messages to and from each rank; and sends that a failed block left unfinished, with their buffers.
+        # Messages to and from each rank; and sends that nobody waits for, with their buffers.
         self._sent, self._received = [0] * self.size, [0] * self.size
-        self._unfinished: list[tuple[MPI.Request, Integers]] = []
-        if self.size > 1:
+        self._unfinished: list[tuple[MPI.Request, npt.NDArray[Any]]] = []
+        if self._comm is not None:
             tell_once(self.rank)
+            if self._watchdog.active:
+                self._roll_call = RollCall(self._comm)
+                self._hosts: list[str] = exchange.gathered(self._comm, socket.gethostname(), self._wait)
+                self._signs = SignsOfLife(self.rank, self.size, self._watchdog, self._post_sign, self._collect_signs)
 
     @property
     def is_root(self) -> bool:
@@ -79,10 +101,13 @@ class Ranks:
 
     def free(self) -> None:
         """Give the duplicate back. Collective."""
-        _UNFREED.discard(self)
         if self._comm is not None:
+            if self._signs is not None:
+                self._drain()
+            _UNFREED.discard(self)
             self._comm.Free()
             self._comm = None
+        self._watchdog.stop()
 
     # -- agreement -----------------------------------------------------------------------------------------
 
@@ -99,7 +124,8 @@ class Ranks:
         """
         error: BaseException | None = None
         try:
-            yield
+            with self._watchdog.main.at(doing):
+                yield
         except Alarmed:
             pass  # the rank that rang brings its error to the meeting below
         except BaseException as caught:  # noqa: BLE001 - a rank that exits would leave the others waiting
@@ -114,12 +140,14 @@ class Ranks:
 
     def _conclude(self, doing: str, error: BaseException | None) -> None:
         assert self._comm is not None
-        self._await_all()
-        verdicts = self._comm.allgather((doing, None if error is None else portable(error, self.rank)))
+        self._wait(self._comm.Ibarrier())
+        verdicts: list[Any] = self.gather_all((doing, None if error is None else portable(error, self.rank)))
         failed = [rank for rank, (_, failure) in enumerate(verdicts) if failure is not None]
         calls = {name for name, _ in verdicts}
         if failed or len(calls) > 1:
             self._drain()
+            if self._signs is not None:
+                self._signs.muted = False
         if failed:
             if failed[0] == self.rank and error is not None and not isinstance(error, SystemExit):
                 raise self.known_to_all(error, self.rank)
@@ -182,11 +210,12 @@ class Ranks:
         """Return the root's value everywhere. Collective."""
         if self._comm is None:
             return value  # type: ignore[return-value]
-        return self._comm.bcast(value, root=0)
+        received: Value = exchange.broadcast(self._comm, value, self._wait)
+        return received
 
     def gather_all(self, value: Value) -> list[Value]:
         """Return the list of all ranks' values on every rank. Collective."""
-        return [value] if self._comm is None else self._comm.allgather(value)
+        return [value] if self._comm is None else exchange.gathered(self._comm, value, self._wait)
 
     def on_root(self, doing: str, function: Callable[[], Value]) -> Value:
         """Run ``function`` on the root alone and return its value everywhere. Collective."""
@@ -200,7 +229,7 @@ class Ranks:
         """Tell whether any rank says that it failed. Collective; for lockstep loops."""
         if self._comm is None:
             return failed
-        return bool(self._comm.allreduce(int(failed)))
+        return bool(exchange.largest(self._comm, int(failed), self._wait))
 
     # -- messages ------------------------------------------------------------------------------------------
 
@@ -224,16 +253,20 @@ class Ranks:
         status = MPI.Status()
         if not self._comm.Iprobe(source=MPI.ANY_SOURCE if source is None else source, tag=tag, status=status):
             return None
-        numbers = np.empty(status.Get_count(MPI.INT64_T), dtype=np.int64)
-        self._comm.Recv(numbers, source=status.Get_source(), tag=tag)
-        self._received[status.Get_source()] += 1
-        return status.Get_source(), numbers
+        sender, numbers = status.Get_source(), np.empty(status.Get_count(MPI.INT64_T), dtype=np.int64)
+        self._wait(self._comm.Irecv(numbers, source=sender, tag=tag))
+        self._received[sender] += 1
+        if self._signs is not None:
+            self._signs.heard(sender)
+        return sender, numbers
 
     def look_up(self) -> None:
         """Leave the enclosing ``agreed`` block if another rank has failed. Independent, cheap."""
         if self._comm is not None:
             from mpi4py import MPI
 
+            self._watchdog.main.moved()
+            self._look_for_silence()
             if self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=ALARM_TAG):
                 raise Alarmed
 
@@ -247,14 +280,28 @@ class Ranks:
         meanwhile
             Work for others; returns whether it did any.
         """
-        pause = 20e-6
-        while not ready():
-            if meanwhile is not None and meanwhile():
-                pause = 20e-6
-                continue
-            self.look_up()
-            time.sleep(pause)
-            pause = min(2 * pause, 1e-3)
+        with self._watchdog.main.resting():
+            pause = SHORTEST_PAUSE
+            while not ready():
+                if meanwhile is not None and meanwhile():
+                    pause = SHORTEST_PAUSE
+                    continue
+                self.look_up()
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _wait(self, request: MPI.Request) -> None:
+        """Wait for a request without looking up."""
+        self._until(request.Test)
+
+    def _until(self, ready: Callable[[], bool]) -> None:
+        """Wait asleep, which leaves the cores to those who are waited for."""
+        with self._watchdog.main.resting():
+            pause = SHORTEST_PAUSE
+            while not ready():
+                self._look_for_silence()
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
 
     def _ring(self) -> None:
         assert self._comm is not None
@@ -273,25 +320,19 @@ class Ranks:
         assert self._comm is not None
         from mpi4py import MPI
 
-        owed = self._comm.alltoall(self._sent)
+        if self._signs is not None:
+            self._signs.muted = True
+        owed = exchange.exchanged(self._comm, self._sent, self._wait)
+        status = MPI.Status()
         for source in range(self.size):
             while self._received[source] < owed[source]:
-                status = MPI.Status()
-                message = self._comm.Mprobe(source=source, tag=MPI.ANY_TAG, status=status)
-                message.Recv(bytearray(status.Get_count(MPI.BYTE)))
+                self._until(partial(self._comm.Iprobe, source, MPI.ANY_TAG, status))
+                content = bytearray(status.Get_count(MPI.BYTE))
+                self._wait(self._comm.Irecv(content, source=source, tag=status.Get_tag()))
                 self._received[source] += 1
         for request, _ in self._unfinished:
-            request.Wait()
+            self._wait(request)
         self._unfinished.clear()
-
-    def _await_all(self) -> None:
-        """Wait for all ranks as ``MPI_Barrier`` does, but asleep: early ranks leave the cores to the others."""
-        assert self._comm is not None
-        request = self._comm.Ibarrier()
-        pause = 20e-6
-        while not request.Test():
-            time.sleep(pause)
-            pause = min(2 * pause, 1e-3)
 
     def abort(self, error: BaseException) -> NoReturn:
         """End the whole job at once because this rank cannot take part any longer. Independent."""
@@ -301,6 +342,115 @@ class Ranks:
         if self._comm is None:
             raise SystemExit(1)
         end_all(self._comm)
+
+    # -- watchdog ------------------------------------------------------------------------------------------
+
+    def step(self, text: str) -> None:
+        """Name what comes next within an ``agreed`` block. Independent."""
+        self._watchdog.main.step(text)
+
+    def doing(self, text: str, *, together: bool = False) -> AbstractContextManager[None]:
+        """Be at a step for a while; ``together`` where all ranks are inside one call. Independent."""
+        return self._watchdog.main.at(text, together=together)
+
+    def another_thread(self) -> AbstractContextManager[Lane]:
+        """Let the watchdog look after the steps of another thread of this rank. Independent."""
+        return self._watchdog.lane()
+
+    def _duplicate(self, comm: MPI.Intracomm) -> MPI.Intracomm:
+        """Duplicate a communicator; end the job where a rank does not come. Collective."""
+        made, request = comm.Idup()
+        roll_call, began, watchdog = RollCall(comm), 0, self._watchdog
+
+        def ready() -> bool:
+            nonlocal began
+            if request.Test():
+                return True
+            if watchdog.active and roll_call.is_due(watchdog.ticks):
+                roll_call.answer()
+                if (watchdog.ticks - began) * watchdog.tick >= watchdog.limit:
+                    found = roll_call.call(ROLL_CALL_SECONDS)
+                    began = watchdog.ticks
+                    if found.missing and not request.Test():
+                        self._end(comm, found.first, _missing(found.missing, watchdog.limit))
+            return False
+
+        self._until(ready)
+        return made
+
+    def _post_sign(self, to: int, text: str) -> None:
+        assert self._comm is not None
+        self._unfinished = [item for item in self._unfinished if not item[0].Test()]
+        data = np.frombuffer(text.encode(), dtype=np.uint8)
+        self._unfinished.append((self._comm.Isend(data, dest=to, tag=SIGN_TAG), data))
+        self._sent[to] += 1
+
+    def _collect_signs(self) -> Iterator[tuple[int, str]]:
+        assert self._comm is not None
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        while self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=SIGN_TAG, status=status):
+            sender, data = status.Get_source(), bytearray(status.Get_count(MPI.BYTE))
+            self._comm.Recv(data, source=sender, tag=SIGN_TAG)
+            self._received[sender] += 1
+            yield sender, data.decode()
+
+    def _look_for_silence(self) -> None:
+        """End the job if a rank that this one listens to is silent for too long. Independent; cheap."""
+        if self._signs is None or not self._signs.due:
+            return
+        assert self._comm is not None
+        self._roll_call.answer()
+        silence = self._signs.exchange()
+        if silence is not None:
+            self._end(self._comm, self.rank, self._silent(silence))
+
+    def _silent(self, silence: Silence) -> ParnwbError:
+        return ParnwbError(
+            f"{self._name(silence.rank)} has given no sign of life for {silence.seconds:.0f} s; the last "
+            f"it said: {silence.said}",
+            remedy="It was stopped or killed, it or its host hangs, or it is in the program's own code between two "
+            f"calls of parnwb. {LONGER}",
+        )
+
+    def _stuck(self, lane: Lane) -> None:
+        """End the job because this rank is at one step for too long. In the watchdog's thread."""
+        comm, place, first = self._comm, lane.text, self.rank
+        missing: tuple[int, ...] = ()
+        if comm is None:
+            return
+        if lane.together and may_call_mpi():
+            found = self._roll_call.call(ROLL_CALL_SECONDS)
+            first, missing = found.first, found.missing
+        else:
+            time.sleep(min(self.rank, 5))  # where others are stuck as well the first of them speaks, and ends this one
+        if lane.working and lane.seconds >= self._watchdog.limit:
+            who = "A step of all ranks" if lane.together else "A step"
+            message = f"{who} takes longer than the watchdog's {self._watchdog.limit:g} s"
+            if missing:
+                message += f", and no answer comes from {', '.join(map(self._name, missing))}"
+            self._end(comm, first, ParnwbError(message, where=place, remedy=LONGER))
+
+    def _name(self, rank: int) -> str:
+        return f"rank {rank} on {self._hosts[rank]}"
+
+    def _end(self, comm: MPI.Intracomm, speaker: int, error: ParnwbError) -> NoReturn:
+        """End the job; only one rank says why, but if that does not help the others end themselves. Independent."""
+        rank = comm.Get_rank()
+        if rank == speaker:
+            print(f"parnwb: {describe(error, rank)}", file=sys.stderr, flush=True)
+        else:
+            time.sleep(10)
+        end_all(comm)
+
+
+def _missing(ranks: tuple[int, ...], limit: float) -> ParnwbError:
+    names = ", ".join(map(str, ranks))
+    return ParnwbError(
+        f"all ranks must construct NWBParallelIO, within the watchdog's {limit:g} s of the first: rank {names} did not",
+        remedy=f"See whether it has failed, ended or taken another way before. {LONGER.partition(';')[0]}",
+    )
 
 
 @atexit.register

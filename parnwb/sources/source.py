@@ -55,7 +55,7 @@ def read_checked(source: Source, slab: Hyperslab, path: str) -> npt.NDArray[Any]
         The source raised, or what it returned has another shape or dtype; the dataset and the hyperslab
         are named.
     """
-    where = _where(slab, path)
+    where = slab.place(path)
     with _named_errors(source, where):
         values = source.read(slab)
     return _checked(values, source, slab, where)
@@ -72,14 +72,10 @@ def read_pieces(source: Source, slab: Hyperslab, path: str) -> Iterator[tuple[Hy
     if not isinstance(source, PiecewiseSource):
         yield slab, read_checked(source, slab, path)
         return
-    where = _where(slab, path)
+    where = slab.place(path)
     with _named_errors(source, where):
         for part, values in source.pieces(slab):
             yield part, _checked(values, source, part, where)
-
-
-def _where(slab: Hyperslab, path: str) -> str:
-    return f"{path}[{', '.join(f'{s}:{e}' for s, e in zip(slab.start, slab.stop, strict=True))}]"
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 Arguments: the output, a folder for marks, and as JSON the scale of the session, seconds for each buffer, seconds
 between commits, and perhaps `end_after`: a rank, and after how many of its calls to the file system it ends.
 
-Each rank leaves in the folder: `ready-RANK` with its process id when it begins to write and takes signals,
-`left-RANK` when it has ended writing, and `writes-RANK` with address and length of every write to the partial file.
+Each rank leaves in the folder: `ready-RANK` with its process id when it begins to write,
+`left-RANK` when it takes signals no more, and `writes-RANK` with address and length of every write to the partial file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from failure.calls import EndAfter, watch
 from failure.resuming import session, write
 
 import parnwb.backends.encoder
-import parnwb.writer
+import parnwb.io
+from parnwb.backends import DirectBackend, Fill
 from parnwb.interrupts import Interrupts
 
 WRITE = struct.Struct("<qq")
@@ -44,21 +45,23 @@ def slow_down(seconds: float) -> None:
 
 
 def leave_marks(marks: Path, rank: int) -> None:
-    """Tell when this rank begins to take signals, and when it ceases to."""
+    """Tell when this rank begins to write, and when it ceases to take signals."""
+    fill = DirectBackend.fill
+
+    def marked(self: DirectBackend, work: Fill) -> None:
+        (marks / f"ready-{rank}").write_text(f"{os.getpid()}\n")
+        fill(self, work)
+
+    DirectBackend.fill = marked  # type: ignore[method-assign]
 
     class Marked(Interrupts):
-        def __enter__(self) -> Interrupts:
-            result = super().__enter__()
-            (marks / f"ready-{rank}").write_text(f"{os.getpid()}\n")
-            return result
-
         def __exit__(
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None:
             (marks / f"left-{rank}").touch()
             super().__exit__(kind, error, trace)
 
-    parnwb.writer.Interrupts = Marked  # type: ignore[attr-defined]
+    parnwb.io.Interrupts = Marked  # type: ignore[attr-defined]
 
 
 def log_writes(marks: Path, rank: int) -> None:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from parnwb.interrupts import EX_TEMPFAIL, SIGNALS, Interrupts
+from parnwb.interrupts import EX_TEMPFAIL, GRACE_SECONDS, SIGNALS, Interrupts
 
 
 def handlers() -> list[object]:
@@ -38,6 +38,21 @@ def test_a_signal_sets_the_flag(number):
         assert interrupts.received
     assert handlers() == before
     assert interrupts.received
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_same_signal_twice_within_the_grace_is_one(number):
+    with Interrupts() as interrupts:
+        for _ in range(3):
+            send(number)
+        assert interrupts.received
+
+
+def test_entered_twice_it_still_gives_the_handlers_back():
+    before = handlers()
+    with Interrupts() as interrupts, interrupts:
+        pass
+    assert handlers() == before
 
 
 def test_user_signals_may_come_as_often_as_they_like():
@@ -148,6 +163,9 @@ def test_a_second_signal_that_means_end_ends_at_once(first, second):
             assert process.stdout.readline() == "ready\n"
             process.send_signal(first)
             assert process.stdout.readline() == "flagged\n"
+            process.send_signal(first)  # as a launcher and a batch system both pass it on
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS + 0.2)
             began = time.monotonic()
             process.send_signal(second)
             assert process.wait(10) == -second

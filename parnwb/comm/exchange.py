@@ -1,0 +1,60 @@
+"""Collective exchange of Python values that never blocks inside MPI: each request is handed to a ``wait``."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+Wait = Callable[["MPI.Request"], None]
+
+
+def gathered(comm: MPI.Intracomm, value: object, wait: Wait) -> list[Any]:
+    """Return the list of all ranks' values on every rank. Collective."""
+    from mpi4py import MPI
+
+    own = _packed(value)
+    lengths = np.empty(comm.Get_size(), dtype=np.int64)
+    wait(comm.Iallgather(np.array([len(own)], dtype=np.int64), lengths))
+    stops = np.cumsum(lengths)
+    everything = np.empty(int(stops[-1]), dtype=np.uint8)
+    wait(comm.Iallgatherv(own, [everything, lengths.tolist(), (stops - lengths).tolist(), MPI.BYTE]))
+    return [pickle.loads(everything[stop - n : stop].data) for stop, n in zip(stops, lengths, strict=True)]
+
+
+def broadcast(comm: MPI.Intracomm, value: object, wait: Wait) -> Any:
+    """Return the root's value on every rank. Collective."""
+    is_root = comm.Get_rank() == 0
+    data = _packed(value) if is_root else np.empty(0, dtype=np.uint8)
+    length = np.array([len(data)], dtype=np.int64)
+    wait(comm.Ibcast(length, root=0))
+    if not is_root:
+        data = np.empty(int(length[0]), dtype=np.uint8)
+    wait(comm.Ibcast(data, root=0))
+    return value if is_root else pickle.loads(data.data)
+
+
+def largest(comm: MPI.Intracomm, number: int, wait: Wait) -> int:
+    """Return the largest of all ranks' numbers. Collective."""
+    from mpi4py import MPI
+
+    found = np.empty(1, dtype=np.int64)
+    wait(comm.Iallreduce(np.array([number], dtype=np.int64), found, op=MPI.MAX))
+    return int(found[0])
+
+
+def exchanged(comm: MPI.Intracomm, numbers: list[int], wait: Wait) -> list[int]:
+    """Return what each rank has for this one, of what each has for each. Collective."""
+    found = np.empty(comm.Get_size(), dtype=np.int64)
+    wait(comm.Ialltoall(np.array(numbers, dtype=np.int64), found))
+    return [int(number) for number in found]
+
+
+def _packed(value: object) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), dtype=np.uint8)
