@@ -1,7 +1,7 @@
 """Write a file while something happens to its disk or its source, or resume it in peace.
 
-Arguments: what happens, the output, the recording, a folder for marks. Every rank that leaves with an exception puts its
-kind there. Nobody catches it: what users see is what the tests see.
+Arguments: what happens, the output, the recording, a folder for marks. Every rank that leaves with an exception puts
+its kind there. Nobody catches it: what users see is what the tests see.
 """
 
 from __future__ import annotations
