@@ -7,13 +7,14 @@ frames up to the first that is not, replayed in order, are the last commit. Noth
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -165,9 +166,20 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path) -> Journal:
-        """Begin a new journal; one that is there is lost."""
-        path.unlink(missing_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        """Begin a new journal; one that is there is lost.
+
+        Raises
+        ------
+        StorageError
+            The file system refused.
+        """
+        try:
+            path.unlink(missing_ok=True)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        except OSError as error:
+            raise StorageError(
+                f"the journal could not be begun: {error.strerror}", where=str(path), remedy="Check the file system"
+            ) from error
         sync_folder(path.parent)
         return cls(path, FileBytes(path), 0, 0)
 
@@ -183,7 +195,10 @@ class Journal:
         return cls(path, disk, committed.size, committed.sequence)
 
     def append(self, frame: Frame) -> None:
-        """Write a frame and make it safe. After an error the frame may or may not count, but none before is harmed.
+        """Write a frame and make it safe. After an error it does not count, and none before is harmed.
+
+        A frame whose fsync has failed looks whole for as long as the kernel remembers it, and then no more; so it is
+        cut off at once.
 
         Raises
         ------
@@ -196,8 +211,13 @@ class Journal:
             checksum = crc32c(piece, checksum)
         prefix = PREFIX.pack(MARK, self._sequence, sum(len(piece) for piece in pieces), checksum)
         header = prefix + CHECK.pack(crc32c(prefix))
-        self._disk.write_at([header, *pieces], self._end)
-        self._disk.sync()
+        try:
+            self._disk.write_at([header, *pieces], self._end)
+            self._disk.sync()
+        except StorageError:
+            with contextlib.suppress(StorageError):  # where even this fails it may count, which does no harm
+                self._disk.truncate(self._end)
+            raise
         self._end += len(header) + sum(len(piece) for piece in pieces)
         self._sequence += 1
 
@@ -207,27 +227,42 @@ class Journal:
 
 
 def frames(path: Path) -> Iterator[tuple[Frame, int]]:
-    """Iterate over the valid frames of a journal and the position after each. Independent."""
+    """Iterate over the valid frames of a journal and the position after each. Independent.
+
+    Raises
+    ------
+    StorageError
+        It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from _whole_frames(file)
+    except OSError as error:
+        raise StorageError(
+            f"the journal cannot be read: {error.strerror}", where=str(path), remedy="Check the file system"
+        ) from error
+
+
+def _whole_frames(file: BinaryIO) -> Iterator[tuple[Frame, int]]:
     header_size = PREFIX.size + CHECK.size
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        end, sequence = 0, 0
-        while True:
-            header = file.read(header_size)
-            if len(header) < header_size:
-                return
-            mark, number, length, checksum = PREFIX.unpack_from(header)
-            (check,) = CHECK.unpack_from(header, PREFIX.size)
-            if mark != MARK or number != sequence or check != crc32c(header[: PREFIX.size]):
-                return
-            if length > size - end - header_size:
-                return
-            payload = file.read(length)
-            if len(payload) < length or checksum != crc32c(payload):
-                return
-            end += header_size + length
-            sequence += 1
-            yield Frame.from_bytes(payload), end
+    size = os.fstat(file.fileno()).st_size
+    end, sequence = 0, 0
+    while True:
+        header = file.read(header_size)
+        if len(header) < header_size:
+            return
+        mark, number, length, checksum = PREFIX.unpack_from(header)
+        (check,) = CHECK.unpack_from(header, PREFIX.size)
+        if mark != MARK or number != sequence or check != crc32c(header[: PREFIX.size]):
+            return
+        if length > size - end - header_size:
+            return
+        payload = file.read(length)
+        if len(payload) < length or checksum != crc32c(payload):
+            return
+        end += header_size + length
+        sequence += 1
+        yield Frame.from_bytes(payload), end
 
 
 def replay(path: Path) -> Committed:

@@ -92,7 +92,7 @@ def has_committed(target: Target) -> bool:
     try:
         both = target.journal.exists() and target.partial.exists()
         return both and len(replay(target.journal).records) > 0
-    except ParnwbError:
+    except ResumeError:
         return False
 
 
@@ -102,11 +102,13 @@ def is_worth_keeping(target: Target) -> bool:
     It should when a commit was due or asked for: then the job had run for long. What a short job did is soon done
     again, and what it leaves behind would only be in the way.
     """
+    if not target.partial.exists() or not target.journal.exists():
+        return False
     try:
         due = (frame for frame, _ in frames(target.journal) if frame.description != CLOSING)
-        return target.partial.exists() and any(len(frame.records) for frame in due)
-    except OSError:
-        return False
+        return any(len(frame.records) for frame in due)
+    except ParnwbError:
+        return True  # nobody can tell
 
 
 def describe_attempt(skeleton: Skeleton, settings: Mapping[str, Any]) -> dict[str, Any]:

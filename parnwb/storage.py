@@ -15,6 +15,8 @@ from parnwb.errors import StorageError, TargetError
 
 IOV_MAX = min(1024, os.sysconf("SC_IOV_MAX") if hasattr(os, "sysconf") else 16)
 MAX_CALL_BYTES = 1 << 30
+# What a file system says that has no fsync of folders, or a folder that may be written to but not be read.
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
 class Target:
@@ -91,7 +93,7 @@ class Target:
             descriptor = os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
                 self._created = _identity(os.fstat(descriptor))
-                os.write(descriptor, token)
+                _write_whole(descriptor, token)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -235,13 +237,31 @@ class Target:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder safe. Independent; some file systems cannot do it and need not."""
-    with contextlib.suppress(OSError):
+    """Make the names in a folder safe. Independent; some file systems cannot do it and need not.
+
+    Raises
+    ------
+    StorageError
+        The file system has failed to.
+    """
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise StorageError(
+                f"the names in the folder could not be made safe: {error.strerror}",
+                where=str(folder),
+                remedy="Check the file system, then resume (--resume, mode 'resume')",
+            ) from error
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
