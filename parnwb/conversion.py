@@ -86,6 +86,7 @@ def convert(
     comm: MPI.Intracomm,
     *,
     resume: bool = False,
+    break_lock: bool = False,
     progress: Progress | bool | None = None,
     **settings: Any,
 ) -> Converted:
@@ -98,6 +99,8 @@ def convert(
     ----------
     resume
         Whether to go on where an earlier job ended; without one the file is begun.
+    break_lock
+        Whether to take the output from a job that seems to write it, but surely has ended.
     settings
         For ``NWBParallelIO``.
     """
@@ -105,7 +108,7 @@ def convert(
     ranks = Ranks(comm)
     try:
         mode = "resume" if resume else "w"
-        with NWBParallelIO(output, mode, comm=comm, progress=False, **settings):
+        with NWBParallelIO(output, mode, comm=comm, progress=False, break_lock=break_lock, **settings):
             pass  # refuses settings and outputs that cannot work, before neuroconv looks at a long recording
         with ranks.agreed("checking that the output is not the recording"):
             if ranks.is_root:

@@ -12,11 +12,12 @@ from parnwb.comm import Ranks
 from parnwb.errors import Interrupted, ParnwbError
 from parnwb.interrupts import EX_TEMPFAIL
 from parnwb.plan import DEFAULT_BUFFER_MB
+from parnwb.process import Process
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import is_worth_keeping
 from parnwb.skeleton import Compression
-from parnwb.storage import Target
-from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, write
+from parnwb.storage import FileBytes, Target
+from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, look_for_earlier, write
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
@@ -62,11 +63,15 @@ class NWBParallelIO:
         Seconds between commits (``direct``); what is committed survives any end of the job.
     bulk_threshold
         Numeric arrays of at least so many bytes are filled by all ranks; smaller ones ride with the metadata.
+    break_lock
+        Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
 
     Raises
     ------
     LaunchError
         The ranks are not one MPI world.
+    TargetError
+        Another job writes this file, or there can be none of this name.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class NWBParallelIO:
         progress: bool | Progress | None = None,
         commit_interval: float = DEFAULT_COMMIT_INTERVAL,
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
+        break_lock: bool = False,
     ) -> None:
         self._ranks = Ranks(comm)
         self._closed = False
@@ -104,8 +110,10 @@ class NWBParallelIO:
                     resume=mode == "resume",
                     commit_interval=commit_interval,
                 )
-                if self._ranks.is_root and mode != "resume":
-                    self._target.check(overwrite=self._settings.overwrite)
+            processes = self._ranks.gather_all(Process.this())
+            with self._ranks.agreed("reserving the output"):
+                if self._ranks.is_root:
+                    self._reserve(processes, break_lock)
         except BaseException:
             self._release()
             raise
@@ -214,6 +222,15 @@ class NWBParallelIO:
                 self._ranks.fail(error)
             self._give_up()
 
+    def _reserve(self, processes: list[Process], break_lock: bool) -> None:
+        """Lock the output, and refuse now what would be refused after long work."""
+        if not self._settings.resume:
+            self._target.check(overwrite=self._settings.overwrite)
+        self._target.reserve(processes, break_lock=break_lock)
+        look_for_earlier(self._target, self._settings)
+        if self._settings.resume and self._target.partial.exists():
+            FileBytes(self._target.partial).close()  # it can be written to
+
     def _check_write(self, nwbfile: NWBFile | None, arguments: dict[str, Any]) -> None:
         if self._written is not None:
             raise ParnwbError("write can be called once for each NWBParallelIO", where=str(self.path))
@@ -243,6 +260,8 @@ class NWBParallelIO:
     def _release(self) -> None:
         if not self._closed:
             self._closed = True
+            if self._ranks.is_root:
+                self._target.lock.release()
             self._ranks.free()
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import ResumeError, StorageError
+from parnwb.permissions import Permissions, create_file
 from parnwb.storage import FileBytes, sync_folder
 
 MARK = b"parnwbJ1"
@@ -164,10 +165,10 @@ class Journal:
     _sequence: int
 
     @classmethod
-    def create(cls, path: Path) -> Journal:
-        """Begin a new journal; one that is there is lost."""
+    def create(cls, path: Path, like: Permissions | None = None) -> Journal:
+        """Begin a new journal, with permissions like another file's; one that is there is lost."""
         path.unlink(missing_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.close(create_file(path, like))
         sync_folder(path.parent)
         return cls(path, FileBytes(path), 0, 0)
 
@@ -279,7 +280,13 @@ def check_covered(partial: Path, committed: Committed) -> None:
     """
     records = committed.records
     needed = int((records[:, 2] + records[:, 3]).max()) if len(records) else 0
-    size = partial.stat().st_size if partial.is_file() else -1
+    if not partial.is_file():
+        raise StorageError(
+            f"the partial file is missing, of which {needed} bytes were committed",
+            where=str(partial),
+            remedy="It was moved or removed since: put it back, or start anew (without --resume)",
+        )
+    size = partial.stat().st_size
     if size < needed:
         raise StorageError(
             f"the partial file is shorter ({size} bytes) than what was committed ({needed} bytes)",

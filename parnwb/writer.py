@@ -21,12 +21,14 @@ from parnwb.bulk import BulkRule, build, bulk_sources, signature
 from parnwb.comm import Ranks
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, ParnwbError, PlanError, ResumeError
+from parnwb.generation import renew
 from parnwb.interrupts import Interrupts
-from parnwb.journal import Journal
+from parnwb.journal import Journal, no_records
 from parnwb.layout import FileLayout
+from parnwb.permissions import Permissions
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
-from parnwb.restore import Earlier, check_nothing_lost, describe_attempt, done_chunks, find_earlier, restore
+from parnwb.restore import Earlier, check_nothing_lost, describe_attempt, described, done_chunks, find_earlier, restore
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
 from parnwb.sources import Access, Source
 from parnwb.sources.sending import receive_sources
@@ -148,7 +150,7 @@ def write(
     earlier: Earlier | None = None
     with ranks.agreed("checking the output"):
         if ranks.is_root:
-            earlier = _look_for_earlier(target, settings)
+            earlier = look_for_earlier(target, settings)
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
@@ -164,7 +166,8 @@ def write(
         with interrupts if choice.name == "direct" else nullcontext():  # nobody else looks at them
             with ranks.agreed("describing the file"):
                 is_new = skeleton is not None and earlier is None and choice.name == "direct"
-                description = describe_attempt(skeleton, _begun_with(settings, layout)) if is_new and skeleton else {}
+                begun = _begun_with(settings, layout, arguments)
+                description = describe_attempt(skeleton, begun) if is_new and skeleton else {}
             work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
             _backend(choice, settings).fill(replace(work, description=description))
     finally:
@@ -174,9 +177,9 @@ def write(
     return Written(plan, choice)
 
 
-def _look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
+def look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
     """Return what is to be resumed; refuse what would be lost. Independent; on the root."""
-    earlier = find_earlier(target) if settings.resume else None
+    earlier = find_earlier(target, overwrite=settings.overwrite) if settings.resume else None
     if earlier is None or not earlier.finished:
         target.check(overwrite=settings.overwrite)
     if earlier is None:
@@ -194,10 +197,11 @@ def _found(
     return skeleton.layout, skeleton.backend, done_chunks(skeleton.layout, earlier.committed), earlier.finished
 
 
-def _begun_with(settings: WriteSettings, layout: FileLayout) -> dict[str, Any]:
+def _begun_with(settings: WriteSettings, layout: FileLayout, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings on which the file's values or coding depend, which a resuming job must share."""
     gridded = any(spec.access == Access.GRIDDED for spec in layout)
-    return {"compression": settings.compression, "buffer_mb": settings.buffer_mb if gridded else None}
+    buffer_mb = settings.buffer_mb if gridded else None
+    return {"compression": settings.compression, "buffer_mb": buffer_mb, "arguments": described(arguments)}
 
 
 def _build(
@@ -225,7 +229,7 @@ def _build(
                 skeleton = author(nwbfile, target.path, manager, options)
             else:
                 skeleton = restore(
-                    earlier, nwbfile, target, manager, settings.rule, settings.compression, settings.buffer_mb
+                    earlier, nwbfile, target, manager, options, settings.buffer_mb
                 )
             own, content = skeleton.sources, skeleton.signature
         elif nwbfile is not None:
@@ -284,7 +288,9 @@ def _prepare(
 ) -> Journal | None:
     """Check what can be checked before the first byte, then create the partial file. Collective."""
     hosts = len(set(ranks.gather_all(socket.gethostname())))
-    unfiltered = sum(spec.nbytes for spec in plan.layout if not spec.filters)
+    lost = ranks.on_root("looking for lost jobs", lambda: earlier is not None and target.has_lost_writers)
+    if lost:
+        renew(ranks, target, earlier.committed if earlier is not None else None)
     with ranks.agreed("preparing the output"):
         site.check_shared_writing(target.path.parent, hosts)
         if choice.name == "mpio":
@@ -293,17 +299,27 @@ def _prepare(
             site.check_parallel_hdf5(chunked_unfiltered=chunked, filters=filters)
         token, journal = b"", None
         if ranks.is_root:
-            target.require_space(unfiltered if earlier is None else 0)
+            target.require_space(_unfiltered_bytes(plan.layout, earlier))
             token = target.create() if earlier is None else target.adopt()
             if choice.name == "direct":
-                journal = Journal.create(target.journal) if earlier is None else _reopened(target, earlier)
+                journal = _journal(target, earlier)
     token = ranks.broadcast(token)
     with ranks.agreed("finding the output on every rank"):
         target.recognise(token)
     return journal
 
 
-def _reopened(target: Target, earlier: Earlier) -> Journal:
+def _unfiltered_bytes(layout: FileLayout, earlier: Earlier | None) -> int:
+    """Return what is surely still to be written; of filtered data nobody knows beforehand."""
+    unfiltered = [not spec.filters for spec in layout]
+    records = earlier.committed.records if earlier is not None else no_records()
+    done = sum(nbytes for dataset, nbytes in records[:, [0, 3]].tolist() if unfiltered[dataset])
+    return max(0, sum(spec.nbytes for spec in layout if not spec.filters) - done)
+
+
+def _journal(target: Target, earlier: Earlier | None) -> Journal:
+    if earlier is None:
+        return Journal.create(target.journal, like=Permissions.of(target.partial))
     return Journal.reopen(target.journal, earlier.committed)
 
 

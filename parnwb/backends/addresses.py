@@ -132,6 +132,7 @@ class RootAddresses:
         self._disk.sync()
         self._ranks.wait_until(lambda: not self._asking and not self._stopping(), self.serve)
         if self._work.journal is not None and self._placed:
+            self._work.target.check_ours()
             self._append_frame(CLOSING)
         for rank in range(1, self._ranks.size):
             self._tell(rank, ALL_FINISHED)
@@ -187,6 +188,7 @@ class RootAddresses:
 
     def _commit(self) -> None:
         """Make all bytes safe, then record them. All other ranks stand still or have finished."""
+        self._work.target.check_ours()
         self._disk.sync()
         asked = set(self._waiting)
         self._safe.clear()

@@ -39,7 +39,9 @@ def _write_batches(work: Fill, addresses: Addresses, disk: FileBytes) -> None:
             batch = encoder.take()
             if batch is None:
                 return
-            write(batch, addresses.of(batch), disk)
+            places = addresses.of(batch)
+            work.target.check_now_and_then()
+            write(batch, places, disk)
 
 
 def write(batch: Batch, addresses: npt.NDArray[np.int64], disk: FileBytes) -> None:
@@ -60,6 +62,7 @@ def complete(work: Fill) -> None:
     assert work.skeleton is not None
     overlay = work.skeleton.overlay
     work.skeleton.file.close()
+    work.target.check_ours()
     if work.journal is not None:
         changes = tuple(overlay.take_changes())
         work.journal.append(Frame({}, overlay.end, no_records(), changes, complete=True))

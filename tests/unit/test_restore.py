@@ -15,6 +15,7 @@ import pytest
 from contract.compare import Snapshot
 from failure.resuming import (
     SETTINGS,
+    Slices,
     Stop,
     assert_finished,
     assert_goes_on,
@@ -38,7 +39,7 @@ from parnwb.errors import ParnwbError, ResumeError, StorageError, TargetError
 from parnwb.journal import Committed, Frame, Journal, frames, no_records, replay
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.restore import done_chunks
-from parnwb.storage import Target
+from parnwb.storage import TOKEN_BYTES, Target
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -169,18 +170,29 @@ def test_resume_with_nothing_there_begins(path, expected):
 
 @pytest.mark.parametrize("content", [b"", b"parnwbJ1", os.urandom(300)])
 def test_a_journal_that_holds_nothing_means_that_nothing_was_done(path, expected, content):
-    partial_of(path).write_bytes(b"rest of something")
+    """Its first frame is whole before the partial file holds more than its token."""
+    partial_of(path).write_bytes(bytes(TOKEN_BYTES))
     journal_of(path).write_bytes(content)
     write(path, session())
     expected.holds(path)
 
 
+def test_an_empty_journal_means_that_nothing_was_done(path, expected):
+    partial_of(path).write_bytes(b"the rest of something else")
+    journal_of(path).touch()
+    write(path, session())
+    expected.holds(path)
+
+
 @pytest.mark.parametrize("cut", [1, 20, 500])
-def test_a_torn_first_frame_means_that_nothing_was_done(path, expected, cut):
+def test_a_damaged_first_frame_beside_data_is_refused(path, expected, cut):
+    """It was whole before the first chunk came: what was done is not thrown away without a word."""
     begin(path)
     with journal_of(path).open("r+b") as file:
         file.truncate(cut)
-    write(path, session())
+    with stopped_at(0):
+        assert_refused(path, ResumeError, "beginning of the journal is damaged", lambda: write(path, session()))
+    write(path, session(), overwrite=True)
     expected.holds(path)
 
 
@@ -358,6 +370,30 @@ def test_another_idea_of_bulk_is_refused(path):
     assert_refused(path, ResumeError, "must be the same", lambda: write(path, session(), bulk_threshold=100_000))
 
 
+@pytest.mark.parametrize(("name", "begun", "now"), [("cache_spec", True, False), ("expandable", ("VectorData",), ())])
+def test_other_arguments_of_write_are_refused(path, expected, name, begun, now):
+    """The cached specification and the extents of small tables are in the file, and not in the NWBFile."""
+
+    def attempt(mode: str, value: object) -> None:
+        with small_pieces(), NWBParallelIO(path, mode, commit_interval=1, **SETTINGS) as io:
+            io.write(session(), **{name: value})
+
+    with commits_every(3), stopped_at(20), pytest.raises(Stop):
+        attempt("w", begun)
+    assert_refused(path, ResumeError, name, lambda: attempt("resume", now))
+    attempt("resume", begun)
+    assert path.exists() and not partial_of(path).exists()
+
+
+def test_another_way_of_reading_is_refused(path, monkeypatch):
+    """An iterator that reads anywhere in one version of its library may only be read in order in another."""
+    begin(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Slices, "_get_data", lambda self, selection: self.array[: selection[0].stop - selection[0].start])
+        assert_refused(path, ResumeError, "how data can be read.*sequential", lambda: write(path, session()))
+    write(path, session())
+
+
 def test_a_version_that_cuts_contiguous_data_otherwise_is_refused(path, expected, monkeypatch):
     """Positions in the journal count its pieces."""
     begin(path)
@@ -379,7 +415,7 @@ def test_parallel_hdf5_cannot_resume(path):
 def test_a_missing_partial_file_is_refused_and_one_may_begin_anew(path, expected):
     begin(path)
     partial_of(path).unlink()
-    assert_refused(path, StorageError, "shorter", lambda: write(path, session()))
+    assert_refused(path, StorageError, "is missing", lambda: write(path, session()))
     write(path, session(), "w")
     expected.holds(path)
 
@@ -400,11 +436,12 @@ def test_a_damaged_journal_is_refused_or_its_last_whole_commit_taken(path, expec
     before = contents(path)
     rng = random.Random(1)
     size = len(before[journal_of(path).name])
+    first = next(end for _, end in frames(journal_of(path)))
     refused = 0
-    for _ in range(15):
+    for number in range(15):
         damaged = bytearray(before[journal_of(path).name])
         for _ in range(rng.choice([1, 1, 3])):
-            damaged[rng.randrange(size)] ^= 1 << rng.randrange(8)
+            damaged[rng.randrange(first if number % 2 else 0, size)] ^= 1 << rng.randrange(8)
         journal_of(path).write_bytes(damaged[: rng.choice([size, size, rng.randrange(size)])])
         partial_of(path).write_bytes(before[partial_of(path).name])
         try:
