@@ -160,6 +160,7 @@ class Lock:
         self._descriptor = -1
         self._owner = 0
         self._released = threading.Event()
+        self._thread: threading.Thread | None = None
 
     @property
     def longest(self) -> Path:
@@ -205,7 +206,8 @@ class Lock:
         self._holder, self._owner, self._released = me, os.getpid(), threading.Event()
         self._sweep()
         beating = (os.dup(self._descriptor), self._released)
-        threading.Thread(target=_beat, args=beating, name="parnwb-heartbeat", daemon=True).start()
+        self._thread = threading.Thread(target=_beat, args=beating, name="parnwb-heartbeat", daemon=True)
+        self._thread.start()
 
     def check_ours(self) -> None:
         """Check that nobody has broken this lock; one that was never taken is not looked at.
@@ -229,6 +231,8 @@ class Lock:
         if self._holder is None or self._owner != os.getpid():
             return
         self._released.set()
+        if self._thread is not None:
+            self._thread.join(timeout=1)  # longer only where the file system hangs
         ours = self._is_ours()
         self._forget(self._holder)
         if ours:

@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,17 @@ class Target:
                 f"the file needs at least {nbytes} bytes, the file system has {free} free",
                 where=str(self.path.parent),
                 remedy="Free some space or choose another folder",
+            )
+
+    def warn_of_space(self, nbytes: int) -> None:
+        """Warn where an estimate says that the file system cannot hold so many bytes."""
+        info = os.statvfs(self.path.parent)
+        free = info.f_bavail * info.f_frsize
+        if free < nbytes:
+            warnings.warn(
+                f"the file will need about {nbytes} bytes, the file system of {self.path.parent} has {free} free; "
+                "a job that finds it full ends, and can be resumed when there is room",
+                stacklevel=2,
             )
 
     def discard(self) -> None:

@@ -29,7 +29,7 @@ from parnwb.permissions import Permissions
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import Earlier, check_nothing_lost, describe_attempt, described, done_chunks, find_earlier, restore
-from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
+from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, expected_bytes, own_error
 from parnwb.sources import Access, Source
 from parnwb.sources.sending import receive_sources
 from parnwb.storage import Target
@@ -158,7 +158,7 @@ def write(
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
     if published:
         return Written(plan, choice, published)
-    journal = _prepare(ranks, target, plan, choice, earlier)
+    journal = _prepare(ranks, target, plan, choice, earlier, skeleton)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
     try:
@@ -284,7 +284,12 @@ def _first_difference(reference: dict[str, str], content: dict[str, str]) -> tup
 
 
 def _prepare(
-    ranks: Ranks, target: Target, plan: WritePlan, choice: site.BackendChoice, earlier: Earlier | None
+    ranks: Ranks,
+    target: Target,
+    plan: WritePlan,
+    choice: site.BackendChoice,
+    earlier: Earlier | None,
+    skeleton: Skeleton | None,
 ) -> Journal | None:
     """Check what can be checked before the first byte, then create the partial file. Collective."""
     hosts = len(set(ranks.gather_all(socket.gethostname())))
@@ -299,7 +304,10 @@ def _prepare(
             site.check_parallel_hdf5(chunked_unfiltered=chunked, filters=filters)
         token, journal = b"", None
         if ranks.is_root:
-            target.require_space(_unfiltered_bytes(plan.layout, earlier))
+            unfiltered = _unfiltered_bytes(plan.layout, earlier)
+            target.require_space(unfiltered)
+            if skeleton is not None and earlier is None:
+                target.warn_of_space(unfiltered + expected_bytes(skeleton))
             token = target.create() if earlier is None else target.adopt()
             if choice.name == "direct":
                 journal = _journal(target, earlier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from contract.compare import Snapshot
+from failure.mounts import SMALL_BYTES, mounted
 from failure.resuming import (
     SETTINGS,
     Slices,
@@ -555,3 +557,23 @@ def test_another_file_beside_a_complete_journal_is_not_taken_for_it(path):
     with pytest.raises(ParnwbError):
         write(path, session())
     assert path.read_bytes() == b"older"
+
+
+# -- room --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{"compression": "auto"}, {"compression": "gzip"}, {"compression": 1}])
+def test_a_disk_that_will_be_too_small_is_warned_of_before_the_work(settings):
+    """By an estimate that is near what the file takes."""
+    data = np.cumsum(noise((400_000, 4), seed=3), axis=0).astype("i2")
+    with mounted(f"size={SMALL_BYTES}") as folder:
+        if folder is None:
+            pytest.skip("mounting a file system is refused here; it needs root")
+        with pytest.warns(UserWarning, match="the file will need about") as warned, stopped_at(0), pytest.raises(Stop):
+            write(folder / "out.nwb", one(np.concatenate([data] * 2)), "w", **settings)
+        assert os.listdir(folder) == []
+    said = next(str(item.message) for item in warned if "need about" in str(item.message))
+    estimate = int(said.split("about ")[1].split()[0])
+    with tempfile.TemporaryDirectory() as roomy:
+        size = write(Path(roomy) / "out.nwb", one(np.concatenate([data] * 2)), "w", **settings).path.stat().st_size
+    assert 0.8 * size < estimate < 1.05 * size
