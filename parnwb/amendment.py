@@ -81,8 +81,12 @@ def _is_mixed(found: bytes, old: bytes, new: bytes) -> bool:
 
 def journal_of(path: Path) -> Path:
     """Return where the journal of a file is, whatever link leads to the file."""
-    real = Path(os.path.realpath(path))
-    return real.with_name(real.name + ".journal")
+    return real(path).with_name(real(path).name + ".journal")
+
+
+def real(path: Path) -> Path:
+    """Return a file's own name, whatever link leads to it."""
+    return Path(os.path.realpath(path))
 
 
 def finish_append(path: Path) -> None:
@@ -114,7 +118,7 @@ def _finish(path: Path, existing: ExistingBytes) -> None:
                 where=str(path),
                 remedy=f"If the file is as it should be, remove {journal.name} beside it",
             )
-        amendment.apply(path)
+        amendment.apply(real(path))
     _forget(journal)
 
 
@@ -129,20 +133,21 @@ class AppendTarget(Target):
 
     Parameters
     ----------
-    path
-        The file.
+    target
+        The file's names; its lock goes on.
     existing
         Its bytes; on the root they are locked.
     lowest
         Where HDF5's allocation ended: nothing below changes before ``publish``.
     """
 
-    def __init__(self, path: Path, existing: ExistingBytes, lowest: int) -> None:
-        super().__init__(path)
-        self.partial, self.journal = path, journal_of(path)
+    def __init__(self, target: Target, existing: ExistingBytes, lowest: int) -> None:
+        super().__init__(target.path)
+        self.lock = target.lock
+        self.partial, self.journal = real(target.path), journal_of(target.path)
         self.lowest = self.token_at = lowest
         self._existing = existing
-        self._created = existing.identity
+        self._ours = existing.identity
 
     def check(self, *, overwrite: bool) -> None:
         """Do nothing: the file is open."""
@@ -150,7 +155,7 @@ class AppendTarget(Target):
     def create(self) -> bytes:
         """Return what the file holds past its end from now on, by which other ranks recognise it."""
         token = os.urandom(16)
-        disk = FileBytes(self.path)
+        disk = FileBytes(self.partial)
         try:
             disk.write_at([token], self.lowest)
         finally:
@@ -176,7 +181,7 @@ class AppendTarget(Target):
         self._existing.check()
         end = max(end, self.lowest)
         after = []
-        disk = FileBytes(self.path)
+        disk = FileBytes(self.partial)
         try:
             for address, data in extents:
                 within = max(0, min(len(data), self.lowest - address))
@@ -201,7 +206,7 @@ class AppendTarget(Target):
         with contextlib.suppress(ParnwbError, OSError):
             self.check_ours()
             _forget(self.journal)
-            disk = FileBytes(self.path)
+            disk = FileBytes(self.partial)
             try:
                 disk.truncate(self._existing.size)
             finally:

@@ -107,6 +107,7 @@ def planning(command: Command) -> Command:
 @click.option("--transfer", default="independent", show_default=True, help="With mpio: independent or collective.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, finished or not.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier job ended; begin if there was none.")
+@click.option("--break-lock", is_flag=True, help="Take OUTPUT from a job that has surely ended but left OUTPUT.lock.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
 @click.option(

@@ -89,6 +89,7 @@ def convert(
     comm: MPI.Intracomm,
     *,
     resume: bool = False,
+    break_lock: bool = False,
     progress: Progress | bool | None = None,
     **settings: Any,
 ) -> Converted:
@@ -101,6 +102,8 @@ def convert(
     ----------
     resume
         Whether to go on where an earlier job ended; without one the file is begun.
+    break_lock
+        Whether to take the output from a job that seems to write it, but surely has ended.
     settings
         For ``NWBParallelIO``.
     """
@@ -108,7 +111,7 @@ def convert(
     ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
     try:
         mode = "resume" if resume else "w"
-        with NWBParallelIO(output, mode, comm=comm, progress=False, **settings):
+        with NWBParallelIO(output, mode, comm=comm, progress=False, break_lock=break_lock, **settings):
             pass  # refuses settings and outputs that cannot work, before neuroconv looks at a long recording
         with ranks.agreed("checking that the output is not the recording"):
             if ranks.is_root:

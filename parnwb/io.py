@@ -16,11 +16,12 @@ from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.errors import Interrupted, ParnwbError, TargetError
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
+from parnwb.process import Process
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import is_worth_keeping
 from parnwb.skeleton import Compression
-from parnwb.storage import Target, sync_folder
-from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, write
+from parnwb.storage import FileBytes, Target, sync_folder
+from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, look_for_earlier, write
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
@@ -75,13 +76,15 @@ class NWBParallelIO:
         Numeric arrays of at least so many bytes are filled by all ranks; smaller ones ride with the metadata.
     manifest
         Whether to leave ``PATH.crc`` beside the file (``direct``): checksums of all that it holds, for ``verify``.
+    break_lock
+        Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
 
     Raises
     ------
     LaunchError
         The ranks are not one MPI world.
     TargetError
-        The file cannot be written, or in modes ``'a'`` and ``'r+'`` not be read.
+        The file cannot be written, or in modes ``'a'`` and ``'r+'`` not be read; or another job writes it.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class NWBParallelIO:
         watchdog: float | None = DEFAULT_WATCHDOG,
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
         manifest: bool = False,
+        break_lock: bool = False,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
         self._interrupts, self._handlers = Interrupts(), ExitStack()
@@ -126,6 +130,10 @@ class NWBParallelIO:
                     watchdog=watchdog,
                 )
             self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
+            processes = self._ranks.gather_all(Process.this())
+            with self._ranks.agreed("reserving the output"):
+                if self._ranks.is_root:
+                    self._target.reserve(processes, break_lock=break_lock)
             if self._ranks.on_root("looking at the output", lambda: self._is_appended_to(mode)):
                 with self._ranks.agreed("opening the existing file"):
                     self._open(manager)
@@ -299,8 +307,9 @@ class NWBParallelIO:
             raise TargetError("mode 'r+' needs a file that exists", where=str(path), remedy="Use mode 'a' or 'w'")
         if mode in APPENDING_MODES and path.exists():
             return True
-        if mode != "resume":
-            self._target.check(overwrite=self._settings.overwrite)
+        look_for_earlier(self._target, self._settings)
+        if self._settings.resume and self._target.partial.exists():
+            FileBytes(self._target.partial).close()  # it can be written to
         return False
 
     def _open(self, manager: BuildManager | None) -> None:
@@ -315,7 +324,7 @@ class NWBParallelIO:
                 remedy="Write without manifest",
             )
         self._opened = Opened(self.path, manager, leads=self._ranks.is_root)
-        self._target = AppendTarget(self.path, self._opened.bytes, self._opened.lowest)
+        self._target = AppendTarget(self._target, self._opened.bytes, self._opened.lowest)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -379,6 +388,8 @@ class NWBParallelIO:
             try:
                 if self._opened is not None:
                     self._opened.close()
+                if self._ranks.is_root:
+                    self._target.lock.release()
             finally:
                 self._ranks.free()
                 self._handlers.close()

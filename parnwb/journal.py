@@ -2,7 +2,8 @@
 
 A frame is a header (mark, sequence, length, checksums) and a payload: a JSON description, the records of the chunks
 that became safe since the frame before, and the bytes that HDF5 wrote since then. A frame counts when it is whole; the
-frames up to the first that is not, replayed in order, are the last commit. Nothing in it is ever executed or unpickled.
+frames up to the first that is not, replayed in order, are the last commit. Each checksum goes on from that of the frame
+before, so that frames of different jobs do not fit together. Nothing in it is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import ResumeError, StorageError
+from parnwb.permissions import Permissions, create_file
 from parnwb.storage import FileBytes, sync_folder
 
 MARK = b"parnwbJ1"
@@ -144,6 +146,8 @@ class Committed:
         Bytes of the journal that are valid.
     sequence
         Number of valid frames.
+    checksum
+        Of the last of them, which goes on from those before.
     """
 
     description: dict[str, Any]
@@ -153,6 +157,7 @@ class Committed:
     complete: bool
     size: int
     sequence: int
+    checksum: int
 
 
 @dataclass
@@ -163,10 +168,11 @@ class Journal:
     _disk: FileBytes = field(repr=False)
     _end: int
     _sequence: int
+    _checksum: int
 
     @classmethod
-    def create(cls, path: Path) -> Journal:
-        """Begin a new journal; one that is there is lost.
+    def create(cls, path: Path, like: Permissions | None = None) -> Journal:
+        """Begin a new journal, with permissions like another file's; one that is there is lost.
 
         Raises
         ------
@@ -175,13 +181,13 @@ class Journal:
         """
         try:
             path.unlink(missing_ok=True)
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            os.close(create_file(path, like))
         except OSError as error:
             raise StorageError(
                 f"the journal could not be begun: {error.strerror}", where=str(path), remedy="Check the file system"
             ) from error
         sync_folder(path.parent)
-        return cls(path, FileBytes(path), 0, 0)
+        return cls(path, FileBytes(path), 0, 0, 0)
 
     @classmethod
     def reopen(cls, path: Path, committed: Committed) -> Journal:
@@ -192,7 +198,7 @@ class Journal:
         disk = FileBytes(path)
         disk.truncate(committed.size)
         disk.sync()
-        return cls(path, disk, committed.size, committed.sequence)
+        return cls(path, disk, committed.size, committed.sequence, committed.checksum)
 
     def append(self, frame: Frame) -> None:
         """Write a frame and make it safe. After an error it does not count, and none before is harmed.
@@ -206,7 +212,7 @@ class Journal:
             The file system refused.
         """
         pieces = frame.to_bytes()
-        checksum = 0
+        checksum = self._checksum
         for piece in pieces:
             checksum = crc32c(piece, checksum)
         prefix = PREFIX.pack(MARK, self._sequence, sum(len(piece) for piece in pieces), checksum)
@@ -220,6 +226,7 @@ class Journal:
             raise
         self._end += len(header) + sum(len(piece) for piece in pieces)
         self._sequence += 1
+        self._checksum = checksum
 
     def close(self) -> None:
         """Close the file, which stays."""
@@ -234,6 +241,11 @@ def frames(path: Path) -> Iterator[tuple[Frame, int]]:
     StorageError
         It cannot be read.
     """
+    return ((frame, end) for frame, end, _ in _chain(path))
+
+
+def _chain(path: Path) -> Iterator[tuple[Frame, int, int]]:
+    """Iterate over the valid frames, the position after each, and the checksum from which the next goes on."""
     try:
         with path.open("rb") as file:
             yield from _whole_frames(file)
@@ -243,10 +255,10 @@ def frames(path: Path) -> Iterator[tuple[Frame, int]]:
         ) from error
 
 
-def _whole_frames(file: BinaryIO) -> Iterator[tuple[Frame, int]]:
+def _whole_frames(file: BinaryIO) -> Iterator[tuple[Frame, int, int]]:
     header_size = PREFIX.size + CHECK.size
     size = os.fstat(file.fileno()).st_size
-    end, sequence = 0, 0
+    end, sequence, before = 0, 0, 0
     while True:
         header = file.read(header_size)
         if len(header) < header_size:
@@ -258,11 +270,12 @@ def _whole_frames(file: BinaryIO) -> Iterator[tuple[Frame, int]]:
         if length > size - end - header_size:
             return
         payload = file.read(length)
-        if len(payload) < length or checksum != crc32c(payload):
+        if len(payload) < length or checksum != crc32c(payload, before):
             return
         end += header_size + length
         sequence += 1
-        yield Frame.from_bytes(payload), end
+        before = checksum
+        yield Frame.from_bytes(payload), end, checksum
 
 
 def replay(path: Path) -> Committed:
@@ -279,22 +292,23 @@ def replay(path: Path) -> Committed:
             where=str(path),
             remedy="Start anew (without --resume)",
         )
-    whole: Sequence[tuple[Frame, int]] = list(frames(path))
+    whole: Sequence[tuple[Frame, int, int]] = list(_chain(path))
     if not whole:
         raise ResumeError(
             "the journal holds no whole commit: it is damaged, or the job ended before its first",
             where=str(path),
             remedy="Start anew (without --resume)",
         )
-    last, size = whole[-1]
+    last, size, checksum = whole[-1]
     return Committed(
         description=whole[0][0].description,
         end=last.end,
-        records=np.concatenate([frame.records for frame, _ in whole]),
-        extents=tuple(extent for frame, _ in whole for extent in frame.extents),
+        records=np.concatenate([frame.records for frame, _, _ in whole]),
+        extents=tuple(extent for frame, _, _ in whole for extent in frame.extents),
         complete=last.complete,
         size=size,
         sequence=len(whole),
+        checksum=checksum,
     )
 
 
@@ -313,7 +327,13 @@ def check_covered(partial: Path, committed: Committed) -> None:
     """
     records = committed.records
     needed = int((records[:, 2] + records[:, 3]).max()) if len(records) else 0
-    size = partial.stat().st_size if partial.is_file() else -1
+    if not partial.is_file():
+        raise StorageError(
+            f"the partial file is missing, of which {needed} bytes were committed",
+            where=str(partial),
+            remedy="It was moved or removed since: put it back, or start anew (without --resume)",
+        )
+    size = partial.stat().st_size
     if size < needed:
         raise StorageError(
             f"the partial file is shorter ({size} bytes) than what was committed ({needed} bytes)",

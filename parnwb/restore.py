@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from parnwb import layout as layouts
 from parnwb import plan as plans
-from parnwb.bulk import BulkRule, build, bulk_sources, signature
+from parnwb.bulk import build, bulk_sources, signature
 from parnwb.comm import Ranks
 from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.finding import place
@@ -21,10 +22,10 @@ from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
 from parnwb.progress import Extrapolated, Progress
 from parnwb.site import BackendChoice
-from parnwb.skeleton import Skeleton, own_error, reopen_on
+from parnwb.skeleton import AuthoringOptions, Skeleton, own_error, reopen_on
 from parnwb.sources import Access, Source
 from parnwb.sources.sample import sample
-from parnwb.storage import Target
+from parnwb.storage import TOKEN_BYTES, Target
 from parnwb.stored import damaged, own_share
 
 if TYPE_CHECKING:
@@ -50,24 +51,39 @@ class Earlier:
     finished: bool
 
 
-def find_earlier(target: Target) -> Earlier | None:
+def find_earlier(target: Target, *, overwrite: bool = False) -> Earlier | None:
     """Return what there is to resume, or None. Independent; on the root.
 
     Raises
     ------
     ResumeError
-        The journal is damaged beyond its first commit.
+        The journal is damaged from its first commit on, or beyond it. The first is no error where the partial file
+        may be overwritten.
     StorageError
         The partial file has lost bytes that were committed.
     """
-    if not target.journal.exists() or not any(frames(target.journal)):
-        return None  # the first frame comes before the first chunk: nothing had been done
+    if not target.journal.exists():
+        return None
+    if not any(frames(target.journal)):
+        _check_nothing_done(target, overwrite=overwrite)
+        return None
     committed = replay(target.journal)
     if committed.complete and not target.partial.exists() and target.path.exists():
         if target.path.stat().st_size == committed.end:  # else it is another file
             return Earlier(committed, finished=True)
     check_covered(target.partial, committed)
     return Earlier(committed, finished=False)
+
+
+def _check_nothing_done(target: Target, *, overwrite: bool) -> None:
+    """Refuse a journal without its first frame beside a partial file with data: that frame comes before any chunk."""
+    has_data = target.partial.exists() and target.partial.stat().st_size > TOKEN_BYTES
+    if has_data and target.journal.stat().st_size > 0 and not overwrite:
+        raise ResumeError(
+            "the beginning of the journal is damaged, and the partial file holds data that cannot be resumed without",
+            where=str(target.journal),
+            remedy="Restore the journal, or begin anew with overwrite=True (--overwrite)",
+        )
 
 
 def check_nothing_lost(target: Target, *, overwrite: bool) -> None:
@@ -114,12 +130,20 @@ def is_worth_keeping(target: Target) -> bool:
 def describe_attempt(skeleton: Skeleton, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a resuming job must agree with, for the journal's first frame. Independent; on the root."""
     return {
+        "attempt": os.urandom(8).hex(),  # so that no frame of another attempt fits after this one
         "format": journal_format(),
         "layout": skeleton.layout.to_json(),
         "signature": skeleton.signature,
         "samples": fingerprints(skeleton.layout, skeleton.sources),
         **settings,
     }
+
+
+def described(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return, as text, those arguments of ``write`` that the file depends on and its layout does not show."""
+    expandable = arguments.get("expandable")
+    shown = "default" if expandable is None else repr(sorted(map(str, expandable)))
+    return {"cache_spec": repr(bool(arguments.get("cache_spec", True))), "expandable": shown}
 
 
 def journal_format() -> dict[str, int]:
@@ -147,8 +171,7 @@ def restore(
     nwbfile: NWBFile,
     target: Target,
     manager: BuildManager,
-    rule: BulkRule,
-    compression: object,
+    options: AuthoringOptions,
 ) -> Skeleton:
     """Return the skeleton of the last commit, its data coming from ``nwbfile``. Independent; on the root.
 
@@ -161,14 +184,18 @@ def restore(
         builder = build(nwbfile, manager, str(target.path))
     except Exception as error:
         raise own_error(error) from error
-    committed, sources, content = earlier.committed, bulk_sources(builder, rule), signature(builder, rule)
+    rule, committed = options.rule, earlier.committed
+    sources, content = bulk_sources(builder, rule), signature(builder, rule)
     begun = committed.description
-    if not {"format", "layout", "signature", "samples", "compression"} <= begun.keys():
+    if not {"format", "layout", "signature", "samples", "compression", "arguments"} <= begun.keys():
         raise ResumeError("the journal does not say what was begun", where=str(target.journal), remedy=REMEDY)
     _check_same("the version of parnwb", begun["format"], journal_format())
     datasets = FileLayout.from_json(begun["layout"])
     _check_same("the NWBFile", begun["signature"], content)
-    _check_same("the compression", {"compression": begun["compression"]}, {"compression": compression})
+    _check_same("the compression", {"compression": begun["compression"]}, {"compression": options.compression})
+    _check_same("the argument of write", begun["arguments"], described(options.write_arguments))
+    accesses = {spec.path: spec.access for spec in datasets}
+    _check_same("how data can be read", accesses, {path: sources[path].access.value for path in accesses})
     _check_same("the data", begun["samples"], fingerprints(datasets, sources))
     overlay = Overlay(committed.extents, committed.end)
     for address, size in committed.records[:, [2, 3]]:

@@ -18,7 +18,7 @@ from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 
 from parnwb.bulk import BulkRule, any_filtered, bulk_sources, has_filter, signature, uncopied_arrays, unwrapped
-from parnwb.codec import choose_coding, coder_for
+from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
 from parnwb.errors import LayoutError, ParnwbError
@@ -320,6 +320,20 @@ class _UnfilledGroup(h5py.Group):
 
     def _sample(self, grid: ChunkGrid, dtype: np.dtype[Any]) -> list[np.ndarray[Any, Any]]:
         return [in_file_dtype(piece, dtype).astype(dtype) for piece in sample(self._source, grid, self._path)]
+
+
+def expected_bytes(skeleton: Skeleton) -> int:
+    """Return what deflated datasets will take in the file, by a sample of each. Independent; on the root.
+
+    Datasets of which nothing is known count as nothing, so the file will hardly be smaller.
+    """
+    total = 0
+    for spec in skeleton.layout:
+        if spec.coder:
+            dtype, pieces = spec.numpy_dtype, sample(skeleton.sources[spec.path], spec.grid, spec.path)
+            share = stored_share(spec, (in_file_dtype(piece, dtype).astype(dtype) for piece in pieces))
+            total += int(spec.nbytes * share)
+    return total
 
 
 def read_spec(dataset: h5py.Dataset) -> DatasetSpec:

@@ -7,16 +7,25 @@ import errno
 import fcntl
 import os
 import socket
+import stat
+import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from parnwb.errors import StorageError, TargetError
+from parnwb.lock import Lock
+from parnwb.permissions import OWNER_READS_AND_WRITES, Permissions, create_file
+from parnwb.process import Process
 
 IOV_MAX = min(1024, os.sysconf("SC_IOV_MAX") if hasattr(os, "sysconf") else 16)
 MAX_CALL_BYTES = 1 << 30
 # What a file system says that has no fsync of folders, or a folder that may be written to but not be read.
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
+TOKEN_BYTES = 16
+# A rank whose job has lost the output notices it after so long at the latest, at its next write.
+LOOK_SECONDS = 5.0
 
 
 class Target:
@@ -26,6 +35,15 @@ class Target:
     ----------
     path
         Where the finished file goes.
+
+    Attributes
+    ----------
+    partial, journal
+        The file while it is written, and what has been committed of it.
+    lock
+        Says which job writes them.
+    lost
+        Is there while processes of an earlier job, whose lock was broken, may still write to ``partial``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,16 +53,51 @@ class Target:
         self.journal = path.with_name(path.name + ".partial.journal")
         self.manifest = path.with_name(path.name + ".crc")
         self.partial_manifest = path.with_name(path.name + ".partial.crc")
-        self._created: tuple[int, int] | None = None
+        self.lost = path.with_name(path.name + ".partial.lost")
+        self.lock = Lock(path.with_name(path.name + ".lock"), self.lost)
+        self._ours: tuple[int, int] | None = None
         self._adopted = False
+        self._looked = 0.0
 
-    def check(self, *, overwrite: bool) -> None:
-        """Refuse what could not be finished later.
+    @property
+    def next_partial(self) -> Path:
+        """The partial file of the next generation, while it is made."""
+        return self.partial.with_name(self.partial.name + ".next")
+
+    @property
+    def next_journal(self) -> Path:
+        """The journal of the next generation, while it is made."""
+        return self.journal.with_name(self.journal.name + ".next")
+
+    def reserve(self, processes: Sequence[Process], *, break_lock: bool = False) -> None:
+        """Keep all other jobs away from this output, from now until ``lock.release``.
+
+        This creates a file, so a folder that cannot be written to is found here, before any work.
+
+        Parameters
+        ----------
+        processes
+            All ranks, the root first.
+        break_lock
+            Whether to take the output from another job.
 
         Raises
         ------
         TargetError
-            The folder is missing or cannot be written to, or the file exists and is not to be replaced.
+            There is no such folder, another job writes this output, or the folder takes no files.
+        """
+        self.check_place()
+        self.lock.take(processes, like=Permissions.of(self.path), break_lock=break_lock)
+        if not os.path.lexists(self.partial):  # nobody can have it open
+            self.forget_lost()
+
+    def check_place(self) -> None:
+        """Refuse a folder or a name that cannot be.
+
+        Raises
+        ------
+        TargetError
+            The folder is missing, or the name is a folder's, too long or no name.
         """
         folder, name = self.path.parent, str(self.path)
         if "\0" in name:
@@ -53,21 +106,31 @@ class Target:
             raise TargetError("the output folder must exist", where=str(folder), remedy="Create it first")
         try:
             with contextlib.suppress(FileNotFoundError):
-                os.lstat(self.journal)
+                os.lstat(self.lock.longest)
         except OSError as error:
             raise TargetError(
                 f"the output cannot have this name: {error.strerror}",
-                where=str(self.journal),
+                where=str(self.path),
                 remedy="Choose a shorter name, or another folder",
             ) from error
         if self.path.is_dir():
             raise TargetError(
                 "the output must be a file, not a folder", where=name, remedy="Add a file name such as out.nwb"
             )
+
+    def check(self, *, overwrite: bool) -> None:
+        """Refuse what could not be finished later.
+
+        Raises
+        ------
+        TargetError
+            As ``check_place``; or the file exists and is not to be replaced.
+        """
+        self.check_place()
         if os.path.lexists(self.path) and not overwrite:
             raise TargetError(
                 "the output file exists and is not replaced",
-                where=name,
+                where=str(self.path),
                 remedy="Choose another name, or pass overwrite=True (--overwrite)",
             )
         if os.path.lexists(self.manifest) and not overwrite:
@@ -81,18 +144,20 @@ class Target:
         """Create the partial file anew and return what it holds, by which other ranks recognise it.
 
         A partial file of an earlier, failed attempt is replaced. Its journal goes first, for good: beside the
-        new file it would vouch for chunks that are not in there.
+        new file it would vouch for chunks that are not in there. Where a file is to be overwritten, the new one
+        is never more open than that.
         """
-        token = os.urandom(16)
+        token = os.urandom(TOKEN_BYTES)
         try:
+            self.lock.check_ours()
             with contextlib.suppress(FileNotFoundError):
                 self.journal.unlink()
                 sync_folder(self.path.parent)
-            for left in (self.partial, self.partial_manifest):
-                left.unlink(missing_ok=True)
-            descriptor = os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            for path in (self.partial, self.partial_manifest, self.next_partial, self.next_journal):
+                path.unlink(missing_ok=True)
+            descriptor = create_file(self.partial, Permissions.of(self.path))
             try:
-                self._created = _identity(os.fstat(descriptor))
+                self._ours = _identity(os.fstat(descriptor))
                 _write_whole(descriptor, token)
             finally:
                 os.close(descriptor)
@@ -102,18 +167,32 @@ class Target:
                 where=str(self.partial),
                 remedy="Check its permissions, the quota and whether it is mounted read-only",
             ) from error
+        self.forget_lost()
         return token
 
     def adopt(self) -> bytes:
         """Take over the partial file of an earlier attempt, and return what it begins with from now on.
 
         Its first bytes are HDF5's superblock, which is written last.
+
+        Raises
+        ------
+        TargetError
+            It has a second name, under which it would be changed as well.
         """
-        token = os.urandom(16)
+        token = os.urandom(TOKEN_BYTES)
+        self.lock.check_ours()
         disk = FileBytes(self.partial)
         try:
+            status = disk.status()
+            if status.st_nlink != 1 or not stat.S_ISREG(status.st_mode):
+                raise TargetError(
+                    f"the partial file must be a file of one name, it has {status.st_nlink}",
+                    where=str(self.partial),
+                    remedy="Replace it by a copy of itself",
+                )
             disk.write_at([token], 0)
-            self._created = _identity(os.stat(self.partial))
+            self._ours = _identity(status)
         finally:
             disk.close()
         self._adopted = True
@@ -128,9 +207,12 @@ class Target:
             The folder is of this host only, or another program has replaced the file.
         """
         try:
-            with self.partial.open("rb") as file:
-                file.seek(self.token_at)
-                seen = file.read(len(token))
+            descriptor = os.open(self.partial, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                seen = os.pread(descriptor, len(token), self.token_at)
+                self._ours = _identity(os.fstat(descriptor))
+            finally:
+                os.close(descriptor)
             reason = "this rank sees another file of this name"
         except OSError as error:
             seen, reason = b"", f"{error.strerror}"
@@ -141,16 +223,23 @@ class Target:
                 remedy="Write to a folder that all hosts share, and from one job at a time",
             )
 
+    @property
+    def has_lost_writers(self) -> bool:
+        """Whether processes of a job that lost its lock may still write to the partial file."""
+        return os.path.lexists(self.lost)
+
     def check_ours(self) -> None:
-        """Check, on the root, that nobody has replaced or removed the partial file.
+        """Check that nobody has replaced or removed the partial file, or broken the lock if this rank holds it.
 
         Raises
         ------
         TargetError
-            It is another file now, or gone.
+            It is another file now, or gone; or another job has the lock.
         """
+        self._looked = time.monotonic()
+        self.lock.check_ours()
         try:
-            ours = _identity(os.stat(self.partial)) == self._created
+            ours = _identity(os.lstat(self.partial)) == self._ours
         except OSError:
             ours = False
         if not ours:
@@ -159,6 +248,11 @@ class Target:
                 where=str(self.partial),
                 remedy="Write to one output file from one job at a time",
             )
+
+    def check_now_and_then(self) -> None:
+        """Do as ``check_ours`` if the last time was some seconds ago: for every write, on every rank."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self.check_ours()
 
     def require_space(self, nbytes: int) -> None:
         """Refuse to begin what the file system cannot hold.
@@ -177,9 +271,20 @@ class Target:
                 remedy="Free some space or choose another folder",
             )
 
+    def warn_of_space(self, nbytes: int) -> None:
+        """Warn where an estimate says that the file system cannot hold so many bytes."""
+        info = os.statvfs(self.path.parent)
+        free = info.f_bavail * info.f_frsize
+        if free < nbytes:
+            warnings.warn(
+                f"the file will need about {nbytes} bytes, the file system of {self.path.parent} has {free} free; "
+                "a job that finds it full ends, and can be resumed when there is room",
+                stacklevel=2,
+            )
+
     def discard(self) -> None:
         """Remove the partial file and its journal if they were created here; another job's stay."""
-        if self._created is not None and not self._adopted:
+        if self._ours is not None and not self._adopted:
             with contextlib.suppress(TargetError, OSError):
                 self.check_ours()
                 self.journal.unlink(missing_ok=True)
@@ -203,7 +308,10 @@ class Target:
                 where=str(self.path),
                 remedy=f"All data are in {self.partial}: give it another name",
             )
+        replaced = Permissions.of(self.path)
         try:
+            if replaced is not None:
+                self._make_like(replaced)
             self.manifest.unlink(missing_ok=True)  # it vouches for the file that goes now
             os.replace(self.partial, self.path)
         except OSError as error:
@@ -212,7 +320,17 @@ class Target:
                 where=str(self.partial),
                 remedy="All data are in this file: rename it by hand",
             ) from error
+        if replaced is not None and replaced.mode & OWNER_READS_AND_WRITES != OWNER_READS_AND_WRITES:
+            with contextlib.suppress(OSError):
+                os.chmod(self.path, stat.S_IMODE(os.stat(self.path).st_mode) & ~0o600 | replaced.mode & 0o600)
         self.forget_journal()
+
+    def _make_like(self, replaced: Permissions) -> None:
+        descriptor = os.open(self.partial, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            replaced.give(descriptor, also=OWNER_READS_AND_WRITES)  # or a job that ends here could not be resumed
+        finally:
+            os.close(descriptor)
 
     def forget_journal(self) -> None:
         """Name the checksums of a file that has its final name, and remove its journal once the names are safe.
@@ -234,6 +352,12 @@ class Target:
         sync_folder(self.path.parent)
         with contextlib.suppress(OSError):
             self.journal.unlink(missing_ok=True)
+        self.forget_lost()
+
+    def forget_lost(self) -> None:
+        """Forget a lost job that cannot reach the partial file any more."""
+        with contextlib.suppress(OSError):
+            self.lost.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -275,9 +399,30 @@ class FileBytes:
         self._path = path
         self._descriptor = -1
         try:
-            self._descriptor = os.open(path, os.O_RDWR)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         except OSError as error:
             raise self._failed("opening", 0, error) from error
+
+    def status(self) -> os.stat_result:
+        """Return what ``os.fstat`` says."""
+        return os.fstat(self._descriptor)
+
+    def read_at(self, nbytes: int, address: int) -> bytes:
+        """Return ``nbytes`` from ``address`` on; fewer at the end of the file.
+
+        Raises
+        ------
+        StorageError
+            The file system refuses.
+        """
+        pieces: list[bytes] = []
+        try:
+            while nbytes and (piece := os.pread(self._descriptor, min(nbytes, MAX_CALL_BYTES), address)):
+                pieces.append(piece)
+                nbytes, address = nbytes - len(piece), address + len(piece)
+        except OSError as error:
+            raise self._failed("reading", address, error) from error
+        return b"".join(pieces)
 
     def write_at(self, pieces: Sequence[Any], address: int) -> None:
         """Write ``pieces`` one after another from ``address`` on, with as few calls as can be.
@@ -339,6 +484,7 @@ class FileBytes:
             errno.ENOSPC: "The file system is full: free some space or choose another folder",
             errno.EDQUOT: "The quota is used up: free some space or choose another folder",
             errno.EFBIG: "The file is larger than this system or `ulimit -f` allows",
+            errno.ELOOP: "A symbolic link has its name, and is not followed: remove it",
         }
         return StorageError(
             f"{doing} at byte {address} failed: {error.strerror}",

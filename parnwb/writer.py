@@ -21,9 +21,11 @@ from parnwb.bulk import BulkRule, Predicate, build, bulk_sources, none_written, 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
+from parnwb.generation import renew
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
-from parnwb.journal import Journal
+from parnwb.journal import Journal, no_records
 from parnwb.layout import FileLayout
+from parnwb.permissions import Permissions
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import (
@@ -31,11 +33,12 @@ from parnwb.restore import (
     check_committed,
     check_nothing_lost,
     describe_attempt,
+    described,
     done_chunks,
     find_earlier,
     restore,
 )
-from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, own_error
+from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, expected_bytes, own_error
 from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
 from parnwb.storage import Target
@@ -174,7 +177,7 @@ def write(
     earlier: Earlier | None = None
     with ranks.agreed("checking the output"):
         if ranks.is_root and opened is None:
-            earlier = _look_for_earlier(target, settings)
+            earlier = look_for_earlier(target, settings)
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     if not published:
@@ -189,12 +192,13 @@ def write(
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     if done:
         check_committed(ranks, target, layout, earlier, told)
-    journal = _prepare(ranks, target, plan, choice, earlier, keeps_journal=choice.name == "direct" and opened is None)
+    keeps_journal = choice.name == "direct" and opened is None
+    journal = _prepare(ranks, target, plan, choice, earlier, skeleton, keeps_journal=keeps_journal)
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
     try:
         with ranks.agreed("describing the file"):
             is_new = journal is not None and earlier is None
-            description = describe_attempt(skeleton, _begun_with(settings)) if is_new and skeleton else {}
+            description = describe_attempt(skeleton, _begun_with(settings, arguments)) if is_new and skeleton else {}
         work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
         _backend(choice, settings).fill(replace(work, description=description, manifest=settings.manifest))
     finally:
@@ -216,9 +220,9 @@ def _heed(ranks: Ranks, target: Target, interrupts: Interrupts) -> None:
         )
 
 
-def _look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
+def look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
     """Return what is to be resumed; refuse what would be lost. Independent; on the root."""
-    earlier = find_earlier(target) if settings.resume else None
+    earlier = find_earlier(target, overwrite=settings.overwrite) if settings.resume else None
     if earlier is None or not earlier.finished:
         target.check(overwrite=settings.overwrite)
     if earlier is None:
@@ -236,9 +240,9 @@ def _found(
     return skeleton.layout, skeleton.backend, done_chunks(skeleton.layout, earlier.committed), earlier.finished
 
 
-def _begun_with(settings: WriteSettings) -> dict[str, Any]:
+def _begun_with(settings: WriteSettings, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings on which the file's values or coding depend, which a resuming job must share."""
-    return {"compression": settings.compression}
+    return {"compression": settings.compression, "arguments": described(arguments)}
 
 
 def _build(
@@ -272,7 +276,7 @@ def _build(
             elif earlier is None:
                 skeleton = author(nwbfile, target.path, manager, options)
             else:
-                skeleton = restore(earlier, nwbfile, target, manager, settings.rule, settings.compression)
+                skeleton = restore(earlier, nwbfile, target, manager, options)
             own, content = skeleton.sources, skeleton.signature
         elif nwbfile is not None:
             is_written = none_written if opened is None else opened.is_written
@@ -341,12 +345,15 @@ def _prepare(
     plan: WritePlan,
     choice: site.BackendChoice,
     earlier: Earlier | None,
+    skeleton: Skeleton | None,
     *,
     keeps_journal: bool,
 ) -> Journal | None:
     """Check what can be checked before the first byte, then create the partial file. Collective."""
     hosts = len(set(ranks.gather_all(socket.gethostname())))
-    unfiltered = sum(spec.nbytes for spec in plan.layout if not spec.filters)
+    lost = ranks.on_root("looking for lost jobs", lambda: earlier is not None and target.has_lost_writers)
+    if lost:
+        renew(ranks, target, earlier.committed if earlier is not None else None)
     with ranks.agreed("preparing the output"):
         site.check_shared_writing(target.path.parent, hosts)
         if choice.name == "mpio":
@@ -355,17 +362,30 @@ def _prepare(
             site.check_parallel_hdf5(chunked_unfiltered=chunked, filters=filters)
         token, journal = b"", None
         if ranks.is_root:
-            target.require_space(unfiltered if earlier is None else 0)
+            unfiltered = _unfiltered_bytes(plan.layout, earlier)
+            target.require_space(unfiltered)
+            if skeleton is not None and earlier is None:
+                target.warn_of_space(unfiltered + expected_bytes(skeleton))
             token = target.create() if earlier is None else target.adopt()
             if keeps_journal:
-                journal = Journal.create(target.journal) if earlier is None else _reopened(target, earlier)
+                journal = _journal(target, earlier)
     token = ranks.broadcast(token)
     with ranks.agreed("finding the output on every rank"):
         target.recognise(token)
     return journal
 
 
-def _reopened(target: Target, earlier: Earlier) -> Journal:
+def _unfiltered_bytes(layout: FileLayout, earlier: Earlier | None) -> int:
+    """Return what is surely still to be written; of filtered data nobody knows beforehand."""
+    unfiltered = [not spec.filters for spec in layout]
+    records = earlier.committed.records if earlier is not None else no_records()
+    done = sum(nbytes for dataset, nbytes in records[:, [0, 3]].tolist() if unfiltered[dataset])
+    return max(0, sum(spec.nbytes for spec in layout if not spec.filters) - done)
+
+
+def _journal(target: Target, earlier: Earlier | None) -> Journal:
+    if earlier is None:
+        return Journal.create(target.journal, like=Permissions.of(target.partial))
     return Journal.reopen(target.journal, earlier.committed)
 
 

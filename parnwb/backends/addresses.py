@@ -137,6 +137,7 @@ class RootAddresses:
         self._make_safe()
         self._ranks.wait_until(lambda: not self._asking and not self._stopping(), self.serve)
         if self._work.journal is not None and self._placed:
+            self._work.target.check_ours()
             self._append_frame(CLOSING)
         for rank in range(1, self._ranks.size):
             self._tell(rank, ALL_FINISHED)
@@ -196,6 +197,7 @@ class RootAddresses:
 
     def _commit(self) -> None:
         """Make all bytes safe, then record them. All other ranks stand still or have finished."""
+        self._work.target.check_ours()
         self._make_safe()
         asked = set(self._waiting)
         self._safe.clear()

@@ -43,6 +43,7 @@ def _write_batches(work: Fill, addresses: Addresses, disk: FileBytes) -> None:
                 return
             places = addresses.of(batch)
             work.ranks.step(f"writing {batch.place}")
+            work.target.check_now_and_then()
             write(batch, places, disk)
 
 
@@ -66,6 +67,7 @@ def complete(work: Fill) -> None:
     overlay = work.skeleton.overlay
     object_id = str(work.skeleton.file.attrs.get("object_id"))
     work.skeleton.file.close()
+    work.target.check_ours()
     if isinstance(work.target, AppendTarget):
         work.target.seal(overlay.extents(), overlay.end)
         return

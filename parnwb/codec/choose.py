@@ -105,6 +105,16 @@ def coder_for(spec: DatasetSpec, pieces: Iterable[npt.NDArray[Any]]) -> str:
     return next((name for name in names if _size(name, data) <= bound), f"zlib-{level}")
 
 
+def stored_share(spec: DatasetSpec, pieces: Iterable[npt.NDArray[Any]]) -> float:
+    """Return which part of its bytes a dataset takes in the file, by a sample; 0 where that is not known."""
+    samples = list(pieces)
+    shuffled = SHUFFLE in {f.identifier for f in spec.filters} and spec.itemsize > 1
+    data = _shuffled(samples) if shuffled else _plain(samples)
+    if not data or not spec.coder:
+        return 0.0
+    return _size(spec.coder, data) / sum(len(piece) for piece in data)
+
+
 def _plain(pieces: list[npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8]]:
     return [np.ascontiguousarray(piece).reshape(-1).view(np.uint8) for piece in pieces if piece.size]
 

@@ -23,13 +23,14 @@ class Call:
     Parameters
     ----------
     kind
-        ``create``, ``open`` (for writing), ``write``, ``sync``, ``sync folder``, ``truncate``, ``replace``, ``unlink``.
+        ``create``, ``open`` (for writing), ``write``, ``sync``, ``sync folder``, ``truncate``, ``replace``, ``link``,
+        ``unlink``.
     path
         The file.
     address, data
         Of a write; ``address`` is the size of ``truncate``.
     to
-        The new name of ``replace``.
+        The new name of ``replace``, the second one of ``link``.
     """
 
     kind: str
@@ -106,6 +107,10 @@ def watch(folder: Path, watcher: Watcher) -> None:
         call = Call("replace", absolute(source), to=absolute(target))
         shown(call, lambda: REAL["replace"](source, target))
 
+    def link(source: Any, target: Any, **keywords: Any) -> None:
+        call = Call("link", absolute(source), to=absolute(target))
+        shown(call, lambda: REAL["link"](source, target, **keywords))
+
     def unlink(path: Any, **keywords: Any) -> None:
         if not os.path.lexists(path):  # changes nothing
             REAL["unlink"](path, **keywords)
@@ -115,8 +120,8 @@ def watch(folder: Path, watcher: Watcher) -> None:
         raise AssertionError(f"a call that the tests do not know: {arguments}")
 
     os.open, os.write, os.pwrite, os.pwritev = open_, write, pwrite, pwritev
-    os.fsync, os.ftruncate, os.replace, os.unlink = fsync, ftruncate, replace, unlink
-    os.rename = os.remove = os.rmdir = os.link = os.symlink = unknown
+    os.fsync, os.ftruncate, os.replace, os.link, os.unlink = fsync, ftruncate, replace, link, unlink
+    os.rename = os.remove = os.rmdir = os.symlink = unknown
     # Older versions of pathlib have taken os.unlink for their own when they were imported.
     Path.unlink = _unlink  # type: ignore[method-assign]
 

@@ -107,6 +107,8 @@ class Disk:
             self._rename(Change(call.path, None, self.names[call.path]))
         elif call.kind == "replace":
             self._rename(Change(call.path, call.to, self.names[call.path]))
+        elif call.kind == "link":
+            self._rename(Change(None, call.to, self.names[call.path]))
         elif call.kind == "sync folder":
             self._durable = dict(self.names)
             self._pending.clear()

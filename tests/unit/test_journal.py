@@ -429,7 +429,7 @@ def test_a_partial_file_that_is_too_short(tmp_path, places, size):
 
 
 def test_no_partial_file(tmp_path):
-    with pytest.raises(StorageError, match="shorter"):
+    with pytest.raises(StorageError, match="missing, of which 1 bytes were committed"):
         check_covered(tmp_path / "p", committed_with((0, 1)))
-    with pytest.raises(StorageError, match="shorter"):
+    with pytest.raises(StorageError, match="missing, of which 0 bytes were committed"):
         check_covered(tmp_path / "p", committed_with())

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from contract.compare import Snapshot
+from failure.mounts import SMALL_BYTES, mounted
 from failure.resuming import (
     SETTINGS,
+    Slices,
     Stop,
     assert_finished,
     assert_goes_on,
@@ -40,7 +43,7 @@ from parnwb.hyperslab import unravel
 from parnwb.journal import Committed, Frame, Journal, frames, no_records, replay
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.restore import done_chunks
-from parnwb.storage import Target
+from parnwb.storage import TOKEN_BYTES, Target
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -173,18 +176,29 @@ def test_resume_with_nothing_there_begins(path, expected):
 
 @pytest.mark.parametrize("content", [b"", b"parnwbJ1", os.urandom(300)])
 def test_a_journal_that_holds_nothing_means_that_nothing_was_done(path, expected, content):
-    partial_of(path).write_bytes(b"rest of something")
+    """Its first frame is whole before the partial file holds more than its token."""
+    partial_of(path).write_bytes(bytes(TOKEN_BYTES))
     journal_of(path).write_bytes(content)
     write(path, session())
     expected.holds(path)
 
 
+def test_an_empty_journal_means_that_nothing_was_done(path, expected):
+    partial_of(path).write_bytes(b"the rest of something else")
+    journal_of(path).touch()
+    write(path, session())
+    expected.holds(path)
+
+
 @pytest.mark.parametrize("cut", [1, 20, 500])
-def test_a_torn_first_frame_means_that_nothing_was_done(path, expected, cut):
+def test_a_damaged_first_frame_beside_data_is_refused(path, expected, cut):
+    """It was whole before the first chunk came: what was done is not thrown away without a word."""
     begin(path)
     with journal_of(path).open("r+b") as file:
         file.truncate(cut)
-    write(path, session())
+    with stopped_at(0):
+        assert_refused(path, ResumeError, "beginning of the journal is damaged", lambda: write(path, session()))
+    write(path, session(), overwrite=True)
     expected.holds(path)
 
 
@@ -364,6 +378,30 @@ def test_another_idea_of_bulk_is_refused(path):
     assert_refused(path, ResumeError, "must be the same", lambda: write(path, session(), bulk_threshold=100_000))
 
 
+@pytest.mark.parametrize(("name", "begun", "now"), [("cache_spec", True, False), ("expandable", ("VectorData",), ())])
+def test_other_arguments_of_write_are_refused(path, expected, name, begun, now):
+    """The cached specification and the extents of small tables are in the file, and not in the NWBFile."""
+
+    def attempt(mode: str, value: object) -> None:
+        with small_pieces(), NWBParallelIO(path, mode, commit_interval=1, **SETTINGS) as io:
+            io.write(session(), **{name: value})
+
+    with commits_every(3), stopped_at(20), pytest.raises(Stop):
+        attempt("w", begun)
+    assert_refused(path, ResumeError, name, lambda: attempt("resume", now))
+    attempt("resume", begun)
+    assert path.exists() and not partial_of(path).exists()
+
+
+def test_another_way_of_reading_is_refused(path, monkeypatch):
+    """An iterator that reads anywhere in one version of its library may only be read in order in another."""
+    begin(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Slices, "_get_data", lambda self, selection: self.array[: selection[0].stop - selection[0].start])
+        assert_refused(path, ResumeError, "how data can be read.*sequential", lambda: write(path, session()))
+    write(path, session())
+
+
 def test_a_version_that_cuts_contiguous_data_otherwise_is_refused(path, expected, monkeypatch):
     """Positions in the journal count its pieces."""
     begin(path)
@@ -385,7 +423,7 @@ def test_parallel_hdf5_cannot_resume(path):
 def test_a_missing_partial_file_is_refused_and_one_may_begin_anew(path, expected):
     begin(path)
     partial_of(path).unlink()
-    assert_refused(path, StorageError, "shorter", lambda: write(path, session()))
+    assert_refused(path, StorageError, "is missing", lambda: write(path, session()))
     write(path, session(), "w")
     expected.holds(path)
 
@@ -450,11 +488,12 @@ def test_a_damaged_journal_is_refused_or_its_last_whole_commit_taken(path, expec
     before = contents(path)
     rng = random.Random(1)
     size = len(before[journal_of(path).name])
+    first = next(end for _, end in frames(journal_of(path)))
     refused = 0
-    for _ in range(15):
+    for number in range(15):
         damaged = bytearray(before[journal_of(path).name])
         for _ in range(rng.choice([1, 1, 3])):
-            damaged[rng.randrange(size)] ^= 1 << rng.randrange(8)
+            damaged[rng.randrange(first if number % 2 else 0, size)] ^= 1 << rng.randrange(8)
         journal_of(path).write_bytes(damaged[: rng.choice([size, size, rng.randrange(size)])])
         partial_of(path).write_bytes(before[partial_of(path).name])
         try:
@@ -568,3 +607,23 @@ def test_another_file_beside_a_complete_journal_is_not_taken_for_it(path):
     with pytest.raises(ParnwbError):
         write(path, session())
     assert path.read_bytes() == b"older"
+
+
+# -- room --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{"compression": "auto"}, {"compression": "gzip"}, {"compression": 1}])
+def test_a_disk_that_will_be_too_small_is_warned_of_before_the_work(settings):
+    """By an estimate that is near what the file takes."""
+    data = np.cumsum(noise((400_000, 4), seed=3), axis=0).astype("i2")
+    with mounted(f"size={SMALL_BYTES}") as folder:
+        if folder is None:
+            pytest.skip("mounting a file system is refused here; it needs root")
+        with pytest.warns(UserWarning, match="the file will need about") as warned, stopped_at(0), pytest.raises(Stop):
+            write(folder / "out.nwb", one(np.concatenate([data] * 2)), "w", **settings)
+        assert os.listdir(folder) == []
+    said = next(str(item.message) for item in warned if "need about" in str(item.message))
+    estimate = int(said.split("about ")[1].split()[0])
+    with tempfile.TemporaryDirectory() as roomy:
+        size = write(Path(roomy) / "out.nwb", one(np.concatenate([data] * 2)), "w", **settings).path.stat().st_size
+    assert 0.8 * size < estimate < 1.05 * size

@@ -11,11 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from failure.mounts import mounted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parnwb import storage
 from parnwb.errors import StorageError, TargetError
+from parnwb.journal import Journal
+from parnwb.permissions import Permissions, create_file
+from parnwb.process import Process
 from parnwb.storage import IOV_MAX, FileBytes, Target
 
 REAL_PWRITEV = os.pwritev
@@ -316,6 +320,133 @@ def test_created_file_has_usual_permissions(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE(target.partial.stat().st_mode) == 0o640
+
+
+def permissions(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660, 0o664, 0o444, 0o400])
+def test_overwriting_keeps_the_permissions(tmp_path, mode):
+    """And the files on the way are never more open, but that their owner writes them."""
+    target = Target(tmp_path / "x.nwb")
+    target.path.write_text("old")
+    target.path.chmod(mode)
+    group = 12345 if os.getuid() == 0 else os.getgid()
+    os.chown(target.path, -1, group)
+    before = os.umask(0)
+    try:
+        target.reserve([Process.this()])
+        target.create()
+        Journal.create(target.journal, like=Permissions.of(target.partial)).close()
+    finally:
+        os.umask(before)
+    for path in (target.partial, target.journal, target.path.with_name("x.nwb.lock")):
+        assert (permissions(path), path.stat().st_gid) == (mode | 0o600, group), path
+    target.publish(overwrite=True)
+    target.lock.release()
+    assert (permissions(target.path), target.path.stat().st_gid) == (mode, group)
+    assert os.listdir(tmp_path) == ["x.nwb"]
+
+
+@pytest.mark.parametrize(("mode", "left"), [(0o660, 0o600), (0o664, 0o644), (0o640, 0o600), (0o666, 0o666)])
+def test_the_rights_of_a_group_are_not_given_to_another(tmp_path, monkeypatch, mode, left):
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    os.close(create_file(tmp_path / "x", Permissions(mode, os.getgid() + 1)))
+    assert permissions(tmp_path / "x") == left
+
+
+def test_permissions_that_change_while_the_file_is_written(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.path.write_text("old")
+    target.create()
+    target.path.chmod(0o600)
+    target.publish(overwrite=True)
+    assert permissions(target.path) == 0o600
+
+
+def test_a_link_of_the_final_name_is_replaced_and_not_followed(tmp_path):
+    target, other = Target(tmp_path / "x.nwb"), tmp_path / "other"
+    other.write_text("precious")
+    other.chmod(0o600)
+    target.path.symlink_to(other)
+    target.create()
+    assert permissions(target.partial) == 0o600
+    target.publish(overwrite=True)
+    assert not target.path.is_symlink() and permissions(target.path) == 0o600
+    assert other.read_text() == "precious"
+
+
+def test_a_link_in_place_of_a_file_to_resume_is_not_followed(tmp_path):
+    target, victim = Target(tmp_path / "x.nwb"), tmp_path / "victim"
+    victim.write_text("precious")
+    for link in (target.partial, target.journal):
+        link.symlink_to(victim)
+    for action in (target.adopt, lambda: FileBytes(target.journal)):
+        with pytest.raises(StorageError, match="symbolic link.*not followed"):
+            action()
+    assert victim.read_text() == "precious"
+
+
+def test_other_ranks_follow_no_link(tmp_path):
+    target, victim = Target(tmp_path / "x.nwb"), tmp_path / "victim"
+    victim.write_bytes(b"0123456789abcdef")
+    target.partial.symlink_to(victim)
+    with pytest.raises(TargetError, match="every rank must see"):
+        target.recognise(b"0123456789abcdef")
+
+
+def test_a_partial_file_of_two_names_is_not_gone_on_with(tmp_path):
+    """What is written to it would change the file of the other name, a backup perhaps."""
+    target = Target(tmp_path / "x.nwb")
+    target.partial.write_text("precious" * 4)
+    os.link(target.partial, tmp_path / "backup")
+    with pytest.raises(TargetError, match="one name, it has 2.*copy"):
+        target.adopt()
+    assert (tmp_path / "backup").read_text() == "precious" * 4
+
+
+def test_reserving_finds_a_folder_that_takes_no_files(tmp_path):
+    """By trying: `os.access` is wrong on network file systems, and for root. Nothing is left of the trial."""
+    with mounted("ro") as folder:
+        if folder is None:
+            pytest.skip("mounting a file system is refused here; it needs root")
+        with pytest.raises(TargetError, match="cannot be written to: Read-only") as caught:
+            Target(folder / "x.nwb").reserve([Process.this()])
+    assert caught.value.where == str(folder / "x.nwb.lock")
+
+
+def test_a_job_that_has_lost_its_lock_touches_nothing(tmp_path):
+    target = Target(tmp_path / "x.nwb")
+    target.reserve([Process.this()])
+    target.create()
+    (tmp_path / "x.nwb.lock").unlink()
+    for action in (target.create, target.adopt, target.check_ours, target.publish):
+        with pytest.raises(TargetError, match="lock of this job was broken"):
+            action()
+    target.discard()
+    assert target.partial.exists()
+    target.lock.release()
+
+
+def test_a_rank_looks_now_and_then(tmp_path, monkeypatch):
+    target = Target(tmp_path / "x.nwb")
+    target.create()
+    target.check_now_and_then()
+    target.partial.rename(tmp_path / "aside")
+    target.check_now_and_then()  # it has just looked
+    monkeypatch.setattr(storage, "LOOK_SECONDS", 0.0)
+    with pytest.raises(TargetError, match="replaced or removed"):
+        target.check_now_and_then()
+
+
+def test_read_at(disk):
+    path, file = disk
+    path.write_bytes(b"0123456789")
+    assert [file.read_at(*place) for place in ((3, 4), (5, 8), (1, 10), (0, 0))] == [b"456", b"89", b"", b""]
 
 
 def test_create_does_not_follow_a_link_of_that_name(tmp_path):

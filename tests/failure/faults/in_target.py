@@ -49,6 +49,12 @@ _fails_midway("existing_file_to_be_overwritten", {})
 _fails_midway("existing_file_to_be_overwritten_gzip", {"compression": "gzip"})
 
 
+@fault("TargetError", "another job is writing this output: process", r"out\.nwb\.lock", "--break-lock", ranks=SEVERAL)
+def output_is_open_already(place: Place) -> None:
+    with place.open():
+        place.write(session())
+
+
 @fault("TargetError", "output folder must exist", "missing", "Create it")
 def folder_is_missing(place: Place) -> None:
     place.write(session(), path=place.folder / "missing" / "out.nwb")
@@ -83,7 +89,7 @@ def name_has_a_null_byte(place: Place) -> None:
     place.write(session(), path=f"{place.folder}/a\0b.nwb")
 
 
-@fault("TargetError", "cannot be written to", "[Rr]ead-only", r"\.partial", "permissions")
+@fault("TargetError", "cannot be written to", "[Rr]ead-only", r"\.lock", "permissions")
 def folder_is_read_only(place: Place) -> None:
     place.write(session(), path=_mounted("READ_ONLY") / f"{place.folder.name}.nwb")
 

@@ -1,0 +1,93 @@
+"""A new generation of the partial file: what was committed, in files that no process of a lost job has open.
+
+A node that was lost may come back and finish its writes at any time, even when the file has its final name. They go to
+the file that it had opened, so the only sure place for the work of the next job is another one.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from parnwb.comm import Ranks
+from parnwb.errors import StorageError
+from parnwb.journal import Committed, Records, crc32c, replay
+from parnwb.permissions import Permissions, create_file
+from parnwb.storage import MAX_CALL_BYTES, FileBytes, Target, sync_folder
+
+
+def renew(ranks: Ranks, target: Target, committed: Committed | None) -> None:
+    """Copy the committed chunks and the journal to new files, and put these in the place of the old. Collective.
+
+    All ranks copy, and every chunk is compared with the checksum that was committed. Whenever the job ends in here,
+    either both old files are still there, or the next job does this again.
+
+    Parameters
+    ----------
+    committed
+        What is to be kept; on the root.
+
+    Raises
+    ------
+    StorageError
+        There is no room for both, or a chunk is not what was committed.
+    """
+    with ranks.agreed("beginning a new generation"):
+        if committed is not None:
+            target.lock.check_ours()
+            target.require_space(int(committed.records[:, 3].sum()))
+            _create(target)
+    records = ranks.broadcast(committed.records if committed is not None else None)
+    assert records is not None
+    with ranks.agreed("copying what was committed"):
+        in_order = records[np.argsort(records[:, 2])]
+        _copy(ranks, target, np.array_split(in_order, ranks.size)[ranks.rank])
+    with ranks.agreed("changing to the new generation"):
+        if committed is not None:
+            _copy_journal(target, committed)
+            target.lock.check_ours()
+            os.replace(target.next_journal, target.journal)
+            os.replace(target.next_partial, target.partial)
+            sync_folder(target.path.parent)
+            target.forget_lost()
+
+
+def _create(target: Target) -> None:
+    like = Permissions.of(target.partial)
+    for path in (target.next_partial, target.next_journal):
+        path.unlink(missing_ok=True)
+        os.close(create_file(path, like))
+
+
+def _copy(ranks: Ranks, target: Target, records: Records) -> None:
+    """Copy these chunks. Independent."""
+    old, new = FileBytes(target.partial), FileBytes(target.next_partial)
+    try:
+        for _, _, address, nbytes, _, checksum in records.tolist():
+            ranks.look_up()
+            data = old.read_at(nbytes, address)
+            if len(data) != nbytes or crc32c(data) != checksum:
+                raise StorageError(
+                    f"{nbytes} bytes at byte {address} are not those that were committed",
+                    where=str(target.partial),
+                    remedy="The disk or a lost job has damaged them: start anew with overwrite=True (--overwrite)",
+                )
+            new.write_at([data], address)
+        new.sync()
+    finally:
+        old.close()
+        new.close()
+
+
+def _copy_journal(target: Target, committed: Committed) -> None:
+    old, new = FileBytes(target.journal), FileBytes(target.next_journal)
+    try:
+        for position in range(0, committed.size, MAX_CALL_BYTES):
+            new.write_at([old.read_at(min(MAX_CALL_BYTES, committed.size - position), position)], position)
+        new.sync()
+    finally:
+        old.close()
+        new.close()
+    if replay(target.next_journal).sequence != committed.sequence:
+        raise StorageError("the journal was changed while it was copied", where=str(target.journal), remedy="Try again")
