@@ -60,9 +60,13 @@ def written(path: Path, *kept: Frame) -> list[int]:
     return ends
 
 
-def raw(payload: bytes, sequence: int = 0, length: int | None = None, mark: bytes = MARK) -> bytes:
+def raw(payload: bytes, after: Path | None = None, length: int | None = None, mark: bytes = MARK) -> bytes:
     """Return a frame of any payload with right checksums, and perhaps a wrong length."""
-    prefix = PREFIX.pack(mark, sequence, len(payload) if length is None else length, crc32c(payload))
+    sequence, checksum = 0, 0
+    if after is not None and after.stat().st_size:
+        committed = replay(after)
+        sequence, checksum = committed.sequence, committed.checksum
+    prefix = PREFIX.pack(mark, sequence, len(payload) if length is None else length, crc32c(payload, checksum))
     return prefix + CHECK.pack(crc32c(prefix)) + payload
 
 
@@ -388,7 +392,7 @@ def test_absurd_values_under_a_right_checksum_are_refused(tmp_path, little_memor
     path = tmp_path / "j"
     written(path, *[frame(1)] * before)
     with path.open("ab") as file:
-        file.write(raw(ABSURD[name], before))
+        file.write(raw(ABSURD[name], path))
     with pytest.raises(ResumeError, match="makes no sense"):
         replay(path)
 
@@ -405,7 +409,7 @@ def test_the_same_with_sensible_values_is_taken(tmp_path):
 
 def committed_with(*places: tuple[int, int]) -> Committed:
     rows = np.array([(0, n, address, nbytes, 0, 0) for n, (address, nbytes) in enumerate(places)], dtype=np.int64)
-    return Committed({}, 10**6, rows.reshape(-1, RECORD_COLUMNS), ((5000, b"metadata"),), False, 0, 1)
+    return Committed({}, 10**6, rows.reshape(-1, RECORD_COLUMNS), ((5000, b"metadata"),), False, 0, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -433,3 +437,12 @@ def test_no_partial_file(tmp_path):
         check_covered(tmp_path / "p", committed_with((0, 1)))
     with pytest.raises(StorageError, match="missing, of which 0 bytes were committed"):
         check_covered(tmp_path / "p", committed_with())
+
+
+def test_frames_of_another_journal_do_not_fit(tmp_path):
+    """Each is whole and has the right number, but goes on from other frames."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    ends = written(one, frame(1), frame(2)), written(other, frame(3), frame(2))
+    head, tail = one.read_bytes()[: ends[0][0]], other.read_bytes()[ends[1][0] :]
+    one.write_bytes(head + tail)
+    assert replay(one).sequence == 1 and replay(one).size == ends[0][0]

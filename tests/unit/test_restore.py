@@ -511,7 +511,7 @@ def test_a_record_of_a_chunk_that_is_not_in_the_layout(path):
 
     def committed(*rows: tuple[int, int]) -> Committed:
         records = np.array([(*row, 0, 0, 0, 0) for row in rows], dtype=np.int64).reshape(-1, 6)
-        return Committed({}, 0, records, (), False, 0, 1)
+        return Committed({}, 0, records, (), False, 0, 1, 0)
 
     found = done_chunks(layout, committed((0, 3), (1, 0)))
     assert {number: bits.tolist() for number, bits in found.items()} == {0: [False] * 3 + [True], 1: [True, False]}
