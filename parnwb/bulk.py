@@ -137,18 +137,6 @@ def _source(builder: DatasetBuilder) -> Source:
     return source
 
 
-def any_filtered(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> bool:
-    """Tell whether any bulk dataset below ``root`` has a filter. Independent."""
-    return any(_filtered(builder) for builder in _bulk(root, rule, is_written))
-
-
-def _filtered(builder: DatasetBuilder) -> bool:
-    data = unwrapped(builder.data)
-    if isinstance(data, h5py.Dataset):
-        return bool(data.id.get_create_plist().get_nfilters())
-    return has_filter(getattr(builder.data, "io_settings", {}))
-
-
 def has_filter(settings: Mapping[str, Any]) -> bool:
     """Tell whether the settings of a dataset ask for any filter. Independent."""
     return any(settings.get(name) not in (None, False) for name in FILTER_SETTINGS)

@@ -7,7 +7,7 @@ unchanged on groups whose new datasets take no values, and what it created is th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 
-from parnwb.bulk import BulkRule, any_filtered, bulk_sources, has_filter, signature, uncopied_arrays, unwrapped
+from parnwb.bulk import BulkRule, bulk_sources, has_filter, signature, uncopied_arrays, unwrapped
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
@@ -29,11 +29,6 @@ from parnwb.sources import Source
 from parnwb.sources.sample import sample
 
 Compression = str | int | None
-
-
-def always_direct(filtered: bool) -> BackendChoice:
-    """Return ``direct``, which can fill any skeleton."""
-    return choose_backend("direct", filtered=filtered, several=False)
 
 
 @dataclass(frozen=True)
@@ -77,15 +72,15 @@ class AuthoringOptions:
         What is bulk.
     compression
         For bulk data without a filter of their own: None, ``'auto'``, ``'gzip'`` (level 4) or a level 0-9.
-    decide
-        Returns the backend for a file, told whether any of its bulk data have a filter.
+    backend
+        Which is to fill the file, and why.
     write_arguments
         Passed on to ``NWBHDF5IO.write``.
     """
 
     rule: BulkRule = BulkRule()
     compression: Compression = None
-    decide: Callable[[bool], BackendChoice] = always_direct
+    backend: BackendChoice = choose_backend("auto")
     write_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -136,7 +131,7 @@ def author_on(
             io.write(nwbfile, link_data=options.rule.link_data, **options.write_arguments)
     except Exception as error:
         raise own_error(error) from error
-    return Skeleton(file, overlay, io.layout(), io.sources, io.signature, io.backend)
+    return Skeleton(file, overlay, io.layout(), io.sources, io.signature, options.backend)
 
 
 def open_on(overlay: Overlay, path: Path) -> h5py.File:
@@ -198,10 +193,6 @@ class _SkeletonIO(NWBHDF5IO):
         """Find the bulk data, then write as pynwb does."""
         self.sources = bulk_sources(builder, self._options.rule, self.get_written)
         self.signature = signature(builder, self._options.rule, self.get_written)
-        filtered = self._options.compression is not None or any_filtered(
-            builder, self._options.rule, self.get_written
-        )
-        self.backend = self._options.decide(filtered)
         super().write_builder(builder, **kwargs)
 
     def write_dataset(self, parent: h5py.Group, builder: DatasetBuilder, **kwargs: Any) -> Any:
@@ -209,7 +200,7 @@ class _SkeletonIO(NWBHDF5IO):
         path = f"{parent.name.rstrip('/')}/{builder.name}"
         if path not in self.sources or self.get_written(builder):
             return self._write_small(parent, builder, path, kwargs)
-        group = _UnfilledGroup(parent, path, self.sources[path], self._options.compression, self.backend)
+        group = _UnfilledGroup(parent, path, self.sources[path], self._options.compression, self._options.backend)
         result = super().write_dataset(group, builder, **kwargs)
         spec = group.spec()
         if spec.shape != tuple(self.sources[path].shape):

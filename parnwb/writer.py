@@ -261,16 +261,8 @@ def _build(
         if ranks.is_root:
             if nwbfile is None:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
-            several = ranks.size > 1
-
-            def decide(filtered: bool) -> site.BackendChoice:
-                if opened is not None:
-                    return site.BackendChoice("direct", "an existing file is appended to")
-                return site.choose_backend(
-                    settings.backend, filtered=filtered, several=several, manifest=settings.manifest
-                )
-
-            options = AuthoringOptions(settings.rule, settings.compression, decide, arguments)
+            backend = site.choose_backend(settings.backend)
+            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments)
             if opened is not None:
                 skeleton = opened.extend(nwbfile, options)
             elif earlier is None:

@@ -22,7 +22,6 @@ from pynwb.file import Subject
 
 from parnwb.bulk import (
     BulkRule,
-    any_filtered,
     build,
     bulk_sources,
     location,
@@ -194,33 +193,6 @@ def test_location_is_the_path_in_the_file():
     root = built(nwbfile_with(x=LARGE))
     assert location(root) == "/"
     assert location(root.groups["acquisition"].groups["x"].datasets["data"]) == "/acquisition/x/data"
-
-
-@pytest.mark.parametrize(
-    ("data", "filtered"),
-    [
-        (LARGE, False),
-        (H5DataIO(LARGE), False),
-        (H5DataIO(LARGE, chunks=(10,)), False),
-        (H5DataIO(LARGE, compression=True), True),
-        (H5DataIO(LARGE, compression="gzip", compression_opts=0), True),
-        (H5DataIO(LARGE, shuffle=True), True),
-        (H5DataIO(LARGE, fletcher32=True), True),
-        (H5DataIO(LARGE, shuffle=False, fletcher32=False), False),
-        (H5DataIO(LARGE[:10], compression=True), False),  # not bulk
-        (H5DataIO(chunks_of(LARGE[:10]), compression="gzip"), True),
-    ],
-)
-def test_any_filtered(data, filtered):
-    assert any_filtered(built(nwbfile_with(plain=LARGE, x=data)), RULE) is filtered
-
-
-@pytest.mark.parametrize("compression", [None, "gzip"])
-def test_any_filtered_of_a_copied_dataset(file, compression):
-    dataset = file.create_dataset("x", data=LARGE, compression=compression)
-    root = built(nwbfile_with(x=H5DataIO(dataset, link_data=False)))
-    assert any_filtered(root, RULE) is (compression is not None)
-    assert not any_filtered(built(nwbfile_with(x=dataset)), RULE)
 
 
 # -- what ranks agree on -------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from parnwb.errors import ParnwbError, TargetError, VerificationError
 from parnwb.hyperslab import unravel
 from parnwb.layout import ChunkGrid
 from parnwb.manifest import METADATA, Manifest
-from parnwb.site import choose_backend
 from parnwb.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -248,4 +247,3 @@ def test_parallel_hdf5_has_no_checksums(path: Path) -> None:
     with pytest.raises(ParnwbError, match="'mpio' cannot leave a manifest"):
         write(path, session(), "w", backend="mpio", manifest=True)
     assert not list(path.parent.iterdir())
-    assert choose_backend("auto", filtered=False, several=True, manifest=True).name == "direct"

@@ -102,40 +102,29 @@ def test_several_hosts_share_other_file_systems(mounts, folder):
 # -- backends ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("parallel", "filtered", "several", "name", "why"),
-    [
-        (True, True, True, "direct", "filtered"),
-        (True, True, False, "direct", "filtered"),
-        (False, True, True, "direct", "filtered"),
-        (False, False, True, "direct", "no MPI"),
-        (True, False, False, "direct", "one rank"),
-        (True, False, True, "mpio", "not filtered and h5py has MPI"),
-    ],
-)
-def test_auto_says_what_it_chose_and_why(monkeypatch, parallel, filtered, several, name, why):
+@pytest.mark.parametrize("parallel", [True, False])
+def test_auto_says_what_it_chose_and_why(monkeypatch, parallel):
     monkeypatch.setattr(site, "parallel_hdf5", lambda: parallel)
-    choice = choose_backend("auto", filtered=filtered, several=several)
-    assert choice.name == name and why in choice.reason
+    choice = choose_backend("auto")
+    assert choice.name == "direct" and "can be resumed" in choice.reason
 
 
-@pytest.mark.parametrize("filtered", [True, False])
-def test_wanted_backend_is_taken(monkeypatch, filtered):
+def test_wanted_backend_is_taken(monkeypatch):
     monkeypatch.setattr(site, "parallel_hdf5", lambda: True)
     for name in ("direct", "mpio"):
-        assert choose_backend(name, filtered=filtered, several=True).name == name
+        assert choose_backend(name).name == name
 
 
 def test_mpio_needs_parallel_hdf5(monkeypatch):
     monkeypatch.setattr(site, "parallel_hdf5", lambda: False)
     with pytest.raises(LaunchError, match="built with MPI.*backend='direct'"):
-        choose_backend("mpio", filtered=False, several=True)
-    assert choose_backend("direct", filtered=False, several=True).name == "direct"
+        choose_backend("mpio")
+    assert choose_backend("direct").name == "direct"
 
 
 def test_unknown_backend_is_refused_by_name():
     with pytest.raises(PlanError, match="backend must be one of auto, direct, mpio, got 'adios'"):
-        choose_backend("adios", filtered=True, several=True)
+        choose_backend("adios")
 
 
 def test_build_is_asked():

@@ -316,32 +316,11 @@ def test_failing_source_is_named_while_it_is_sampled():
 
 @pytest.mark.parametrize("settings", [{}, {"compression": "gzip"}, {"chunks": (100, 20)}])
 def test_mpio_never_fills_and_needs_no_coder(settings):
-    def decide(filtered: bool) -> BackendChoice:
-        return BackendChoice("mpio", "asked for")
-
-    skeleton = authored(nwbfile_with(x=H5DataIO(VALUES, **settings)), decide=decide)
+    mpio = BackendChoice("mpio", "asked for")
+    skeleton = authored(nwbfile_with(x=H5DataIO(VALUES, **settings)), backend=mpio)
     creation = skeleton.file["acquisition/x/data"].id.get_create_plist()
     assert creation.get_fill_time() == h5py.h5d.FILL_TIME_NEVER
     assert skeleton.layout.datasets[0].coder == "" and skeleton.backend.name == "mpio"
-
-
-@pytest.mark.parametrize(
-    ("data", "compression", "expected"),
-    [
-        (VALUES, None, False),
-        (VALUES, "auto", True),
-        (H5DataIO(VALUES, shuffle=True, chunks=True), None, True),
-    ],
-)
-def test_backend_is_decided_by_filters(data, compression, expected):
-    told = []
-
-    def decide(filtered: bool) -> BackendChoice:
-        told.append(filtered)
-        return BackendChoice("direct", "test")
-
-    authored(nwbfile_with(x=data), compression=compression, decide=decide)
-    assert told == [expected]
 
 
 # -- what cannot be ------------------------------------------------------------------------------------------
