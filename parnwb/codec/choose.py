@@ -1,8 +1,7 @@
 """Which deflate program, and shuffled or not: decided on a sample of the data, once, by the root.
 
 One rule serves the level that a user asks for and the automatic choice: of the coders in order of speed, the first
-whose sample is no larger than a bound over the reference. The automatic choice asks for no larger a file first, of
-the two quickest, and only then for one within its bound.
+whose sample is no larger than a bound over the reference.
 """
 
 from __future__ import annotations
@@ -29,9 +28,6 @@ BY_SPEED = (
     "libdeflate-4",
     "libdeflate-6",
 )
-QUICK = BY_SPEED[:2]
-# What counts as no larger: samples of two codings of the same data differ by less than this from the whole.
-EQUAL_BOUND = 1.01
 AUTO_BOUND = 1.10
 # A sample speaks for the rest of a recording only so exactly: 5 % are promised, 3 % are allowed.
 LEVEL_BOUND = 1.03
@@ -63,8 +59,6 @@ class Choice:
 def choose_coding(pieces: list[npt.NDArray[Any]]) -> Choice:
     """Return the fastest plugin-free coding whose size is within 10 % of zlib-4's, shuffled or not.
 
-    If one of the two quickest makes the data no larger than zlib-4 does, it is taken even if the other is quicker.
-
     Parameters
     ----------
     pieces
@@ -75,13 +69,10 @@ def choose_coding(pieces: list[npt.NDArray[Any]]) -> Choice:
         return Choice("libdeflate-4", shuffle=False)
     forms = [(False, plain)] + ([(True, shuffled)] if shuffled else [])
     reference, reference_shuffled = min((_size("zlib-4", data), flag) for flag, data in forms)
-    sizes: dict[str, tuple[int, bool]] = {}
-    for names, bound in ((QUICK, EQUAL_BOUND), (BY_SPEED, AUTO_BOUND)):
-        for name in names:
-            if name not in sizes:
-                sizes[name] = min((_size(name, data), flag) for flag, data in forms)
-            if sizes[name][0] <= bound * reference:
-                return Choice(name, sizes[name][1])
+    for name in BY_SPEED:
+        size, with_shuffle = min((_size(name, data), flag) for flag, data in forms)
+        if size <= AUTO_BOUND * reference:
+            return Choice(name, with_shuffle)
     return Choice("zlib-4", reference_shuffled)
 
 

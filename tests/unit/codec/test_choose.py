@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parnwb.codec import choose_coding, coder_for
-from parnwb.codec.choose import BY_SPEED, QUICK
+from parnwb.codec.choose import BY_SPEED
 from parnwb.codec.deflate import coder
 from parnwb.codec.filters import shuffle
 from parnwb.layout import DatasetSpec, FilterSpec
@@ -103,17 +103,14 @@ def test_auto_takes_no_slower_coder_than_it_must(name):
     choice = choose_coding(pieces)
     reference = reference_by_piece(pieces)
     smallest = {name: min(size_by_piece(pieces, name, flag) for flag in (False, True)) for name in BY_SPEED}
-    bound = 1.01 if any(smallest[name] <= 1.01 * reference for name in QUICK) else 1.10
-    within = [name for name in BY_SPEED if smallest[name] <= bound * reference]
+    within = [name for name in BY_SPEED if smallest[name] <= 1.10 * reference]
     assert choice.coder == (within[0] if within else "zlib-4")
 
 
-def test_low_counts_get_no_larger_than_by_zlib_4():
+def test_huffman_codes_alone_are_enough_for_low_counts():
     """Repetitions cost more to look for in noise than they save."""
     values = made("low-count ephys")
-    choice = choose_coding(pieces_of(values))
-    assert (choice.coder, choice.shuffle) == ("huffman-1", True)
-    assert size(values, "huffman-1", True) <= 1.01 * size(values, "zlib-4", False)
+    assert size(values, "huffman-1", True) <= 1.03 * min(size(values, "zlib-4", flag) for flag in (False, True))
 
 
 def size_by_piece(pieces: list[np.ndarray], name: str, shuffled: bool) -> int:
@@ -132,7 +129,7 @@ def test_auto_is_deterministic(name):
 
 def test_shuffle_is_decided_by_the_data():
     """It helps where high bytes are alike and low ones are not."""
-    assert not choose_coding(pieces_of(made("constant"))).shuffle
+    assert not choose_coding(pieces_of(made("low-count ephys"))).shuffle
     assert choose_coding(pieces_of(made("timestamps"))).shuffle
     assert choose_coding(pieces_of(made("slow potentials"))).shuffle
 
