@@ -1,0 +1,23 @@
+"""The memory of a rank is bounded by its buffers, whatever the recording's length and number of channels."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from mpi_launch import run_mpi
+
+pytestmark = pytest.mark.mpi_skip
+LIMIT = 300e6
+LENGTH_COSTS = 40e6  # what allocators keep or give back differs from run to run
+
+
+def test_anonymous_memory_of_a_rank(tmp_path: Path) -> None:
+    program = Path(__file__).with_name("memory_program.py")
+    done = run_mpi(2, [sys.executable, program, tmp_path], timeout=150)
+    assert done.returncode == 0, done.stderr[-4000:]
+    peaks = json.loads(done.stdout)
+    assert all(50e6 < peak < LIMIT for peak in peaks.values()), peaks
+    assert peaks["long"] < peaks["short"] + LENGTH_COSTS, peaks
