@@ -1,4 +1,4 @@
-"""Run under mpiexec: converts flat recordings and prints the largest anonymous memory of any rank. Arguments: folder."""
+"""Run under mpiexec: converts flat recordings and prints the largest anonymous memory of any rank, in a folder."""
 
 from __future__ import annotations
 
