@@ -16,11 +16,4 @@ class Finding:
     what: str
 
     def __str__(self) -> str:
-        return f"{place(self.path, self.slab)}: {self.what}"
-
-
-def place(path: str, slab: Hyperslab | None) -> str:
-    """Return a dataset, or a box of its elements, as messages name it. Independent."""
-    if slab is None:
-        return path
-    return f"{path}[{', '.join(f'{low}:{high}' for low, high in zip(slab.start, slab.stop, strict=True))}]"
+        return f"{self.slab.place(self.path) if self.slab is not None else self.path}: {self.what}"

@@ -181,28 +181,28 @@ class NWBParallelIO:
 
     def write(
         self,
-        nwbfile: NWBFile | None,
+        container: NWBFile | None,
         *,
         cache_spec: bool = True,
         link_data: bool = True,
         exhaust_dci: bool = True,
         **arguments: Any,
     ) -> None:
-        """Write ``nwbfile``. Collective.
+        """Write an NWBFile. Collective.
 
         From here until ``close`` has returned, SIGTERM, SIGINT and SIGUSR1 are remembered and do not end the process:
         as long as data are missing all ranks stop, later it is too late and the file is completed.
 
         Parameters
         ----------
-        nwbfile
-            The same on every rank (object ids, identifier and date of creation are the root's), or None on all
-            but the root if its sources can be pickled. For an existing file, what ``read`` returned.
+        container
+            The NWBFile, the same on every rank (object ids, identifier and date of creation are the root's), or None
+            on all but the root if its sources can be pickled. For an existing file, what ``read`` returned.
         cache_spec, link_data
             As for ``NWBHDF5IO.write``. An ``h5py.Dataset`` that is linked stays where it is; one that is copied
             is copied by all ranks.
         exhaust_dci
-            Accepted for compatibility: the order in which iterators are drained is the plan's.
+            Changes nothing: the order in which iterators are read is the plan's.
         **arguments
             ``expandable`` and ``herd``, as for ``NWBHDF5IO.write``.
 
@@ -218,13 +218,13 @@ class NWBParallelIO:
         self._handlers.enter_context(self._interrupts)
         try:
             with self._ranks.agreed("write"):
-                self._check_write(nwbfile, arguments)
+                self._check_write(container, arguments)
                 settings = self._with_link_data(link_data)
                 manager = self._opened.manager if self._opened is not None else self._manager or _default_manager()
             self._written = write(
                 self._ranks,
                 self._target,
-                nwbfile,
+                container,
                 manager,
                 settings,
                 {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments},

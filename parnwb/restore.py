@@ -15,7 +15,6 @@ from parnwb import plan as plans
 from parnwb.bulk import build, bulk_sources, signature
 from parnwb.comm import Ranks
 from parnwb.errors import ParnwbError, ResumeError, TargetError
-from parnwb.finding import place
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.journal import CLOSING, Committed, check_covered, crc32c, frames, no_records, replay
 from parnwb.layout import FileLayout
@@ -265,7 +264,7 @@ def check_committed(
         raise ranks.known_to_all(
             ResumeError(
                 f"the partial file is damaged: {count} of its committed chunks are not what was written, the first is "
-                f"{place(spec.path, spec.grid.cell(unravel(position, spec.grid.extent)))}",
+                f"{spec.grid.cell(unravel(position, spec.grid.extent)).place(spec.path)}",
                 where=str(target.partial),
                 remedy="Check the disk, then start anew with overwrite=True (--overwrite)",
             )

@@ -16,6 +16,7 @@ from contract.cases import CASES, build
 from contract.compare import Allowed, Snapshot, differences, object_ids, snapshot
 from contract.inputs import prepare
 from contract.roads import FULL, RANKS, Road, roads
+from hdmf.common import HERD
 from mpi_launch import run_mpi
 
 from parnwb import NWBParallelIO
@@ -133,6 +134,19 @@ def test_one_process_without_a_communicator_writes_it_too(contract: Contract, ca
         with NWBParallelIO(path, "w", progress=False, backend="direct", **CASES[case].settings) as io:
             io.write(build(case, contract.inputs), **CASES[case].arguments)
     different = differences(contract.expected(case), snapshot(path), Allowed())
+    assert not different, "\n".join(different)
+
+
+def test_write_takes_every_keyword_that_pynwb_takes(contract: Contract, tmp_path: Path) -> None:
+    keywords = {"cache_spec": True, "link_data": False, "exhaust_dci": False, "expandable": ("VectorData",)}
+    assert {"container", "herd", *keywords} == {item["name"] for item in pynwb.NWBHDF5IO.write.__docval__["args"]}
+    found = []
+    for kind in (pynwb.NWBHDF5IO, NWBParallelIO):
+        with warnings.catch_warnings(), kind(tmp_path / f"{kind.__name__}.nwb", "w") as io:
+            warnings.simplefilter("ignore")
+            io.write(container=build("iterators", contract.inputs), herd=HERD(), **keywords)
+        found.append(snapshot(tmp_path / f"{kind.__name__}.nwb"))
+    different = differences(*found, Allowed())
     assert not different, "\n".join(different)
 
 

@@ -63,6 +63,21 @@ def test_lines_come_at_intervals_and_at_the_end(clock):
     ]
 
 
+def test_lines_are_written_in_one_piece(clock):
+    """Launchers mix what ranks write, and would put standard output between a line and its end."""
+    pieces = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            pieces.append(text)
+            return len(text)
+
+    told = PlainLines(Stream())
+    told.start("writing x.nwb", 0)
+    told.finish()
+    assert pieces == ["writing x.nwb: 100 % of 0 MB, 0 MB/s\n"]
+
+
 def test_lines_of_nothing_to_do(clock):
     stream = io.StringIO()
     told = PlainLines(stream)

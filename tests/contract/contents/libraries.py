@@ -9,6 +9,7 @@ import numpy as np
 from contract.inputs import add
 from contract.media import CHANNELS, HEIGHT, WIDTH
 from neuroconv.datainterfaces.behavior.video.video_utils import VideoDataChunkIterator
+from neuroconv.tools.nwb_helpers import configure_backend, get_default_backend_configuration
 from neuroconv.tools.roiextractors.imagingextractordatachunkiterator import ImagingExtractorDataChunkIterator
 from neuroconv.tools.spikeinterface.spikeinterfacerecordingdatachunkiterator import (
     SpikeInterfaceRecordingDataChunkIterator,
@@ -66,4 +67,14 @@ def lazy(block_bytes: int) -> Content:
     return content
 
 
-CONTENTS: dict[str, Content] = {"tiff": tiff, "video": video, "lazy": lazy(GRID_BYTES)}
+def configured(file: NWBFile, inputs: Path) -> None:
+    """Iterators to which neuroconv has given its default settings; one has chunk extents that are floats."""
+    stack = TiffImagingExtractor(inputs / "one.tif", sampling_frequency=30.0)
+    frames = {"chunk_shape": (5, WIDTH, HEIGHT), "buffer_shape": (20, WIDTH, HEIGHT)}
+    shapes = {"chunk_shape": (500.0, CHANNELS), "buffer_shape": (1000, CHANNELS)}
+    add(file, "recorded", SpikeInterfaceRecordingDataChunkIterator(raw(inputs), **shapes))
+    add(file, "imaged", ImagingExtractorDataChunkIterator(stack, **frames))
+    configure_backend(file, get_default_backend_configuration(file, "hdf5"))
+
+
+CONTENTS: dict[str, Content] = {"tiff": tiff, "video": video, "lazy": lazy(GRID_BYTES), "configured": configured}
