@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +175,10 @@ class FileLayout:
     def nbytes(self) -> int:
         """Bytes of all bulk data, uncompressed."""
         return sum(spec.nbytes for spec in self.datasets)
+
+    def numbers_of(self, paths: Collection[str]) -> frozenset[int]:
+        """Return the numbers of the datasets at ``paths``."""
+        return frozenset(number for number, spec in enumerate(self.datasets) if spec.path in paths)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the layout as plain values, as ``parnwb plan --json`` prints it."""

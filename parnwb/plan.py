@@ -60,6 +60,8 @@ class WritePlan:
         is whole rows as thick as a chunk; of a gridded source one block of the read grid, whatever ``buffer_mb`` is.
     done
         By number of a dataset, which chunks an earlier attempt has written, in C order; they are not written again.
+    kept
+        Numbers of the datasets that rank 0 alone can read, beside sequential ones.
     """
 
     layout: FileLayout
@@ -67,6 +69,7 @@ class WritePlan:
     decomposition: str = "balanced"
     buffer_mb: float = DEFAULT_BUFFER_MB
     done: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
+    kept: frozenset[int] = frozenset()
     _strategy: Strategy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,8 +97,8 @@ class WritePlan:
             if rank == 0:
                 shares = shares + [
                     Share(number, Hyperslab.whole(self.grain_grids[number].extent))
-                    for number, spec in enumerate(self.layout)
-                    if spec.access == Access.SEQUENTIAL
+                    for number in range(len(self.layout))
+                    if self.is_kept(number)
                 ]
             by_dataset: dict[int, list[Share]] = {}
             for share in sorted((s for s in shares if s.grains.size), key=lambda share: share.dataset):
@@ -110,17 +113,20 @@ class WritePlan:
 
     @cached_property
     def _spread(self) -> list[Grains]:
-        """The grains that a strategy spreads over ranks.
-
-        Sequential datasets have none: the root proved that they can only be read in order, and has begun to read
-        them, so they stay with it.
-        """
+        """The grains that a strategy spreads over ranks; none of what stays with the root."""
         return [
             Grains((0,), 1)
-            if spec.access == Access.SEQUENTIAL
+            if self.is_kept(number)
             else Grains(grid.extent, max(1, math.prod(grid.chunk) * spec.itemsize), self._open_runs(number))
             for number, (spec, grid) in enumerate(zip(self.layout, self.grain_grids, strict=True))
         ]
+
+    def is_kept(self, dataset: int) -> bool:
+        """Tell whether a dataset stays with the root.
+
+        Of a sequential one it has proved that it can only be read in order, and has begun to read it.
+        """
+        return dataset in self.kept or self.layout.datasets[dataset].access == Access.SEQUENTIAL
 
     def buffers(self, rank: int, dataset: int | None = None) -> Iterator[Buffer]:
         """Iterate over what ``rank`` reads, in order: boxes of whole chunks, of ``buffer_mb`` as told there."""

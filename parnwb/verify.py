@@ -28,8 +28,8 @@ from parnwb.manifest import METADATA, Datasets, Manifest
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error, read_spec
-from parnwb.sources import Access, Source, read_checked
-from parnwb.sources.sending import receive_sources
+from parnwb.sources import Source, read_checked
+from parnwb.sources.sending import Received, receive_sources
 from parnwb.storage import Target
 from parnwb.stored import damaged, own_share
 
@@ -119,7 +119,8 @@ def verify(
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     try:
         ranks.on_root("finishing an interrupted append", lambda: finish_append(path))
-        sources = _sources(ranks, path, against, rule or BulkRule())
+        received = _sources(ranks, path, against, rule or BulkRule())
+        sources = received.sources
         layout, objects, findings = ranks.on_root("examining the file", lambda: _examine(path, sources))
         findings = list(findings) if ranks.is_root else []
         manifest: Manifest | None = None
@@ -133,8 +134,8 @@ def verify(
         findings += found
         told.start(f"verifying {path.name}", layout.nbytes)
         with ranks.agreed("reading the file back"):
-            findings += _read_back(ranks, path, layout, sources, buffer_mb, told)
-            findings += _read_back(ranks, path, objects, {}, buffer_mb / OBJECT_FACTOR, Silent())
+            findings += _read_back(ranks, path, layout, replace(received, sources=sources), buffer_mb, told)
+            findings += _read_back(ranks, path, objects, Received({}), buffer_mb / OBJECT_FACTOR, Silent())
         with ranks.agreed("validating"):
             if ranks.is_root and validate:
                 findings += _validate(path)
@@ -146,7 +147,7 @@ def verify(
     return Verdict(path, everything, len(layout), layout.nbytes, compared, time.monotonic() - began, checksums)
 
 
-def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) -> dict[str, Source]:
+def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) -> Received:
     sources: dict[str, Source] = {}
     with ranks.agreed("building the NWBFile to compare with"):
         if against is not None:
@@ -304,11 +305,11 @@ def _read_back(
     ranks: Ranks,
     path: Path,
     layout: FileLayout,
-    sources: Mapping[str, Source],
+    received: Received,
     buffer_mb: float,
     told: Progress,
 ) -> list[Finding]:
-    plan = WritePlan(layout, ranks.size, "slab", buffer_mb)
+    plan = WritePlan(layout, ranks.size, "slab", buffer_mb, kept=layout.numbers_of(received.kept))
     buffers = list(_parts_of_another(ranks, plan))
     own = sum(buffer.slab.size * layout.datasets[buffer.dataset].itemsize for buffer in buffers)
     told = Extrapolated(told, layout.nbytes, own)
@@ -317,7 +318,7 @@ def _read_back(
         for buffer in buffers:
             ranks.look_up()
             spec = layout.datasets[buffer.dataset]
-            source = sources.get(spec.path)
+            source = received.sources.get(spec.path)
             found = _check(file[spec.path], buffer.slab, source)
             findings += [found] if found and len(findings) < MAX_FINDINGS else []
             told.advance(buffer.slab.size * spec.itemsize, 0)
@@ -327,14 +328,14 @@ def _read_back(
 def _parts_of_another(ranks: Ranks, plan: WritePlan) -> Iterator[Buffer]:
     """Iterate over the buffers of the next rank, so that no rank reads back what it may have written itself.
 
-    Sequential sources are the root's, which alone has them.
+    Some sources are the root's, which alone has them.
     """
-    ordered = {number for number, spec in enumerate(plan.layout) if spec.access == Access.SEQUENTIAL}
+    kept = [number for number in range(len(plan.layout)) if plan.is_kept(number)]
     for buffer in plan.buffers((ranks.rank + 1) % ranks.size):
-        if buffer.dataset not in ordered:
+        if buffer.dataset not in kept:
             yield buffer
     if ranks.is_root:
-        for number in sorted(ordered):
+        for number in kept:
             yield from plan.buffers(0, number)
 
 

@@ -182,9 +182,10 @@ def write(
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     if not published:
         _heed(ranks, target, interrupts)
-    sources = receive_sources(ranks, sources, have_own=nwbfile is not None)
+    received = receive_sources(ranks, sources, have_own=nwbfile is not None)
     with ranks.agreed("planning"):
-        plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done)
+        kept = layout.numbers_of(received.kept)
+        plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done, kept)
     if published:
         return Written(plan, choice, published)
     _check_memory(ranks, plan)
@@ -199,7 +200,7 @@ def write(
         with ranks.agreed("describing the file"):
             is_new = journal is not None and earlier is None
             description = describe_attempt(skeleton, _begun_with(settings, arguments)) if is_new and skeleton else {}
-        work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
+        work = Fill(ranks, plan, received.sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
         _backend(choice, settings).fill(replace(work, description=description, manifest=settings.manifest))
     finally:
         told.finish()

@@ -3,44 +3,62 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from parnwb.comm import Ranks
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.sources.access import Access
-from parnwb.sources.array import MAX_PICKLED_BYTES
+from parnwb.sources.array import MAX_PICKLED_BYTES, ArraySource, CastSource
 from parnwb.sources.source import Source
 
 MAX_SENT_BYTES = 2 * MAX_PICKLED_BYTES
 """What all sources together may take, pickled: every rank gets all of them, and the root keeps them meanwhile."""
 
-REMEDY = "Build the NWBFile on every rank, or keep the data in a file (np.memmap, h5py.Dataset)"
+
+@dataclass(frozen=True)
+class Received:
+    """What a rank can read.
+
+    Parameters
+    ----------
+    sources
+        By path.
+    kept
+        Paths of what the root alone can read, though it could be read in any order: too much is in its memory.
+    """
+
+    sources: dict[str, Source]
+    kept: frozenset[str] = frozenset()
 
 
 class NotSendableError(SourceError):
     """A source that only the process that made it can read."""
 
 
-def receive_sources(ranks: Ranks, own: Mapping[str, Source], *, have_own: bool) -> dict[str, Source]:
+def receive_sources(ranks: Ranks, own: Mapping[str, Source], *, have_own: bool) -> Received:
     """Return this rank's own sources, or the root's if it has none. Collective.
 
-    Sequential sources stay with the root, which alone reads them.
+    Sequential sources stay with the root, which alone reads them; so do arrays in memory above ``MAX_PICKLED_BYTES``,
+    and what is more than ``MAX_SENT_BYTES`` together.
 
     Raises
     ------
     NotSendableError
-        Some rank has no sources and one of the root's cannot be pickled, or all together are larger than
-        ``MAX_SENT_BYTES``; the dataset is named.
+        Some rank has no sources and one of the root's cannot be pickled; the dataset is named.
     """
     if all(ranks.gather_all(have_own)):
-        return dict(own)
+        return Received(dict(own))
     packed: dict[str, bytes] = {}
+    kept: frozenset[str] = frozenset()
     with ranks.agreed("sending the sources"):
         if ranks.is_root:
-            packed = _all_packed(own)
-    packed = ranks.broadcast(packed)
+            packed, kept = _packed_and_kept(own)
+    packed, kept = ranks.broadcast((packed, kept))
     with ranks.agreed("receiving the sources"):
-        return dict(own) if have_own else {path: _unpacked(raw, path) for path, raw in packed.items()}
+        sources = dict(own) if have_own else {path: _unpacked(raw, path) for path, raw in packed.items()}
+    return Received(sources, kept)
 
 
 def _unpacked(raw: bytes, path: str) -> Source:
@@ -55,22 +73,34 @@ def _unpacked(raw: bytes, path: str) -> Source:
     return source
 
 
-def _all_packed(sources: Mapping[str, Source]) -> dict[str, bytes]:
+def _packed_and_kept(sources: Mapping[str, Source]) -> tuple[dict[str, bytes], frozenset[str]]:
     packed: dict[str, bytes] = {}
+    kept: set[str] = set()
     total = 0
     for path, source in sources.items():
         if source.access is Access.SEQUENTIAL:
             continue
-        packed[path] = _packed(source, path)
-        total += len(packed[path])
-        if total > MAX_SENT_BYTES:
-            raise NotSendableError(
-                f"the root's sources sent to ranks that have no NWBFile have at most {MAX_SENT_BYTES} bytes together, "
-                f"these have {total} up to this one",
-                where=path,
-                remedy=REMEDY,
-            )
-    return packed
+        raw = b"" if _resident_bytes(source) > MAX_PICKLED_BYTES else _packed(source, path)
+        if not raw or total + len(raw) > MAX_SENT_BYTES:
+            kept.add(path)
+            continue
+        packed[path] = raw
+        total += len(raw)
+    if kept:
+        warnings.warn(
+            f"rank 0 alone writes {', '.join(sorted(kept))}: the other ranks have no NWBFile, and so much of its "
+            "memory is not sent to them. Keep the values in a file (np.memmap, h5py.Dataset), or build the NWBFile on "
+            "every rank",
+            stacklevel=4,
+        )
+    return packed, frozenset(kept)
+
+
+def _resident_bytes(source: Source) -> int:
+    """Return how many bytes of values a source has in memory. Independent."""
+    if isinstance(source, CastSource):
+        return _resident_bytes(source.source)
+    return source.array.nbytes if isinstance(source, ArraySource) else 0
 
 
 def _packed(source: Source, path: str) -> bytes:
@@ -81,5 +111,5 @@ def _packed(source: Source, path: str) -> bytes:
         raise NotSendableError(
             f"the root's source cannot be sent to ranks that have no NWBFile: {reason}",
             where=path,
-            remedy=REMEDY,
+            remedy="Build the NWBFile on every rank, or keep the data in a file (np.memmap, h5py.Dataset)",
         ) from error

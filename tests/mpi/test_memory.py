@@ -21,3 +21,14 @@ def test_anonymous_memory_of_a_rank(tmp_path: Path) -> None:
     peaks = json.loads(done.stdout)
     assert all(50e6 < peak < LIMIT for peak in peaks.values()), peaks
     assert peaks["long"] < peaks["short"] + LENGTH_COSTS, peaks
+
+
+def test_what_the_root_has_in_memory_stays_there(tmp_path: Path) -> None:
+    """A long sorting, for one, is built on the root once, neither sent to the others nor built there."""
+    program = Path(__file__).with_name("kept_program.py")
+    done = run_mpi(3, [sys.executable, program, tmp_path], timeout=120)
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads(done.stdout)
+    assert len(result["told"]) == 1 and "/acquisition/large/data" in result["told"][0], result["told"]
+    assert result["findings"] == [] and "/acquisition/large/data" in result["compared"]
+    assert result["chunks"][0] > 1 and result["chunks"][1:] == [0, 0]

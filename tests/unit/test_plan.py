@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -258,6 +259,19 @@ def test_rows_of_the_source_first():
 def test_chunk_larger_than_the_buffer_is_allowed():
     plan = WritePlan(one((100,), chunks=(60,)), 2, buffer_mb=1 / MiB)
     assert [b.slab.count for rank in range(2) for b in plan.buffers(rank)] == [(60,), (40,)]
+
+
+@given(plans)
+@quickly
+def test_what_stays_with_the_root_is_the_roots_alone(plan):
+    kept = frozenset(range(0, len(plan.layout), 2))
+    found = replace(plan, kept=kept)
+    for number in kept:
+        assert [found.count_chunks(rank, number) for rank in range(1, plan.ranks)] == [0] * (plan.ranks - 1)
+        assert found.count_chunks(0, number) == plan.layout.datasets[number].grid.size
+    slabs = [b for rank in range(plan.ranks) for b in found.buffers(rank)]
+    elements = sum(plan.layout.datasets[b.dataset].grid.cells(b.slab).size for b in slabs)
+    assert elements == sum(spec.grid.size for spec in plan.layout)
 
 
 # -- memory --------------------------------------------------------------------------------------------------

@@ -12,12 +12,12 @@ from parnwb.comm import Ranks
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import MAX_PICKLED_BYTES
-from parnwb.sources.sending import MAX_SENT_BYTES, NotSendableError, receive_sources
+from parnwb.sources.sending import MAX_SENT_BYTES, Received, receive_sources
 
 
 def received(own: dict[str, Source]) -> dict[str, Source]:
     """Return what a rank gets that has no sources of its own."""
-    return receive_sources(Ranks(), own, have_own=False)
+    return receive_sources(Ranks(), own, have_own=False).sources
 
 
 def zeros(nbytes: int) -> Source:
@@ -37,11 +37,12 @@ def test_the_largest_array_may_still_be_sent() -> None:
     assert received({"/one": zeros(MAX_PICKLED_BYTES)})["/one"].shape == (MAX_PICKLED_BYTES,)
 
 
-def test_many_arrays_are_refused_together() -> None:
-    own = {f"/{number}": zeros(MAX_PICKLED_BYTES // 2) for number in range(9)}
-    with pytest.raises(NotSendableError, match=rf"at most {MAX_SENT_BYTES} bytes together.*on every rank") as caught:
-        received(own)
-    assert caught.value.where == "/3", "the first with which they are too many"
+def test_what_is_too_much_stays_with_the_root() -> None:
+    own = {f"/{number}": zeros(MAX_PICKLED_BYTES // 2) for number in range(9)} | {"/large": zeros(2 * MAX_SENT_BYTES)}
+    with pytest.warns(UserWarning, match="rank 0 alone writes /3, .*/large: the other ranks have no NWBFile"):
+        found = receive_sources(Ranks(), own, have_own=False)
+    assert found.kept == {"/3", "/4", "/5", "/6", "/7", "/8", "/large"}
+    assert set(found.sources) == {"/0", "/1", "/2"}
 
 
 def test_files_of_any_size_are_sent_as_descriptions(tmp_path: Path) -> None:
@@ -55,4 +56,4 @@ def test_files_of_any_size_are_sent_as_descriptions(tmp_path: Path) -> None:
 
 def test_who_has_all_needs_nothing() -> None:
     own = {"/large": zeros(2 * MAX_SENT_BYTES)}
-    assert receive_sources(Ranks(), own, have_own=True) == own
+    assert receive_sources(Ranks(), own, have_own=True) == Received(own)
