@@ -183,6 +183,7 @@ def write(
     if not published:
         _heed(ranks, target, interrupts)
     received = receive_sources(ranks, sources, have_own=nwbfile is not None)
+    sources = received.sources
     with ranks.agreed("planning"):
         kept = layout.numbers_of(received.kept)
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done, kept)
@@ -200,7 +201,7 @@ def write(
         with ranks.agreed("describing the file"):
             is_new = journal is not None and earlier is None
             description = describe_attempt(skeleton, _begun_with(settings, arguments)) if is_new and skeleton else {}
-        work = Fill(ranks, plan, received.sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
+        work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
         _backend(choice, settings).fill(replace(work, description=description, manifest=settings.manifest))
     finally:
         told.finish()
