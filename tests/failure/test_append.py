@@ -19,14 +19,25 @@ from contract.compare import Allowed, Snapshot, differences
 from failure.appending import add, append
 from failure.calls import KILLED, Call, EndAfter, Log, in_child, unwatch, watch
 from failure.pages import Disk
-from failure.resuming import SETTINGS, comparable, session, small_pieces, write, write_plainly
+from failure.resuming import (
+    SETTINGS,
+    Stop,
+    commits_every,
+    comparable,
+    partial_of,
+    session,
+    small_pieces,
+    stopped_at,
+    write,
+    write_plainly,
+)
 from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, TimeSeries
 
 from parnwb import NWBParallelIO
 from parnwb.amendment import Amendment, finish_append, journal_of
 from parnwb.backends import encoder
-from parnwb.errors import ResumeError, StorageError, TargetError
+from parnwb.errors import ResumeError, StorageError, TargetError, VerificationError
 from parnwb.storage import ExistingBytes
 from parnwb.verify import verify
 
@@ -211,6 +222,21 @@ def test_whoever_opens_the_file_next_finishes_it(material: Material, folder: Pat
     material.check_new(path)
 
 
+def test_verify_leaves_an_append_alone_that_goes_on(material: Material, folder: Path) -> None:
+    """Where the file system has no locks, too: a job that failed later would cut a file that is changed already."""
+    path = material.lay_out(folder)
+    with NWBParallelIO(path, "a", progress=False, bulk_threshold=1024) as io:
+        file = io.read()
+        add(file)
+        io.write(file)
+        assert committed(path)
+        with pytest.raises(TargetError, match="another job is writing this output"):
+            verify(path)
+        assert path.read_bytes()[: len(material.old)] == material.old
+        assert committed(path)
+    material.check_new(path)
+
+
 def test_a_journal_that_does_not_fit_is_refused(material: Material, folder: Path) -> None:
     path = material.lay_out(folder)
     until_commit(path)
@@ -219,11 +245,32 @@ def test_a_journal_that_does_not_fit_is_refused(material: Material, folder: Path
         file.add_acquisition(TimeSeries(name="other", data=[1.0], unit="V", rate=1.0))
         io.write(file)
     changed = path.read_bytes()
-    with pytest.raises(ResumeError, match=r"another program has changed the file since.*remove out\.nwb\.journal"):
+    with pytest.raises(ResumeError, match=r"another program has changed the file since.*remove out\.nwb\.append\.j"):
         append(path)
     assert path.read_bytes() == changed
     with h5py.File(path, "r+"):
         pass
+
+
+def test_the_journal_of_an_unfinished_file_is_none_of_an_append(tmp_path: Path) -> None:
+    """Whatever is called with the name of a partial file, what was committed of it stays."""
+    path = tmp_path / OUT
+    with commits_every(3), stopped_at(10), pytest.raises(Stop):
+        write(path, session(1), "w", commit_interval=1)
+    before = {item: item.read_bytes() for item in tmp_path.iterdir()}
+    assert len(before) == 2
+    with pytest.raises(VerificationError, match="not complete"):
+        verify(partial_of(path))
+    for mode in ("a", "r+"):
+        with pytest.raises(TargetError, match="HDF5 cannot open"):
+            NWBParallelIO(partial_of(path), mode, progress=False)
+    assert {item: item.read_bytes() for item in tmp_path.iterdir()} == before
+    partial_journal = path.with_name(f"{OUT}.partial.journal")
+    partial_of(path).rename(path)
+    partial_journal.rename(journal_of(path))
+    with pytest.raises(ResumeError, match="not that of an append"):
+        finish_append(path)
+    assert journal_of(path).exists()
 
 
 def test_what_was_committed_stays_if_the_program_fails(material: Material, folder: Path) -> None:
