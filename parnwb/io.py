@@ -304,6 +304,8 @@ class NWBParallelIO:
     def _is_appended_to(self, mode: str) -> bool:
         """Tell whether there is a file that is to be opened; refuse what could not be written. On the root."""
         path = self._target.path
+        if mode in APPENDING_MODES and path.exists():
+            self._target.check_no_lost_writers()
         finish_append(path)
         if mode == "r+" and not path.exists():
             raise TargetError("mode 'r+' needs a file that exists", where=str(path), remedy="Use mode 'a' or 'w'")

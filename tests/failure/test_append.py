@@ -38,7 +38,8 @@ from parnwb import NWBParallelIO
 from parnwb.amendment import Amendment, finish_append, journal_of
 from parnwb.backends import encoder
 from parnwb.errors import ResumeError, StorageError, TargetError, VerificationError
-from parnwb.storage import ExistingBytes
+from parnwb.process import Process
+from parnwb.storage import ExistingBytes, Target
 from parnwb.verify import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -234,6 +235,25 @@ def test_verify_leaves_an_append_alone_that_goes_on(material: Material, folder: 
             verify(path)
         assert path.read_bytes()[: len(material.old)] == material.old
         assert committed(path)
+    material.check_new(path)
+
+
+def test_what_a_lost_job_may_write_to_is_not_appended_to(material: Material, folder: Path) -> None:
+    """Its late writes would go to where the next job's data are."""
+    path = material.lay_out(folder)
+    job = Target(path)
+    job.reserve([Process.this()])
+    try:
+        with pytest.warns(UserWarning, match="taken over"), pytest.raises(TargetError, match="may still write"):
+            NWBParallelIO(path, "a", progress=False, break_lock=True)
+        with pytest.raises(TargetError, match=r"Copy it.*remove out\.nwb\.partial\.lost"):
+            append(path)
+    finally:
+        job.lock.release()
+    shutil.copy(path, folder / "copy")
+    (folder / "copy").rename(path)
+    job.lost.unlink()
+    append(path)
     material.check_new(path)
 
 
