@@ -108,12 +108,18 @@ def finish_append(path: Path) -> None:
     Raises
     ------
     ResumeError
-        Another program has changed the file since.
+        Another program has changed the file since, or it is gone.
     TargetError
         The file is open elsewhere, or cannot be written to.
     """
-    if not journal_of(path).exists() or not path.exists():
+    if not journal_of(path).exists():
         return
+    if not path.exists():
+        raise ResumeError(
+            "an append to a file of this name was interrupted, and that file is not here any more",
+            where=str(path),
+            remedy=f"Put it back to have it finished, or remove {journal_of(path).name}",
+        )
     existing = ExistingBytes(path, lock=True)
     try:
         _finish(path, existing)

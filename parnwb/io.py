@@ -249,7 +249,7 @@ class NWBParallelIO:
 
         All of it is safe on disk then. If the job is killed before ``close``, mode ``'resume'`` (or, for an existing
         file, whichever mode opens it next) finishes the file without writing any data again; if it fails, nothing
-        is removed.
+        is removed. With ``mpio``, which keeps no journal, what is left is the whole file, to be renamed by hand.
 
         Raises
         ------

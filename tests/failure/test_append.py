@@ -300,6 +300,18 @@ def test_the_journal_of_an_unfinished_file_is_none_of_an_append(tmp_path: Path) 
     assert journal_of(path).exists()
 
 
+def test_a_journal_whose_file_is_gone_is_not_left_to_another_file(material: Material, folder: Path) -> None:
+    """Or that one would be thought to be damaged."""
+    path = material.lay_out(folder)
+    until_commit(path)
+    path.rename(folder / "elsewhere")
+    with pytest.raises(ResumeError, match=r"not here any more.*remove out\.nwb\.append\.journal"):
+        NWBParallelIO(path, "w", progress=False)
+    (folder / "elsewhere").rename(path)
+    assert not verify(path).findings
+    material.check_new(path)
+
+
 def test_what_was_committed_stays_if_the_program_fails(material: Material, folder: Path) -> None:
     path = material.lay_out(folder)
     with pytest.raises(KeyError), NWBParallelIO(path, "a", progress=False, bulk_threshold=1024) as io:
