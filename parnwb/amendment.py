@@ -16,6 +16,7 @@ import numpy as np
 
 from parnwb.errors import ParnwbError, ResumeError
 from parnwb.journal import Frame, Journal, frames, no_records
+from parnwb.process import Process
 from parnwb.storage import ExistingBytes, FileBytes, Target, sync_folder
 
 Extents = tuple[tuple[int, bytes], ...]
@@ -48,8 +49,20 @@ class Amendment:
 
     @classmethod
     def recorded(cls, path: Path) -> Amendment | None:
-        """Return what a journal holds; None if it was not committed. Independent."""
+        """Return what a journal holds; None if it was not committed. Independent.
+
+        Raises
+        ------
+        ResumeError
+            It is another kind of journal.
+        """
         found = [frame for frame, _ in frames(path)]
+        if found and "amendment" not in found[0].description:
+            raise ResumeError(
+                "the journal beside the file is not that of an append",
+                where=str(path),
+                remedy="Give it back the name that it had",
+            )
         if len(found) < 2 or not found[-1].complete:
             return None
         return cls(found[0].extents, found[-1].extents, found[-1].end)
@@ -80,8 +93,8 @@ def _is_mixed(found: bytes, old: bytes, new: bytes) -> bool:
 
 
 def journal_of(path: Path) -> Path:
-    """Return where the journal of a file is, whatever link leads to the file."""
-    return real(path).with_name(real(path).name + ".journal")
+    """Return where the journal of a file is, whatever link leads to the file; no partial file's has such a name."""
+    return real(path).with_name(real(path).name + ".append.journal")
 
 
 def real(path: Path) -> Path:
@@ -90,22 +103,46 @@ def real(path: Path) -> Path:
 
 
 def finish_append(path: Path) -> None:
-    """Finish an append to a file that was interrupted after its commit, if there is one. Independent; on the root.
+    """Finish an append that was interrupted after its commit, if there is one. Independent; on the root, with the lock.
 
     Raises
     ------
     ResumeError
-        Another program has changed the file since.
+        Another program has changed the file since, or it is gone.
     TargetError
         The file is open elsewhere, or cannot be written to.
     """
-    if not journal_of(path).exists() or not path.exists():
+    if not journal_of(path).exists():
         return
+    if not path.exists():
+        raise ResumeError(
+            "an append to a file of this name was interrupted, and that file is not here any more",
+            where=str(path),
+            remedy=f"Put it back to have it finished, or remove {journal_of(path).name}",
+        )
     existing = ExistingBytes(path, lock=True)
     try:
         _finish(path, existing)
     finally:
         existing.close()
+
+
+def finish_append_alone(path: Path) -> None:
+    """Do as ``finish_append`` where this process does not hold the lock of the file. Independent; on one rank.
+
+    Raises
+    ------
+    ResumeError, TargetError
+        As ``finish_append``; or the job that appends goes on.
+    """
+    if not journal_of(path).exists() or not path.exists():
+        return
+    target = Target(path)
+    target.reserve([Process.this()])
+    try:
+        finish_append(path)
+    finally:
+        target.lock.release()
 
 
 def _finish(path: Path, existing: ExistingBytes) -> None:

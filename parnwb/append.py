@@ -141,5 +141,7 @@ class Opened:
 
     def close(self) -> None:
         """Close all."""
-        self.close_view()
-        self.bytes.close()
+        try:
+            self.close_view()
+        finally:
+            self.bytes.close()

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
-
 from parnwb.comm import Ranks
 from parnwb.errors import StorageError
-from parnwb.journal import Committed, Records, crc32c, replay
+from parnwb.journal import Committed, Records, crc32c, no_records, replay
 from parnwb.permissions import Permissions, create_file
 from parnwb.storage import MAX_CALL_BYTES, FileBytes, Target, sync_folder
+from parnwb.stored import own_share
 
 
 def renew(ranks: Ranks, target: Target, committed: Committed | None) -> None:
@@ -36,13 +35,12 @@ def renew(ranks: Ranks, target: Target, committed: Committed | None) -> None:
     with ranks.agreed("beginning a new generation"):
         if committed is not None:
             target.lock.check_ours()
+            _remove(target)  # what is left of a job that ended in here takes the room that is needed
             target.require_space(int(committed.records[:, 3].sum()))
             _create(target)
-    records = ranks.broadcast(committed.records if committed is not None else None)
-    assert records is not None
+    own = own_share(ranks, committed.records if committed is not None else no_records())
     with ranks.agreed("copying what was committed"):
-        in_order = records[np.argsort(records[:, 2])]
-        _copy(ranks, target, np.array_split(in_order, ranks.size)[ranks.rank])
+        _copy(ranks, target, own)
     with ranks.agreed("changing to the new generation"):
         if committed is not None:
             _copy_journal(target, committed)
@@ -53,10 +51,14 @@ def renew(ranks: Ranks, target: Target, committed: Committed | None) -> None:
             target.forget_lost()
 
 
+def _remove(target: Target) -> None:
+    for path in (target.next_partial, target.next_journal):
+        path.unlink(missing_ok=True)
+
+
 def _create(target: Target) -> None:
     like = Permissions.of(target.partial)
     for path in (target.next_partial, target.next_journal):
-        path.unlink(missing_ok=True)
         os.close(create_file(path, like))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -111,10 +111,12 @@ class NWBParallelIO:
         self._interrupts, self._handlers = Interrupts(), ExitStack()
         self._closed = self._committed = False
         self._written: Written | None = None
+        self._reserved: Target | None = None
         self._opened: Opened | None = None
+        self._manager = manager
         try:
             with self._ranks.agreed("opening"):
-                self._target = Target(Path(path).absolute())
+                self._target = _target(path)
                 check_mode(mode, path)
                 self._settings = WriteSettings(
                     backend=backend,
@@ -129,10 +131,12 @@ class NWBParallelIO:
                     manifest=manifest,
                     watchdog=watchdog,
                 )
+                self._progress = progress_for(progress) if isinstance(progress, bool | None) else progress
             self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
             processes = self._ranks.gather_all(Process.this())
             with self._ranks.agreed("reserving the output"):
                 if self._ranks.is_root:
+                    self._reserved = self._target
                     self._target.reserve(processes, break_lock=break_lock)
             if self._ranks.on_root("looking at the output", lambda: self._is_appended_to(mode)):
                 with self._ranks.agreed("opening the existing file"):
@@ -141,8 +145,6 @@ class NWBParallelIO:
             self._release()
             raise
         self._ranks.must_be_freed()
-        self._manager = manager
-        self._progress = progress_for(progress) if isinstance(progress, bool | None) else progress
 
     @property
     def path(self) -> Path:
@@ -247,7 +249,7 @@ class NWBParallelIO:
 
         All of it is safe on disk then. If the job is killed before ``close``, mode ``'resume'`` (or, for an existing
         file, whichever mode opens it next) finishes the file without writing any data again; if it fails, nothing
-        is removed.
+        is removed. With ``mpio``, which keeps no journal, what is left is the whole file, to be renamed by hand.
 
         Raises
         ------
@@ -302,6 +304,8 @@ class NWBParallelIO:
     def _is_appended_to(self, mode: str) -> bool:
         """Tell whether there is a file that is to be opened; refuse what could not be written. On the root."""
         path = self._target.path
+        if mode in APPENDING_MODES and path.exists():
+            self._target.check_no_lost_writers()
         finish_append(path)
         if mode == "r+" and not path.exists():
             raise TargetError("mode 'r+' needs a file that exists", where=str(path), remedy="Use mode 'a' or 'w'")
@@ -331,7 +335,7 @@ class NWBParallelIO:
             raise ParnwbError("this NWBParallelIO is closed", where=str(self.path))
 
     def __del__(self) -> None:
-        """Say that a file was left without its name; several ranks are told so when they end."""
+        """Say that a file was left without its name, and let others have it; several ranks are told when they end."""
         if not getattr(self, "_closed", True) and self._ranks.size == 1:
             warnings.warn(
                 f"NWBParallelIO was never closed, so {self.path} did not get its name: use it in a with block",
@@ -339,6 +343,8 @@ class NWBParallelIO:
                 source=self,
                 stacklevel=2,
             )
+            with suppress(Exception):  # nobody could catch it, and the process may be about to end
+                self._release()
 
     def _check_write(self, nwbfile: NWBFile | None, arguments: dict[str, Any]) -> None:
         if self._written is not None:
@@ -385,14 +391,21 @@ class NWBParallelIO:
     def _release(self) -> None:
         if not self._closed:
             self._closed = True
-            try:
+            with self._handlers, ExitStack() as last:  # each of them, whatever the others raise
+                last.callback(self._ranks.free)
+                if self._reserved is not None:
+                    last.callback(self._reserved.lock.release)
                 if self._opened is not None:
-                    self._opened.close()
-                if self._ranks.is_root:
-                    self._target.lock.release()
-            finally:
-                self._ranks.free()
-                self._handlers.close()
+                    last.callback(self._opened.close)
+
+
+def _target(path: str | Path) -> Target:
+    try:
+        return Target(Path(path).absolute())
+    except (TypeError, ValueError) as error:
+        raise TargetError(
+            f"the output must be the path of a file: {error}", where=repr(path), remedy="Choose a name such as out.nwb"
+        ) from error
 
 
 def check_mode(mode: str, path: str | Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -229,7 +229,12 @@ def done_chunks(layout: FileLayout, committed: Committed) -> dict[int, npt.NDArr
 
 
 def check_committed(
-    ranks: Ranks, target: Target, layout: FileLayout, earlier: Earlier | None, told: Progress
+    ranks: Ranks,
+    target: Target,
+    layout: FileLayout,
+    earlier: Earlier | None,
+    told: Progress,
+    look_up: Callable[[], None],
 ) -> None:
     """Read every committed chunk of the partial file and refuse one that is not as it was written. Collective.
 
@@ -242,6 +247,8 @@ def check_committed(
         What is resumed; looked at on the root only.
     told
         Is told of the bytes that are read.
+    look_up
+        Called between reads; may raise.
 
     Raises
     ------
@@ -253,7 +260,7 @@ def check_committed(
     told.start(f"checking {target.partial.name}", sum(nbytes))
     try:
         with ranks.agreed("checking what was committed"):
-            bad = damaged(target.partial, own, ranks.look_up, Extrapolated(told, sum(nbytes), nbytes[ranks.rank]))
+            bad = damaged(target.partial, own, look_up, Extrapolated(told, sum(nbytes), nbytes[ranks.rank]))
     finally:
         told.finish()
     found = ranks.gather_all((len(bad), min(bad[:, :2].tolist(), default=None)))

@@ -43,7 +43,8 @@ class Target:
     lock
         Says which job writes them.
     lost
-        Is there while processes of an earlier job, whose lock was broken, may still write to ``partial``.
+        Is there while processes of an earlier job, whose lock was broken, may still write to ``partial``, or to
+        ``path`` if it appended.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +89,7 @@ class Target:
         """
         self.check_place()
         self.lock.take(processes, like=Permissions.of(self.path), break_lock=break_lock)
-        if not os.path.lexists(self.partial):  # nobody can have it open
+        if not os.path.lexists(self.partial) and not os.path.lexists(self.path):  # nobody can have either open
             self.forget_lost()
 
     def check_place(self) -> None:
@@ -225,8 +226,24 @@ class Target:
 
     @property
     def has_lost_writers(self) -> bool:
-        """Whether processes of a job that lost its lock may still write to the partial file."""
+        """Whether processes of a job that lost its lock may still write to the partial file, or to one appended to."""
         return os.path.lexists(self.lost)
+
+    def check_no_lost_writers(self) -> None:
+        """Refuse to change the existing file in place while a lost job may still write to it.
+
+        Raises
+        ------
+        TargetError
+            It may.
+        """
+        if self.has_lost_writers:
+            raise TargetError(
+                "processes of a job whose lock was broken may still write to this file, and would damage what is added",
+                where=str(self.path),
+                remedy="Copy it, give the copy its name, which takes it out of their reach, then remove "
+                f"{self.lost.name}",
+            )
 
     def check_ours(self) -> None:
         """Check that nobody has replaced or removed the partial file, or broken the lock if this rank holds it.

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.amendment import finish_append
+from parnwb.amendment import finish_append_alone
 from parnwb.bulk import NUMERIC_KINDS, BulkRule, build, bulk_sources
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import Ranks
@@ -118,7 +118,7 @@ def verify(
     ranks, path = Ranks(comm), Path(path).absolute()
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     try:
-        ranks.on_root("finishing an interrupted append", lambda: finish_append(path))
+        ranks.on_root("finishing an interrupted append", lambda: finish_append_alone(path))
         received = _sources(ranks, path, against, rule or BulkRule())
         sources = received.sources
         layout, objects, findings = ranks.on_root("examining the file", lambda: _examine(path, sources))

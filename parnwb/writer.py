@@ -192,8 +192,14 @@ def write(
     _check_memory(ranks, plan)
     _heed(ranks, target, interrupts)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
+
+    def look_up() -> None:
+        ranks.look_up()
+        if interrupts.received:
+            raise _stopped_early(target)
+
     if done:
-        check_committed(ranks, target, layout, earlier, told)
+        check_committed(ranks, target, layout, earlier, told, look_up)
     keeps_journal = choice.name == "direct" and opened is None
     journal = _prepare(ranks, target, plan, choice, earlier, skeleton, keeps_journal=keeps_journal)
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
@@ -213,13 +219,15 @@ def write(
 def _heed(ranks: Ranks, target: Target, interrupts: Interrupts) -> None:
     """Stop before anything is written if any rank was asked to. Collective."""
     if ranks.any_failed(interrupts.received):
-        raise ranks.known_to_all(
-            Interrupted(
-                ASKED_TO_STOP,
-                where=str(target.partial),
-                remedy="It had written nothing yet: run it again with --resume (mode 'resume')",
-            )
-        )
+        raise ranks.known_to_all(_stopped_early(target))
+
+
+def _stopped_early(target: Target) -> Interrupted:
+    return Interrupted(
+        ASKED_TO_STOP,
+        where=str(target.partial),
+        remedy="It had written nothing yet: run it again with --resume (mode 'resume')",
+    )
 
 
 def look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:

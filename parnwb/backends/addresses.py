@@ -174,7 +174,8 @@ class RootAddresses:
         records = np.empty((len(requests), RECORD_COLUMNS), dtype=np.int64)
         records[:, [0, 1, 3, 4, 5]] = requests
         records[:, 2] = addresses
-        self._placed.append(records)
+        if self._work.journal is not None:
+            self._placed.append(records)
         self._work.progress.advance(raw_bytes, int(requests[:, 2].sum()))
         return addresses
 

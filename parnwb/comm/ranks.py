@@ -79,9 +79,9 @@ class Ranks:
         self._unfinished: list[tuple[MPI.Request, npt.NDArray[Any]]] = []
         if self._comm is not None:
             tell_once(self.rank)
-            if self._watchdog.active:
-                self._roll_call = RollCall(self._comm)
-                self._hosts: list[str] = exchange.gathered(self._comm, socket.gethostname(), self._wait)
+            self._hosts, watch = zip(*self.gather_all((socket.gethostname(), self._watchdog.active)), strict=True)
+            self._roll_call = RollCall(self._comm)
+            if all(watch):  # where some have no watchdog, by mistake, nobody counts on signs of theirs
                 self._signs = SignsOfLife(self.rank, self.size, self._watchdog, self._post_sign, self._collect_signs)
 
     @property

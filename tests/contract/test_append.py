@@ -48,7 +48,7 @@ def appended(folder: Path, ranks: int, case: str) -> Path:
     failed = path.with_suffix(".failed")
     if failed.exists():
         pytest.fail(failed.read_text(), pytrace=False)
-    assert not path.with_name(f"{path.name}.journal").exists()
+    assert not path.with_name(f"{path.name}.append.journal").exists()
     return path
 
 

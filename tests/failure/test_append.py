@@ -19,15 +19,27 @@ from contract.compare import Allowed, Snapshot, differences
 from failure.appending import add, append
 from failure.calls import KILLED, Call, EndAfter, Log, in_child, unwatch, watch
 from failure.pages import Disk
-from failure.resuming import SETTINGS, comparable, session, small_pieces, write, write_plainly
+from failure.resuming import (
+    SETTINGS,
+    Stop,
+    commits_every,
+    comparable,
+    partial_of,
+    session,
+    small_pieces,
+    stopped_at,
+    write,
+    write_plainly,
+)
 from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, TimeSeries
 
 from parnwb import NWBParallelIO
 from parnwb.amendment import Amendment, finish_append, journal_of
 from parnwb.backends import encoder
-from parnwb.errors import ResumeError, StorageError, TargetError
-from parnwb.storage import ExistingBytes
+from parnwb.errors import ResumeError, StorageError, TargetError, VerificationError
+from parnwb.process import Process
+from parnwb.storage import ExistingBytes, Target
 from parnwb.verify import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -59,7 +71,8 @@ class Material:
     def check_new(self, path: Path) -> None:
         different = differences(self.after, comparable(path), Allowed(size_ratio=2.0))
         assert not different, "\n".join(different)
-        assert [item.name for item in path.parent.iterdir()] == [OUT]
+        left = {item.name for item in path.parent.iterdir()} - {f"{OUT}.lock"}  # that of a process that was killed
+        assert left == {OUT}
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +105,11 @@ def committed(path: Path) -> bool:
     return journal_of(path).exists() and Amendment.recorded(journal_of(path)) is not None
 
 
+def is_finished(path: Path, calls: list[Call]) -> bool:
+    """Tell whether the last of an append's steps is among these calls."""
+    return any(call.kind == "unlink" and call.path == str(journal_of(path)) for call in calls)
+
+
 def check_ended(path: Path, material: Material, finished: bool) -> None:
     """Check what is there after an end, and that one can go on from it."""
     if finished:
@@ -122,7 +140,8 @@ def test_nothing_of_the_old_file_is_written_before_the_commit(material: Material
     assert len(lowest) > 5 and min(lowest) >= len(material.old)
     inside = [call for call in calls[journal[-1] :] if call.kind == "write"]
     assert inside and max(call.address + len(call.data) for call in inside) <= len(material.old)
-    assert [call.kind for call in calls[-3:]] == ["sync", "unlink", "sync folder"]
+    last = [call.kind for call in calls if not call.path.endswith(".lock")][-3:]
+    assert last == ["sync", "unlink", "sync folder"]
 
 
 @pytest.mark.slow
@@ -139,7 +158,7 @@ def test_every_boundary(material: Material, folder: Path, seed: int | None) -> N
         torn = None if seed is None else rng.random()
         assert ended_after(path, EndAfter(number, torn)) == KILLED
         try:
-            check_ended(path, material, finished="unlink" in [call.kind for call in calls[:number]])
+            check_ended(path, material, finished=is_finished(path, calls[:number]))
         except Exception as error:
             raise AssertionError(f"after call {number}, {call} ({torn}): {error}") from error
 
@@ -160,7 +179,7 @@ def test_power_failures(material: Material, folder: Path) -> None:
         for name, content in disk.after_a_crash(rng).items():
             Path(name).write_bytes(content)
         journals += committed(path)
-        finished = not journal_of(path).exists() and "unlink" in [call.kind for call in calls[:point]]
+        finished = not journal_of(path).exists() and is_finished(path, calls[:point])
         try:
             check_ended(path, material, finished)
         except Exception as error:
@@ -211,6 +230,40 @@ def test_whoever_opens_the_file_next_finishes_it(material: Material, folder: Pat
     material.check_new(path)
 
 
+def test_verify_leaves_an_append_alone_that_goes_on(material: Material, folder: Path) -> None:
+    """Where the file system has no locks, too: a job that failed later would cut a file that is changed already."""
+    path = material.lay_out(folder)
+    with NWBParallelIO(path, "a", progress=False, bulk_threshold=1024) as io:
+        file = io.read()
+        add(file)
+        io.write(file)
+        assert committed(path)
+        with pytest.raises(TargetError, match="another job is writing this output"):
+            verify(path)
+        assert path.read_bytes()[: len(material.old)] == material.old
+        assert committed(path)
+    material.check_new(path)
+
+
+def test_what_a_lost_job_may_write_to_is_not_appended_to(material: Material, folder: Path) -> None:
+    """Its late writes would go to where the next job's data are."""
+    path = material.lay_out(folder)
+    job = Target(path)
+    job.reserve([Process.this()])
+    try:
+        with pytest.warns(UserWarning, match="taken over"), pytest.raises(TargetError, match="may still write"):
+            NWBParallelIO(path, "a", progress=False, break_lock=True)
+        with pytest.raises(TargetError, match=r"Copy it.*remove out\.nwb\.partial\.lost"):
+            append(path)
+    finally:
+        job.lock.release()
+    shutil.copy(path, folder / "copy")
+    (folder / "copy").rename(path)
+    job.lost.unlink()
+    append(path)
+    material.check_new(path)
+
+
 def test_a_journal_that_does_not_fit_is_refused(material: Material, folder: Path) -> None:
     path = material.lay_out(folder)
     until_commit(path)
@@ -219,11 +272,44 @@ def test_a_journal_that_does_not_fit_is_refused(material: Material, folder: Path
         file.add_acquisition(TimeSeries(name="other", data=[1.0], unit="V", rate=1.0))
         io.write(file)
     changed = path.read_bytes()
-    with pytest.raises(ResumeError, match=r"another program has changed the file since.*remove out\.nwb\.journal"):
+    with pytest.raises(ResumeError, match=r"another program has changed the file since.*remove out\.nwb\.append\.j"):
         append(path)
     assert path.read_bytes() == changed
     with h5py.File(path, "r+"):
         pass
+
+
+def test_the_journal_of_an_unfinished_file_is_none_of_an_append(tmp_path: Path) -> None:
+    """Whatever is called with the name of a partial file, what was committed of it stays."""
+    path = tmp_path / OUT
+    with commits_every(3), stopped_at(10), pytest.raises(Stop):
+        write(path, session(1), "w", commit_interval=1)
+    before = {item: item.read_bytes() for item in tmp_path.iterdir()}
+    assert len(before) == 2
+    with pytest.raises(VerificationError, match="not complete"):
+        verify(partial_of(path))
+    for mode in ("a", "r+"):
+        with pytest.raises(TargetError, match="HDF5 cannot open"):
+            NWBParallelIO(partial_of(path), mode, progress=False)
+    assert {item: item.read_bytes() for item in tmp_path.iterdir()} == before
+    partial_journal = path.with_name(f"{OUT}.partial.journal")
+    partial_of(path).rename(path)
+    partial_journal.rename(journal_of(path))
+    with pytest.raises(ResumeError, match="not that of an append"):
+        finish_append(path)
+    assert journal_of(path).exists()
+
+
+def test_a_journal_whose_file_is_gone_is_not_left_to_another_file(material: Material, folder: Path) -> None:
+    """Or that one would be thought to be damaged."""
+    path = material.lay_out(folder)
+    until_commit(path)
+    path.rename(folder / "elsewhere")
+    with pytest.raises(ResumeError, match=r"not here any more.*remove out\.nwb\.append\.journal"):
+        NWBParallelIO(path, "w", progress=False)
+    (folder / "elsewhere").rename(path)
+    assert not verify(path).findings
+    material.check_new(path)
 
 
 def test_what_was_committed_stays_if_the_program_fails(material: Material, folder: Path) -> None:

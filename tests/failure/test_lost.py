@@ -28,7 +28,11 @@ from failure.resuming import (
 )
 from mpi_launch import run_mpi
 
-from parnwb.errors import StorageError, TargetError
+from parnwb.comm import Ranks
+from parnwb.errors import ResumeError, StorageError, TargetError
+from parnwb.generation import renew
+from parnwb.process import Process
+from parnwb.storage import Target
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -148,9 +152,35 @@ def test_what_does_not_agree_with_its_checksum_is_not_copied(tmp_path):
         with partial_of(path).open("r+b") as file:
             file.seek(address)
             file.write(b"\xee\xee\xee\xee")
-        with pytest.raises(StorageError, match=f"bytes at byte {address} are not those that were committed"):
+        with pytest.raises(ResumeError, match="1 of its committed chunks are not what was written"):
             write(path, session(), break_lock=True)
+        target = Target(path)
+        target.reserve([Process.this()])
+        with pytest.raises(StorageError, match=f"bytes at byte {address} are not those that were committed"):
+            renew(Ranks(), target, committed)  # as when the lost job writes just after they were checked
+        target.lock.release()
     assert not path.exists()
+
+
+def test_a_copy_that_was_not_finished_gives_its_room_back(tmp_path, expected):
+    """Or what it takes could be missing for the next one for ever."""
+    path = tmp_path / "out.nwb"
+    with lost(path, "chunk"):
+        with pytest.raises(StorageError), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("parnwb.generation._copy_journal", refuse)
+            write(path, session(), break_lock=True)
+        left = [path.with_name(f"{path.name}.partial{ending}") for ending in (".next", ".journal.next")]
+        assert all(item.exists() for item in left)
+
+        def require_space(self, nbytes):
+            assert nbytes > 0 and not any(item.exists() for item in left)
+            raise StorageError("full")
+
+        with pytest.raises(StorageError, match="full"), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Target, "require_space", require_space)
+            write(path, session())
+        write(path, session())
+    assert_finished(path, *expected)
 
 
 def test_several_ranks_copy(tmp_path, expected):

@@ -502,6 +502,17 @@ def case_free_twice_and_many(ranks: Ranks) -> None:
         private.free()
 
 
+def case_a_watchdog_on_some_ranks_only(ranks: Ranks) -> None:
+    """A mistake that ranks find out together: until then they go on."""
+    private = Ranks(MPI.COMM_WORLD, 60.0 if ranks.rank % 2 else None)
+    try:
+        private.same({"watchdog": private.rank % 2}, "Pass the same keywords on every rank")
+        raise AssertionError("it went unnoticed")
+    except AgreementError as error:
+        assert "watchdog must be the same on all ranks" in str(error)
+    private.free()
+
+
 def case_error_of_others_is_not_known_here(ranks: Ranks) -> None:
     private = Ranks(MPI.COMM_WORLD)
     found = caught(private, "x", on(private, 1, ParnwbError("x")))

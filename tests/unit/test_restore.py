@@ -37,9 +37,11 @@ from failure.resuming import (
 )
 from pynwb import H5DataIO, NWBFile, TimeSeries
 
+import parnwb.stored
 from parnwb import NWBParallelIO
 from parnwb.errors import ParnwbError, ResumeError, StorageError, TargetError
 from parnwb.hyperslab import unravel
+from parnwb.interrupts import SIGNALS
 from parnwb.journal import Committed, Frame, Journal, frames, no_records, replay
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.restore import done_chunks
@@ -289,6 +291,32 @@ def test_a_signal_commits_and_ends_with_the_status_that_means_resume_me(path, ex
     assert "--resume" in said.err
     assert len(committed_in(path).records) > 10
     monkeypatch.undo()
+    write(path, session())
+    expected.holds(path)
+
+
+def test_a_signal_while_what_was_committed_is_read_is_heeded_at_once(path, expected, monkeypatch):
+    """Reading it may take much longer than what a batch system waits."""
+    with commits_every(3), stopped_at(20), pytest.raises(Stop):
+        write(path, session(), "w", commit_interval=1)
+    before, read = committed_in(path), []
+    checksum = parnwb.stored._checksum
+
+    def signalled(*arguments: Any) -> int | None:
+        read.append(1)
+        if len(read) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return checksum(*arguments)
+
+    monkeypatch.setattr(parnwb.stored, "_checksum", signalled)
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    with pytest.raises(SystemExit) as raised:
+        write(path, session())
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    assert raised.value.code == 75 and len(read) == 3
+    monkeypatch.undo()
+    assert_goes_on(before, committed_in(path))
     write(path, session())
     expected.holds(path)
 
