@@ -14,18 +14,20 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.amendment import finish_append
+from parnwb.amendment import finish_append, journal_of
 from parnwb.bulk import NUMERIC_KINDS, BulkRule, build, bulk_sources
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import Ranks
-from parnwb.errors import VerificationError
+from parnwb.errors import TargetError, VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.index import differences, missing_chunks
 from parnwb.journal import no_records
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.manifest import METADATA, Datasets, Manifest
+from parnwb.permissions import Permissions
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
+from parnwb.process import Process
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error, read_spec
 from parnwb.sources import Access, Source, read_checked
@@ -113,12 +115,14 @@ def verify(
     ------
     VerificationError
         The file cannot be opened at all.
+    TargetError
+        An append to it is not finished, and another job may be at it.
     """
     began = time.monotonic()
     ranks, path = Ranks(comm), Path(path).absolute()
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     try:
-        ranks.on_root("finishing an interrupted append", lambda: finish_append(path))
+        ranks.on_root("finishing an interrupted append", lambda: _finish_append(path))
         sources = _sources(ranks, path, against, rule or BulkRule())
         layout, objects, findings = ranks.on_root("examining the file", lambda: _examine(path, sources))
         findings = list(findings) if ranks.is_root else []
@@ -144,6 +148,25 @@ def verify(
         ranks.free()
     compared = tuple(spec.path for spec in layout if spec.path in sources)
     return Verdict(path, everything, len(layout), layout.nbytes, compared, time.monotonic() - began, checksums)
+
+
+def _finish_append(path: Path) -> None:
+    """Finish an interrupted append, as a job that writes would: under the file's lock. Independent; on the root."""
+    if not journal_of(path).exists():
+        return
+    lock = Target(path).lock
+    try:
+        lock.take([Process.this()], like=Permissions.of(path))
+    except TargetError as error:
+        raise TargetError(
+            f"an append to the file is not finished: {error.message}",
+            where=error.where,
+            remedy="Wait for it; or finish it with NWBParallelIO(path, 'a', break_lock=True) if that job has ended",
+        ) from error
+    try:
+        finish_append(path)
+    finally:
+        lock.release()
 
 
 def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) -> dict[str, Source]:
