@@ -28,7 +28,9 @@ from failure.resuming import (
 )
 from mpi_launch import run_mpi
 
-from parnwb.errors import StorageError, TargetError
+from parnwb.errors import ResumeError, StorageError, TargetError
+from parnwb.generation import _create as create
+from parnwb.storage import Target
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -140,16 +142,47 @@ def test_the_next_job_may_be_killed_at_any_call_while_it_takes_over(tmp_path, ex
     assert_finished(path, *expected)
 
 
-def test_what_does_not_agree_with_its_checksum_is_not_copied(tmp_path):
+def middle_chunk(path: Path) -> int:
+    """Return the address of a committed chunk."""
+    records = committed_in(path).records
+    return int(records[len(records) // 2, 2])
+
+
+def damage(path: Path, address: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(address)
+        file.write(b"\xee\xee\xee\xee")
+
+
+def test_what_does_not_agree_with_its_checksum_is_refused_before_anything_is_copied(tmp_path):
     path = tmp_path / "out.nwb"
     with lost(path, "chunk"):
-        committed = committed_in(path)
-        address = int(committed.records[len(committed.records) // 2, 2])
-        with partial_of(path).open("r+b") as file:
-            file.seek(address)
-            file.write(b"\xee\xee\xee\xee")
-        with pytest.raises(StorageError, match=f"bytes at byte {address} are not those that were committed"):
+        damage(partial_of(path), middle_chunk(path))
+        before = {item: item.read_bytes() for item in tmp_path.iterdir() if item.name.startswith("out.nwb.partial")}
+        inode = partial_of(path).stat().st_ino
+        with pytest.raises(ResumeError, match=r"1 of its committed chunks are not what was written, .* /acquisition/"):
             write(path, session(), break_lock=True)
+        lost_job = tmp_path / "out.nwb.partial.lost"
+        assert {item: item.read_bytes() for item in tmp_path.iterdir() if item != lost_job} == before
+        assert lost_job.exists() and partial_of(path).stat().st_ino == inode
+    assert not path.exists()
+
+
+def test_what_does_not_agree_with_its_checksum_is_not_copied(tmp_path):
+    """The lost job wakes up and writes between the look at all chunks and the copy."""
+    path = tmp_path / "out.nwb"
+    with lost(path, "chunk"):
+        address, inode = middle_chunk(path), partial_of(path).stat().st_ino
+
+        def create_and_damage(target: Target) -> None:
+            create(target)
+            damage(target.partial, address)
+
+        with pytest.raises(StorageError, match=f"bytes at byte {address} are not those that were committed"):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("parnwb.generation._create", create_and_damage)
+                write(path, session(), break_lock=True)
+        assert partial_of(path).stat().st_ino == inode, "the copy has not got its name"
     assert not path.exists()
 
 
