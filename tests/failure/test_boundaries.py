@@ -139,11 +139,11 @@ def replace_it(path: Path) -> None:
         attempt(path, "w", overwrite=True)
 
 
-def until(folder: Path, kind: str, function: Callable[[], None]) -> None:
-    """Run a function and end the process before its first call of a kind."""
+def until(folder: Path, kind: str, function: Callable[[], None], ending: str = "") -> None:
+    """Run a function and end the process before its first call of a kind, to a file whose name ends so."""
 
     def watcher(call: Call, make: Callable[[], object], tear: Callable[[int], None]) -> object:
-        if call.kind == kind:
+        if call.kind == kind and call.path.endswith(ending):
             EndAfter(0)(call, make, tear)
         return make()
 

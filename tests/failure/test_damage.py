@@ -19,6 +19,7 @@ from failure.resuming import (
     committed_in,
     comparable,
     journal_of,
+    open_and_close,
     partial_of,
     session,
     stopped_at,
@@ -168,7 +169,7 @@ def test_a_process_that_ends_after_any_of_the_last_calls(tmp_path: Path, old: bo
         unwatch()
     names = [f"{call.kind} {Path(call.path).name}" for call in log.calls]
     first = names.index("create out.nwb.partial.crc")
-    assert names[-1] == "unlink out.nwb.partial.journal" and len(names) - first > 8
+    assert names[-2:] == ["unlink out.nwb.partial.journal", "unlink out.nwb.lock"] and len(names) - first > 9
     for number in range(first, len(names)):
         lay_out()
         assert in_child(lambda n=number: end_after(n)) == KILLED
@@ -177,6 +178,10 @@ def test_a_process_that_ends_after_any_of_the_last_calls(tmp_path: Path, old: bo
             assert path.exists() and verify(path, validate=False).ok, names[number - 1]
         if path.exists() and not journal_of(path).exists():
             assert beside.exists()
+            assert path.with_name("out.nwb.lock").exists(), names[number - 1]
+            whole = path.read_bytes()
+            open_and_close(path)
+            assert path.read_bytes() == whole
         else:
             attempt("resume")
         verdict = verify(path, validate=False)

@@ -69,10 +69,10 @@ def left_by_two_ranks(folder: Path, calls: int) -> Content:
     return contents(folder)
 
 
-def left_before(folder: Path, kind: str) -> Content:
-    """Return what a job leaves that ends before its first call of a kind."""
+def left_before(folder: Path, kind: str, ending: str) -> Content:
+    """Return what a job leaves that ends before its first call of a kind, to a file whose name ends so."""
     folder.mkdir()
-    assert in_child(lambda: until(folder, kind, lambda: attempt(folder / OUT))) == KILLED
+    assert in_child(lambda: until(folder, kind, lambda: attempt(folder / OUT), ending)) == KILLED
     return contents(folder)
 
 
@@ -96,13 +96,13 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     jobs = {
         "early": left_by(folder / "early", 8),
         "late": left_by(folder / "late", 13),
-        "complete": left_before(folder / "complete", "replace"),
-        "published": left_before(folder / "published", "unlink"),
+        "complete": left_before(folder / "complete", "replace", ".partial"),
+        "published": left_before(folder / "published", "unlink", ".partial.journal"),
     }
     strangers = {
         **jobs,
         "other": left_by(folder / "other", 13, seed=7),
-        "elsewhere": left_by_two_ranks(folder / "elsewhere", 28),
+        "elsewhere": left_by_two_ranks(folder / "elsewhere", 33),
     }
     return Material(expected, jobs, strangers)
 
@@ -319,4 +319,4 @@ def test_undamaged_jobs_are_resumed(material: Material, folder: Path) -> None:
     """Or refusing everything would pass all tests above."""
     for files in material.jobs.values():
         assert resume_and_check(lay_out(folder, files), material) == "finished"
-    assert all(len(split(files[JOURNAL])) > 2 for files in material.jobs.values())
+    assert all(len(split(files[JOURNAL])) > 2 for files in material.strangers.values())

@@ -51,7 +51,7 @@ def _cut(path: Path) -> None:
 _not_to_be_opened("text", lambda path: path.write_text("Dear sirs"), "HDF5 cannot open", "signature")
 _not_to_be_opened("nothing", lambda path: path.touch(), "pynwb cannot read", "version")
 _not_to_be_opened("half_a_file", _cut, "HDF5 cannot open", "truncated")
-_not_to_be_opened("folder", lambda path: path.mkdir(), "cannot be opened for appending", "directory")
+_not_to_be_opened("folder", lambda path: path.mkdir(), "must be a file, not a folder", "Add a file name")
 _not_to_be_opened("hdf5", lambda path: _pages(path), "pynwb cannot read", "version")
 _not_to_be_opened(
     "free_space", lambda path: _pages(path, fs_strategy="fsm", fs_persist=True), "list of free space", "h5repack"
