@@ -20,11 +20,12 @@ from failure.faults.material import CHUNK, SETTINGS, Asked, session
 from pynwb import H5DataIO, NWBFile
 
 import parnwb.writer
-from parnwb import NWBParallelIO
+from parnwb import NWBParallelIO, plan
 from parnwb.backends import DirectBackend, Fill, MpioBackend
 from parnwb.backends.mpio import _ChunkWriter
 
 MIDWAY = 6  # of the thirteen buffers or so, of one chunk each, that a rank has to read
+BUFFER_MB = SETTINGS["buffer_mb"] / 3
 SECONDS_PER_READ = {"slow": 0.7, "stopped": 0.3, "in_peace": 0.0}
 
 
@@ -109,7 +110,8 @@ def main(way: str, victim: int, path: str, backend: str, watchdog: float, marks:
         fall_silent(way, marks)
     if way == "stopped_inside" and comm.rank == victim:
         stop_when_all_write(marks)
-    settings = {**SETTINGS, "buffer_mb": SETTINGS["buffer_mb"] / 3, "commit_interval": 0.02}
+    plan.READ_GRID_BYTES = int(BUFFER_MB * plan.MiB)  # data of iterators would be read in one piece
+    settings = {**SETTINGS, "buffer_mb": BUFFER_MB, "commit_interval": 0.02}
     settings |= {"backend": backend, "watchdog": watchdog}
     if backend == "mpio":
         settings["transfer"] = "collective"

@@ -67,13 +67,15 @@ def cases_of_one_rank() -> list[Case]:
     # The file has its name by then; what is left of the journal, the next attempt removes.
     add([FRESH], "unlink", JOURNAL, [3], ["EIO", "EROFS"], fails=False)
     add([RESUMED], "unlink", JOURNAL, [1], ["EIO", "EROFS"], fails=False)
-    add([FRESH, RESUMED], "read", PARTIAL, [1], ["EIO"])
+    add([FRESH], "read", PARTIAL, [1], ["EIO"])  # where a rank looks whether it sees the root's file
+    add([RESUMED], "read", PARTIAL, [1, 8, 15], ["EIO"])  # of the committed chunks, and there
     add([RESUMED], "read", JOURNAL, [1, 4, 8], ["EIO"])
     # What Python and parnwb go on with.
     for stage in both:
         for kind, file in [("write", PARTIAL), ("write", JOURNAL)]:
             for part in (1, 1000):
                 found.append(Case(stage, Injection(kind, file, part=part, times=400), fails=False))
+    found.append(Case(RESUMED, Injection("read", PARTIAL, part=1, times=400), fails=False))
     add(both, "write", PARTIAL, [1, 9], ["EINTR"], times=3, fails=False)
     add(both, "write", JOURNAL, [1, 3], ["EINTR"], times=3, fails=False)
     for file in (PARTIAL, JOURNAL):

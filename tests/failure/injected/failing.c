@@ -106,6 +106,17 @@ ssize_t read(int descriptor, void *data, size_t count)
     return REAL(read)(descriptor, data, found < 0 ? SMALLER(count, -found) : count);
 }
 
+#define POSITIONED(name)                                                                                    \
+    ssize_t name(int descriptor, void *data, size_t count, off_t address)                                   \
+    {                                                                                                       \
+        long found = verdict_on(READ, descriptor);                                                          \
+        if (found > 0)                                                                                      \
+            FAIL(found);                                                                                    \
+        return REAL(name)(descriptor, data, found < 0 ? SMALLER(count, -found) : count, address);           \
+    }
+POSITIONED(pread)
+POSITIONED(pread64)
+
 #define SIMPLE(name, parameters, arguments, found) \
     int name parameters                            \
     {                                              \
