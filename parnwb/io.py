@@ -108,13 +108,15 @@ class NWBParallelIO:
         break_lock: bool = False,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
-        self._interrupts, self._handlers = Interrupts(), ExitStack()
+        self._interrupts, self._handlers, self._lock = Interrupts(), ExitStack(), ExitStack()
         self._closed = self._committed = False
         self._written: Written | None = None
         self._opened: Opened | None = None
         try:
             with self._ranks.agreed("opening"):
-                self._target = Target(Path(path).absolute())
+                self._target = Target(_absolute(path))
+                if self._ranks.is_root:
+                    self._lock.callback(self._target.lock.release)
                 check_mode(mode, path)
                 self._settings = WriteSettings(
                     backend=backend,
@@ -388,11 +390,24 @@ class NWBParallelIO:
             try:
                 if self._opened is not None:
                     self._opened.close()
-                if self._ranks.is_root:
-                    self._target.lock.release()
+                self._lock.close()
             finally:
                 self._ranks.free()
                 self._handlers.close()
+
+
+def _absolute(path: str | Path) -> Path:
+    """Return the path from the root; refuse what is none, and a working folder that was removed."""
+    if not isinstance(path, str | Path):
+        raise TargetError(f"the output must be a str or Path, got {path!r}", remedy="Pass the name of the file")
+    try:
+        return Path(path).absolute()
+    except OSError as error:
+        raise TargetError(
+            f"the working folder cannot be found: {error.strerror}",
+            where=str(path),
+            remedy="Change to a folder that exists, or give the output from the root",
+        ) from error
 
 
 def check_mode(mode: str, path: str | Path) -> None:

@@ -98,7 +98,7 @@ class WriteSettings:
             raise ParnwbError(f"transfer must be one of {', '.join(TRANSFERS)}, got {self.transfer!r}")
         if not isinstance(self.buffer_mb, int | float) or not 0 < self.buffer_mb < math.inf:
             raise PlanError(f"buffer_mb must be positive, a number of MiB, got {self.buffer_mb!r}")
-        if not self.commit_interval > 0:
+        if not isinstance(self.commit_interval, int | float) or not self.commit_interval > 0:
             raise ParnwbError(f"commit_interval must be positive, a number of seconds, got {self.commit_interval!r}")
         check_watchdog(self.watchdog)
         if self.resume and self.backend == "mpio":
