@@ -124,7 +124,7 @@ def strategy(name: str) -> Strategy:
     """
     try:
         return STRATEGIES[name]
-    except KeyError:
+    except (KeyError, TypeError):  # a list, say, is no key
         raise PlanError(
             f"decomposition must be one of {', '.join(sorted(STRATEGIES))}, got {name!r}",
         ) from None

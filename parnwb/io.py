@@ -116,7 +116,7 @@ class NWBParallelIO:
         self._manager = manager
         try:
             with self._ranks.agreed("opening"):
-                self._target = _target(path)
+                self._target = Target(_absolute(path))
                 check_mode(mode, path)
                 self._settings = WriteSettings(
                     backend=backend,
@@ -399,12 +399,19 @@ class NWBParallelIO:
                     last.callback(self._opened.close)
 
 
-def _target(path: str | Path) -> Target:
+def _absolute(path: str | Path) -> Path:
+    """Return the path from the root; refuse what is none, and a working folder that was removed."""
     try:
-        return Target(Path(path).absolute())
+        return Path(path).absolute()
     except (TypeError, ValueError) as error:
         raise TargetError(
             f"the output must be the path of a file: {error}", where=repr(path), remedy="Choose a name such as out.nwb"
+        ) from error
+    except OSError as error:
+        raise TargetError(
+            f"the working folder cannot be found: {error.strerror}",
+            where=str(path),
+            remedy="Change to a folder that exists, or give the output from the root",
         ) from error
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hdmf.build import BuildManager
     from pynwb import NWBFile
 
+Samples = dict[str, list[int]]
 REMEDY = "Resume with the recording and settings that the file was begun with, or start anew (without --resume)"
 
 
@@ -126,14 +127,14 @@ def is_worth_keeping(target: Target) -> bool:
         return True  # nobody can tell
 
 
-def describe_attempt(skeleton: Skeleton, settings: Mapping[str, Any]) -> dict[str, Any]:
+def describe_attempt(skeleton: Skeleton, samples: Samples, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a resuming job must agree with, for the journal's first frame. Independent; on the root."""
     return {
         "attempt": os.urandom(8).hex(),  # so that no frame of another attempt fits after this one
         "format": journal_format(),
         "layout": skeleton.layout.to_json(),
         "signature": skeleton.signature,
-        "samples": fingerprints(skeleton.layout, skeleton.sources),
+        "samples": samples,
         **settings,
     }
 
@@ -156,7 +157,7 @@ def journal_format() -> dict[str, int]:
     }
 
 
-def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> dict[str, list[int]]:
+def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> Samples:
     """Return checksums of a sample of every dataset's values, by path. Independent."""
     return {
         spec.path: [crc32c(np.ascontiguousarray(piece)) for piece in sample(sources[spec.path], spec.grid, spec.path)]

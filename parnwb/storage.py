@@ -98,7 +98,7 @@ class Target:
         Raises
         ------
         TargetError
-            The folder is missing, or the name is a folder's, too long or no name.
+            The folder is missing, or the name is a folder's or a device's, too long or no name.
         """
         folder, name = self.path.parent, str(self.path)
         if "\0" in name:
@@ -118,6 +118,15 @@ class Target:
             raise TargetError(
                 "the output must be a file, not a folder", where=name, remedy="Add a file name such as out.nwb"
             )
+        # Renaming over it would succeed, and as root take the machine's /dev/null away.
+        with contextlib.suppress(FileNotFoundError):
+            kind = os.lstat(self.path).st_mode
+            if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+                raise TargetError(
+                    "the output must be a regular file, not a device, pipe or socket",
+                    where=name,
+                    remedy="Choose another name",
+                )
 
     def check(self, *, overwrite: bool) -> None:
         """Refuse what could not be finished later.

@@ -30,12 +30,14 @@ from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import (
     Earlier,
+    Samples,
     check_committed,
     check_nothing_lost,
     describe_attempt,
     described,
     done_chunks,
     find_earlier,
+    fingerprints,
     restore,
 )
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, expected_bytes, own_error
@@ -98,7 +100,7 @@ class WriteSettings:
             raise ParnwbError(f"transfer must be one of {', '.join(TRANSFERS)}, got {self.transfer!r}")
         if not isinstance(self.buffer_mb, int | float) or not 0 < self.buffer_mb < math.inf:
             raise PlanError(f"buffer_mb must be positive, a number of MiB, got {self.buffer_mb!r}")
-        if not self.commit_interval > 0:
+        if not isinstance(self.commit_interval, int | float) or not self.commit_interval > 0:
             raise ParnwbError(f"commit_interval must be positive, a number of seconds, got {self.commit_interval!r}")
         check_watchdog(self.watchdog)
         if self.resume and self.backend == "mpio":
@@ -190,6 +192,7 @@ def write(
     if published:
         return Written(plan, choice, published)
     _check_memory(ranks, plan)
+    samples = _sampled(ranks, layout, sources, have_own=nwbfile is not None)
     _heed(ranks, target, interrupts)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
 
@@ -205,8 +208,8 @@ def write(
     told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
     try:
         with ranks.agreed("describing the file"):
-            is_new = journal is not None and earlier is None
-            description = describe_attempt(skeleton, _begun_with(settings, arguments)) if is_new and skeleton else {}
+            is_new, begun = journal is not None and earlier is None, _begun_with(settings, arguments)
+            description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}
         work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
         _backend(choice, settings).fill(replace(work, description=description, manifest=settings.manifest))
     finally:
@@ -297,6 +300,18 @@ def _catalogue(
         except Exception as error:
             raise own_error(error) from error
         return bulk_sources(builder, rule, is_written), signature(builder, rule, is_written)
+
+
+def _sampled(ranks: Ranks, layout: FileLayout, sources: Mapping[str, Source], *, have_own: bool) -> Samples:
+    """Return checksums of a sample of the data, and check that ranks with an NWBFile of their own agree. Collective.
+
+    A rank whose array has other values, made at random perhaps, would have its share of the file filled with them.
+    """
+    with ranks.agreed("sampling the data"):
+        samples = fingerprints(layout, sources) if have_own else {}
+    told = {path: f"data whose sample has the CRC-32C {', '.join(map(str, sums))}" for path, sums in samples.items()}
+    agree_on_content(ranks, told if have_own else None)
+    return samples
 
 
 def agree_on_content(ranks: Ranks, content: dict[str, str] | None) -> None:

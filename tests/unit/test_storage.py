@@ -259,6 +259,17 @@ def test_name_with_a_null_byte(tmp_path):
         Target(tmp_path / "x\0.nwb").check(overwrite=False)
 
 
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK])
+def test_what_is_not_a_regular_file_is_never_replaced(tmp_path, kind):
+    target = Target(tmp_path / "x.nwb")
+    os.mknod(target.path, kind | 0o600)
+    for step in (lambda: target.check(overwrite=True), lambda: target.reserve([Process.this()])):
+        with pytest.raises(TargetError, match="must be a regular file, not a device, pipe or socket.*another name"):
+            step()
+    assert stat.S_IFMT(os.lstat(target.path).st_mode) == kind
+    assert [item.name for item in tmp_path.iterdir()] == ["x.nwb"]
+
+
 def test_dangling_link_is_an_existing_file(tmp_path):
     target = Target(tmp_path / "x.nwb")
     target.path.symlink_to(tmp_path / "gone")

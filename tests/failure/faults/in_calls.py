@@ -24,6 +24,7 @@ _refused("mode_none", "ParnwbError", "mode must be one of w, w-, x", "None", mod
 _refused("backend", "PlanError", "backend must be one of auto, direct, mpio", "'zarr'", backend="zarr")
 _refused("transfer", "ParnwbError", "transfer must be one of independent, collective", "'both'", transfer="both")
 _refused("decomposition", "PlanError", "decomposition must be one of", "balanced", "'dice'", decomposition="dice")
+_refused("decomposition_list", "PlanError", "decomposition must be one of", "slab", decomposition=["slab"])
 _refused("buffer_zero", "PlanError", "buffer_mb must be positive", "got 0", buffer_mb=0)
 _refused("buffer_negative", "PlanError", "buffer_mb must be positive", "got -1.5", buffer_mb=-1.5)
 _refused("buffer_nan", "PlanError", "buffer_mb must be positive", "nan", buffer_mb=math.nan)
@@ -35,6 +36,22 @@ _refused("compression_true", "ParnwbError", "compression must be", "0-9", "True"
 _refused("compression_list", "ParnwbError", "compression must be", "0-9", compression=["gzip"])
 _refused("threshold_text", "ParnwbError", "bulk_threshold must be", "'x'", bulk_threshold="x")
 _refused("threshold_negative", "ParnwbError", "bulk_threshold must be", "-1", bulk_threshold=-1)
+_refused("commit_interval_none", "ParnwbError", "commit_interval must be positive", "None", commit_interval=None)
+_refused("commit_interval_text", "ParnwbError", "commit_interval must be positive", "'x'", commit_interval="x")
+
+
+@fault("TargetError", "the output must be the path of a file", "not int", "out.nwb")
+def path_is_a_number(place: Place) -> None:
+    place.open(path=5)  # type: ignore[arg-type]
+
+
+def _make_pipe(place: Place) -> None:
+    os.mkfifo(place.path)
+
+
+@fault("TargetError", "must be a regular file, not a device, pipe or socket", "another name", prepare=_make_pipe)
+def output_is_a_pipe(place: Place) -> None:
+    place.write(session(), overwrite=True)
 
 
 # -- ranks that pass different things --------------------------------------------------------------------

@@ -35,6 +35,7 @@ _differs("byte_order", "/acquisition/probe/data", "int16", ">i2", data=lambda: H
 _differs("chunks", "/acquisition/probe/data", "chunks", r"200", data=lambda: H5DataIO(values(), chunks=(200, 8)))
 _differs("filters", "/acquisition/probe/data", "compression", "gzip", data=lambda: H5DataIO(values(), chunks=CHUNK, compression="gzip"))  # fmt: skip  # noqa: E501
 _differs("maxshape", "/acquisition/probe/data", "maxshape", data=lambda: H5DataIO(values(), chunks=CHUNK, maxshape=(None, 8)))  # fmt: skip  # noqa: E501
+_differs("values", "/acquisition/probe/data", "sample", data=lambda: H5DataIO(values() + 1, chunks=CHUNK))
 _differs("name", "/acquisition/", "nothing", name="other")
 _differs("unit_of_conversion", "/acquisition/probe/data@conversion", "0.5", conversion=0.5)
 _differs("description", "/session_description", "a fault", "another", description="another")
