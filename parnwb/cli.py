@@ -157,7 +157,7 @@ def verify(output: Path, against: Path | None, buffer_mb: float, quiet: bool, **
 
 @commands.command()
 @SOURCE
-@click.option("--ranks", type=click.IntRange(min=1), required=True, help="Number of ranks to plan for.")
+@click.option("--ranks", type=click.IntRange(1, 1_000_000), required=True, help="Number of ranks to plan for.")
 @reading
 @planning
 @click.option("--json", "as_json", is_flag=True, help="Print the whole plan as JSON.")

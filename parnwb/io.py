@@ -125,7 +125,7 @@ class NWBParallelIO:
                     buffer_mb=buffer_mb,
                     compression=compression,
                     rule=BulkRule(threshold=bulk_threshold),
-                    overwrite=overwrite and mode in ("w", "resume"),
+                    overwrite=overwrite if mode in ("w", "resume") else False,
                     resume=mode == "resume",
                     commit_interval=commit_interval,
                     manifest=manifest,

@@ -103,6 +103,9 @@ class WriteSettings:
         if not isinstance(self.commit_interval, int | float) or not self.commit_interval > 0:
             raise ParnwbError(f"commit_interval must be positive, a number of seconds, got {self.commit_interval!r}")
         check_watchdog(self.watchdog)
+        for name in ("overwrite", "manifest"):
+            if not isinstance(getattr(self, name), bool):
+                raise ParnwbError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.resume and self.backend == "mpio":
             raise ResumeError(
                 "parallel HDF5 keeps no journal, so backend 'mpio' cannot resume", remedy="Use backend='direct'"

@@ -37,6 +37,8 @@ _refused("compression_list", "ParnwbError", "compression must be", "0-9", compre
 _refused("threshold_text", "ParnwbError", "bulk_threshold must be", "'x'", bulk_threshold="x")
 _refused("threshold_negative", "ParnwbError", "bulk_threshold must be", "-1", bulk_threshold=-1)
 _refused("commit_interval_none", "ParnwbError", "commit_interval must be positive", "None", commit_interval=None)
+_refused("overwrite_text", "ParnwbError", "overwrite must be True or False", "'no'", overwrite="no")
+_refused("manifest_text", "ParnwbError", "manifest must be True or False", "'x'", manifest="x")
 _refused("commit_interval_text", "ParnwbError", "commit_interval must be positive", "'x'", commit_interval="x")
 
 
@@ -97,7 +99,7 @@ def ranks_differ_in_folder(place: Place) -> None:
     place.write(session(), path=folder / place.path.name)
 
 
-@fault("TypeError", "NoneType", ranks=SEVERAL)
+@fault("TargetError", "the output must be the path of a file", "NoneType", ranks=SEVERAL)
 def path_is_none_on_one_rank(place: Place) -> None:
     from parnwb import NWBParallelIO
 
