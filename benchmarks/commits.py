@@ -42,7 +42,7 @@ def write(recording: Path, output: Path, interval: float, level: int, buffer_mb:
     from mpi4py import MPI
 
     from parnwb import NWBParallelIO
-    from parnwb.journal import Frame, Journal
+    from parnwb.commits.journal import Frame, Journal
 
     commits, append = 0, Journal.append
 

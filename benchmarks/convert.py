@@ -41,7 +41,7 @@ RATE = 30000.0
 
 def make_neuropixels(folder: Path, megabytes: int, channels: int) -> Path:
     """Make a SpikeGLX recording: few bits of noise, as Neuropixels probes have."""
-    from parnwb.recording import make_spikeglx_recording
+    from parnwb.made_recording import make_spikeglx_recording
 
     return make_spikeglx_recording(folder, megabytes=megabytes, channels=channels)
 
@@ -65,7 +65,7 @@ def make_wideband(folder: Path, megabytes: int, channels: int) -> Path:
 def open_nwbfile(recording: Path, channels: int) -> Any:
     """Return the NWBFile of a made recording, its data left in the file."""
     if recording.suffix != ".bin":
-        from parnwb.convert import build_nwbfile
+        from parnwb.interfaces import build_nwbfile
 
         # The sync channel is left out, so that both writers have one dataset to write.
         interface = next(recording.rglob("*.ap.bin"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.overlay import Overlay
 from parnwb.skeleton import AuthoringOptions, Skeleton, author_on, reopen_on
-from parnwb.storage import ExistingBytes
+from parnwb.target import ExistingBytes
 
 if TYPE_CHECKING:
     import h5py

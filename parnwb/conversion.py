@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
-from parnwb.convert import build_nwbfile, load_metadata
 from parnwb.errors import TargetError
+from parnwb.interfaces import build_nwbfile, load_metadata
 from parnwb.io import NWBParallelIO
 from parnwb.progress import Progress
 from parnwb.sources.sending import NotSendableError

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from parnwb.errors import LaunchError, TargetError
-from parnwb.recording import make_spikeglx_recording
+from parnwb.made_recording import make_spikeglx_recording
 
 CONVERTING_RANKS = 2
 VERIFYING_RANKS = 3

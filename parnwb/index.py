@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from parnwb.commits.manifest import Manifest
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.layout import ChunkGrid
-from parnwb.manifest import Manifest
 
 Entries = npt.NDArray[np.int64]
 MOST = 20  # findings of one dataset

@@ -9,18 +9,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from parnwb.amendment import AppendTarget, finish_append
 from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
+from parnwb.commits.amendment import AppendTarget, finish_append
 from parnwb.errors import Interrupted, ParnwbError, TargetError
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
-from parnwb.process import Process
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import is_worth_keeping
 from parnwb.skeleton import Compression
-from parnwb.storage import FileBytes, Target, sync_folder
+from parnwb.target import FileBytes, Target, sync_folder
+from parnwb.target.process import Process
 from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, look_for_earlier, write
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class NWBParallelIO:
         self._manager = manager
         try:
             with self._ranks.agreed("opening"):
-                self._target = Target(_absolute(path))
+                self._target = _target(path)
                 check_mode(mode, path)
                 self._settings = WriteSettings(
                     backend=backend,
@@ -399,10 +399,10 @@ class NWBParallelIO:
                     last.callback(self._opened.close)
 
 
-def _absolute(path: str | Path) -> Path:
-    """Return the path from the root; refuse what is none, and a working folder that was removed."""
+def _target(path: str | Path) -> Target:
+    """Return the target at ``path``; refuse what is none, and a working folder that was removed."""
     try:
-        return Path(path).absolute()
+        return Target(Path(path).absolute())
     except (TypeError, ValueError) as error:
         raise TargetError(
             f"the output must be the path of a file: {error}", where=repr(path), remedy="Choose a name such as out.nwb"

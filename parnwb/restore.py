@@ -14,9 +14,10 @@ from parnwb import layout as layouts
 from parnwb import plan as plans
 from parnwb.bulk import build, bulk_sources, signature
 from parnwb.comm import Ranks
+from parnwb.commits.journal import CLOSING, Committed, check_covered, crc32c, frames, no_records, replay
+from parnwb.commits.stored import damaged, own_share
 from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.hyperslab import Hyperslab, unravel
-from parnwb.journal import CLOSING, Committed, check_covered, crc32c, frames, no_records, replay
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
 from parnwb.progress import Extrapolated, Progress
@@ -24,8 +25,7 @@ from parnwb.site import BackendChoice
 from parnwb.skeleton import AuthoringOptions, Skeleton, own_error, reopen_on
 from parnwb.sources import Access, Source
 from parnwb.sources.sample import sample
-from parnwb.storage import TOKEN_BYTES, Target
-from parnwb.stored import damaged, own_share
+from parnwb.target import TOKEN_BYTES, Target
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager

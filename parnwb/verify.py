@@ -14,24 +14,24 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.amendment import finish_append_alone
 from parnwb.bulk import NUMERIC_KINDS, BulkRule, build, bulk_sources
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import Ranks
+from parnwb.commits.amendment import finish_append_alone
+from parnwb.commits.journal import no_records
+from parnwb.commits.manifest import METADATA, Datasets, Manifest
+from parnwb.commits.stored import damaged, own_share
 from parnwb.errors import VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.index import differences, missing_chunks
-from parnwb.journal import no_records
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.manifest import METADATA, Datasets, Manifest
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error, read_spec
 from parnwb.sources import Source, read_checked
 from parnwb.sources.sending import Received, receive_sources
-from parnwb.storage import Target
-from parnwb.stored import damaged, own_share
+from parnwb.target import Target
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -19,13 +19,12 @@ from parnwb.append import Opened
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
 from parnwb.bulk import BulkRule, Predicate, build, bulk_sources, none_written, signature
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
+from parnwb.commits.generation import renew
+from parnwb.commits.journal import Journal, no_records
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
-from parnwb.generation import renew
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
-from parnwb.journal import Journal, no_records
 from parnwb.layout import FileLayout
-from parnwb.permissions import Permissions
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import (
@@ -43,7 +42,8 @@ from parnwb.restore import (
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, expected_bytes, own_error
 from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
-from parnwb.storage import Target
+from parnwb.target import Target
+from parnwb.target.permissions import Permissions
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager

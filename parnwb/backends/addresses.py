@@ -17,10 +17,10 @@ import numpy.typing as npt
 from parnwb.allocator import Allocator
 from parnwb.backends.backend import Fill
 from parnwb.backends.encoder import REQUEST_COLUMNS, Batch
+from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, no_records
 from parnwb.errors import Interrupted
 from parnwb.interrupts import ASKED_TO_STOP
-from parnwb.journal import CLOSING, RECORD_COLUMNS, Frame, Records, no_records
-from parnwb.storage import FileBytes
+from parnwb.target import FileBytes
 
 TO_ROOT, FROM_ROOT = 1, 2  # tags
 ASK, FINISHED, SAFE, STOP, GONE = 0, 1, 2, 3, 4  # first number of a message to the root

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from parnwb.comm import Ranks
+from parnwb.commits.journal import Journal
 from parnwb.interrupts import Interrupts
-from parnwb.journal import Journal
 from parnwb.plan import WritePlan
 from parnwb.progress import Progress
 from parnwb.skeleton import Skeleton
 from parnwb.sources import Source
-from parnwb.storage import Target
+from parnwb.target import Target
 
 
 @dataclass(frozen=True)

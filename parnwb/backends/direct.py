@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.amendment import AppendTarget
 from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
 from parnwb.backends.backend import Fill
 from parnwb.backends.encoder import Batch, Encoder
-from parnwb.journal import Frame, committed_records, no_records
-from parnwb.manifest import manifest_of
-from parnwb.storage import FileBytes
+from parnwb.commits.amendment import AppendTarget
+from parnwb.commits.journal import Frame, committed_records, no_records
+from parnwb.commits.manifest import manifest_of
+from parnwb.target import FileBytes
 
 
 class DirectBackend:

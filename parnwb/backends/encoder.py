@@ -14,9 +14,9 @@ import numpy.typing as npt
 from parnwb.backends.backend import Fill
 from parnwb.codec import ChunkAssembler, Pipeline, open_pipeline
 from parnwb.comm import Lane
+from parnwb.commits.journal import crc32c
 from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
-from parnwb.journal import crc32c
 from parnwb.plan import Buffer
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]

@@ -19,7 +19,7 @@ from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
 from parnwb.plan import Buffer
 from parnwb.progress import Extrapolated
-from parnwb.storage import FileBytes
+from parnwb.target import FileBytes
 
 if TYPE_CHECKING:
     import h5py

@@ -25,7 +25,7 @@ from pynwb import H5DataIO, NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO
 from parnwb.backends import encoder
-from parnwb.journal import Frame, Journal
+from parnwb.commits.journal import Frame, Journal
 
 CHANNELS, CHUNK_ROWS = 16, 2000
 MEGABYTES = 12

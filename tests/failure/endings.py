@@ -16,7 +16,7 @@ from mpi4py import MPI
 from pynwb import H5DataIO
 
 from parnwb import NWBParallelIO, plan
-from parnwb.storage import Target
+from parnwb.target import Target
 
 COMM = MPI.COMM_WORLD
 LAST = COMM.Get_rank() == COMM.Get_size() - 1

@@ -47,7 +47,7 @@ from failure.resuming import (  # noqa: E402
 )
 from mpi_launch import mpi_vendor, run_mpi  # noqa: E402
 
-from parnwb.journal import Committed  # noqa: E402
+from parnwb.commits.journal import Committed  # noqa: E402
 
 RANKS = (1, 2, 3, 5)
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)

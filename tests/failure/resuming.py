@@ -18,7 +18,7 @@ from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO
 from parnwb.backends import addresses, encoder
-from parnwb.journal import Committed, crc32c, frames, replay
+from parnwb.commits.journal import Committed, crc32c, frames, replay
 
 START = datetime(2024, 3, 5, 10, 15, 30, tzinfo=timezone.utc)
 # Contiguous data are cut into pieces of 4 MiB: here into such that there are several.

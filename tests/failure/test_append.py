@@ -35,11 +35,11 @@ from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, TimeSeries
 
 from parnwb import NWBParallelIO
-from parnwb.amendment import Amendment, finish_append, journal_of
 from parnwb.backends import encoder
+from parnwb.commits.amendment import Amendment, finish_append, journal_of
 from parnwb.errors import ResumeError, StorageError, TargetError, VerificationError
-from parnwb.process import Process
-from parnwb.storage import ExistingBytes, Target
+from parnwb.target import ExistingBytes, Target
+from parnwb.target.process import Process
 from parnwb.verify import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]

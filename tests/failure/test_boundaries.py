@@ -36,8 +36,8 @@ from failure.resuming import (
 )
 from mpi_launch import mpi_vendor, run_mpi
 
+from parnwb.commits.journal import Committed
 from parnwb.errors import ResumeError
-from parnwb.journal import Committed
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 

@@ -32,8 +32,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mpi_launch import run_mpi
 
+from parnwb.commits.journal import CHECK, MARK, PREFIX, crc32c, frames, replay
 from parnwb.errors import ParnwbError
-from parnwb.journal import CHECK, MARK, PREFIX, crc32c, frames, replay
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 

@@ -29,10 +29,10 @@ from failure.resuming import (
 from mpi_launch import run_mpi
 
 from parnwb.comm import Ranks
+from parnwb.commits.generation import renew
 from parnwb.errors import ResumeError, StorageError, TargetError
-from parnwb.generation import renew
-from parnwb.process import Process
-from parnwb.storage import Target
+from parnwb.target import Target
+from parnwb.target.process import Process
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -106,7 +106,7 @@ def test_it_is_not_forgotten_when_the_next_job_ends_before_it_begins(tmp_path, e
     path = tmp_path / "out.nwb"
     with lost(path, "chunk") as wake:
         with pytest.raises(StorageError), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("parnwb.generation._copy_journal", refuse)
+            patch.setattr("parnwb.commits.generation._copy_journal", refuse)
             write(path, session(), break_lock=True)
         assert not (tmp_path / "out.nwb.lock").exists()
         inode = partial_of(path).stat().st_ino
@@ -167,7 +167,7 @@ def test_a_copy_that_was_not_finished_gives_its_room_back(tmp_path, expected):
     path = tmp_path / "out.nwb"
     with lost(path, "chunk"):
         with pytest.raises(StorageError), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("parnwb.generation._copy_journal", refuse)
+            patch.setattr("parnwb.commits.generation._copy_journal", refuse)
             write(path, session(), break_lock=True)
         left = [path.with_name(f"{path.name}.partial{ending}") for ending in (".next", ".journal.next")]
         assert all(item.exists() for item in left)

@@ -37,15 +37,15 @@ from failure.resuming import (
 )
 from pynwb import H5DataIO, NWBFile, TimeSeries
 
-import parnwb.stored
+import parnwb.commits.stored
 from parnwb import NWBParallelIO
+from parnwb.commits.journal import Committed, Frame, Journal, frames, no_records, replay
 from parnwb.errors import ParnwbError, ResumeError, StorageError, TargetError
 from parnwb.hyperslab import unravel
 from parnwb.interrupts import SIGNALS
-from parnwb.journal import Committed, Frame, Journal, frames, no_records, replay
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.restore import done_chunks
-from parnwb.storage import TOKEN_BYTES, Target
+from parnwb.target import TOKEN_BYTES, Target
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -300,7 +300,7 @@ def test_a_signal_while_what_was_committed_is_read_is_heeded_at_once(path, expec
     with commits_every(3), stopped_at(20), pytest.raises(Stop):
         write(path, session(), "w", commit_interval=1)
     before, read = committed_in(path), []
-    checksum = parnwb.stored._checksum
+    checksum = parnwb.commits.stored._checksum
 
     def signalled(*arguments: Any) -> int | None:
         read.append(1)
@@ -308,7 +308,7 @@ def test_a_signal_while_what_was_committed_is_read_is_heeded_at_once(path, expec
             os.kill(os.getpid(), signal.SIGTERM)
         return checksum(*arguments)
 
-    monkeypatch.setattr(parnwb.stored, "_checksum", signalled)
+    monkeypatch.setattr(parnwb.commits.stored, "_checksum", signalled)
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     with pytest.raises(SystemExit) as raised:
         write(path, session())

@@ -36,8 +36,8 @@ from failure.resuming import (
     write_plainly,
 )
 
+from parnwb.commits.journal import CLOSING, Frame, Journal
 from parnwb.errors import ParnwbError
-from parnwb.journal import CLOSING, Frame, Journal
 
 SCALE = 2
 EVERY = 4  # batches between commits

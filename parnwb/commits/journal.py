@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import ResumeError, StorageError
-from parnwb.permissions import Permissions, create_file
-from parnwb.storage import FileBytes, sync_folder
+from parnwb.target import FileBytes, sync_folder
+from parnwb.target.permissions import Permissions, create_file
 
 MARK = b"parnwbJ1"
 # Mark, sequence, bytes of the payload, CRC-32C of the payload, CRC-32C of these fields.

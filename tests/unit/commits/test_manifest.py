@@ -17,10 +17,10 @@ import pytest
 from crc32c import crc32c
 from failure.resuming import Stop, commits_every, partial_of, session, stopped_at, write, write_plainly
 
+from parnwb.commits.manifest import METADATA, Manifest
 from parnwb.errors import ParnwbError, TargetError, VerificationError
 from parnwb.hyperslab import unravel
 from parnwb.layout import ChunkGrid
-from parnwb.manifest import METADATA, Manifest
 from parnwb.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

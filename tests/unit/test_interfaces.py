@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from parnwb.convert import build_nwbfile, load_metadata, merge, open_interface, recognise
 from parnwb.errors import SourceError
+from parnwb.interfaces import build_nwbfile, load_metadata, merge, open_interface, recognise
 from parnwb.sources import as_source
 from parnwb.sources.binary import BinarySource
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from parnwb.errors import SourceError, TargetError
-from parnwb.recording import BLOCK_FRAMES, PROBES, _noise, make_spikeglx_recording
+from parnwb.made_recording import BLOCK_FRAMES, PROBES, _noise, make_spikeglx_recording
 from parnwb.sources.spikeglx import check_spikeglx, read_meta
 
 EXTRA = 'needs the extra "convert"'

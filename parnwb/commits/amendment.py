@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from parnwb.commits.journal import Frame, Journal, frames, no_records
 from parnwb.errors import ParnwbError, ResumeError
-from parnwb.journal import Frame, Journal, frames, no_records
-from parnwb.process import Process
-from parnwb.storage import ExistingBytes, FileBytes, Target, sync_folder
+from parnwb.target import ExistingBytes, FileBytes, Target, sync_folder
+from parnwb.target.process import Process
 
 Extents = tuple[tuple[int, bytes], ...]
 

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parnwb.errors import ResumeError, StorageError
-from parnwb.journal import (
+from parnwb.commits.journal import (
     CHECK,
     LIMIT,
     MARK,
@@ -30,6 +29,7 @@ from parnwb.journal import (
     no_records,
     replay,
 )
+from parnwb.errors import ResumeError, StorageError
 
 HEADER = PREFIX.size + CHECK.size
 

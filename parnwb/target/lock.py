@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from parnwb.errors import TargetError
-from parnwb.permissions import Permissions, create_file
-from parnwb.process import Place, Process
+from parnwb.target.permissions import Permissions, create_file
+from parnwb.target.process import Place, Process
 
 HEARTBEAT_SECONDS = 30.0
 # Without a heartbeat for so long a job on another host is said to be perhaps dead; it is for a person to decide.

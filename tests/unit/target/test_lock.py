@@ -16,18 +16,18 @@ from typing import Any
 
 import pytest
 
-from parnwb import lock as locks
 from parnwb.errors import TargetError
-from parnwb.lock import Holder, Lock
-from parnwb.permissions import Permissions
-from parnwb.process import Place, Process
+from parnwb.target import lock as locks
+from parnwb.target.lock import Holder, Lock
+from parnwb.target.permissions import Permissions
+from parnwb.target.process import Place, Process
 
 HOLD = """
 import sys, time, warnings
 warnings.simplefilter("ignore")
 from pathlib import Path
-from parnwb.lock import Lock
-from parnwb.process import Process
+from parnwb.target.lock import Lock
+from parnwb.target.process import Process
 path = Path(sys.argv[1])
 if len(sys.argv) > 2:
     while time.time() < float(sys.argv[2]): pass

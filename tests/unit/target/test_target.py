@@ -15,12 +15,14 @@ from failure.mounts import mounted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parnwb import storage
+from parnwb.commits.journal import Journal
 from parnwb.errors import StorageError, TargetError
-from parnwb.journal import Journal
-from parnwb.permissions import Permissions, create_file
-from parnwb.process import Process
-from parnwb.storage import IOV_MAX, FileBytes, Target
+from parnwb.target import FileBytes, Target
+from parnwb.target import disk as on_disk
+from parnwb.target import target as targets
+from parnwb.target.disk import IOV_MAX
+from parnwb.target.permissions import Permissions, create_file
+from parnwb.target.process import Process
 
 REAL_PWRITEV = os.pwritev
 
@@ -60,8 +62,8 @@ def test_short_writes_are_gone_on_with(tmp_path_factory, pieces, address, sizes,
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "pwritev", short)
-        patch.setattr(storage, "IOV_MAX", iov_max)
-        patch.setattr(storage, "MAX_CALL_BYTES", max_call)
+        patch.setattr(on_disk, "IOV_MAX", iov_max)
+        patch.setattr(on_disk, "MAX_CALL_BYTES", max_call)
         disk = FileBytes(path)
         disk.write_at(pieces, address)
         disk.close()
@@ -449,7 +451,7 @@ def test_a_rank_looks_now_and_then(tmp_path, monkeypatch):
     target.check_now_and_then()
     target.partial.rename(tmp_path / "aside")
     target.check_now_and_then()  # it has just looked
-    monkeypatch.setattr(storage, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(targets, "LOOK_SECONDS", 0.0)
     with pytest.raises(TargetError, match="replaced or removed"):
         target.check_now_and_then()
 

@@ -28,10 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
+from parnwb.commits.journal import LIMIT, RECORD_COLUMNS, Records, crc32c, no_records
 from parnwb.errors import ParnwbError, StorageError, VerificationError
-from parnwb.journal import LIMIT, RECORD_COLUMNS, Records, crc32c, no_records
 from parnwb.layout import ChunkGrid, FileLayout
-from parnwb.storage import FileBytes, sync_folder
+from parnwb.target import FileBytes, sync_folder
 
 MARK = b"parnwbC1"
 LENGTH = struct.Struct("<Q")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 
 from parnwb.comm import Ranks
+from parnwb.commits.journal import Committed, Records, crc32c, no_records, replay
+from parnwb.commits.stored import own_share
 from parnwb.errors import StorageError
-from parnwb.journal import Committed, Records, crc32c, no_records, replay
-from parnwb.permissions import Permissions, create_file
-from parnwb.storage import MAX_CALL_BYTES, FileBytes, Target, sync_folder
-from parnwb.stored import own_share
+from parnwb.target import MAX_CALL_BYTES, FileBytes, Target, sync_folder
+from parnwb.target.permissions import Permissions, create_file
 
 
 def renew(ranks: Ranks, target: Target, committed: Committed | None) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from parnwb.comm import Ranks
+from parnwb.commits.journal import Records, crc32c, no_records
 from parnwb.errors import StorageError
-from parnwb.journal import Records, crc32c, no_records
 from parnwb.progress import Progress
 
 PIECE_BYTES = 4 * 1024 * 1024  # read at once

@@ -1,0 +1,20 @@
+"""Where a file goes: its names, the bytes on disk, the lock beside it, and its permissions."""
+
+from parnwb.target.disk import MAX_CALL_BYTES, ExistingBytes, FileBytes, sync_folder
+from parnwb.target.lock import Lock
+from parnwb.target.permissions import Permissions, create_file
+from parnwb.target.process import Process
+from parnwb.target.target import TOKEN_BYTES, Target
+
+__all__ = [
+    "MAX_CALL_BYTES",
+    "TOKEN_BYTES",
+    "ExistingBytes",
+    "FileBytes",
+    "Lock",
+    "Permissions",
+    "Process",
+    "Target",
+    "create_file",
+    "sync_folder",
+]
