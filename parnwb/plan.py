@@ -239,10 +239,10 @@ class WritePlan:
     def memory(self) -> int:
         """Return the projected bytes of buffers on a rank, what the interpreter and a source itself need not counted.
 
-        What the source returns, the chunks that are put together from it, and the encoded chunks of two buffers
-        before, which may be as large as the data.
+        What the source returns, the chunks that are put together from it, and the encoded chunks of three buffers,
+        which may be as large as the data.
         """
-        return max((4 * self.buffer_bytes(number) for number, spec in enumerate(self.layout) if spec.nbytes), default=0)
+        return max((5 * self.buffer_bytes(number) for number, spec in enumerate(self.layout) if spec.nbytes), default=0)
 
     def balance(self) -> float:
         """Return the largest rank's bytes over the average; 1.0 is perfect."""

@@ -15,6 +15,8 @@ from parnwb.errors import StorageError
 from parnwb.target import MAX_CALL_BYTES, FileBytes, Target, sync_folder
 from parnwb.target.permissions import Permissions, create_file
 
+SYNC_BYTES = 1 << 30
+
 
 def renew(ranks: Ranks, target: Target, committed: Committed | None) -> None:
     """Copy the committed chunks and the journal to new files, and put these in the place of the old. Collective.
@@ -65,6 +67,7 @@ def _create(target: Target) -> None:
 def _copy(ranks: Ranks, target: Target, records: Records) -> None:
     """Copy these chunks. Independent."""
     old, new = FileBytes(target.partial), FileBytes(target.next_partial)
+    unsafe = 0
     try:
         for _, _, address, nbytes, _, checksum in records.tolist():
             ranks.look_up()
@@ -76,6 +79,10 @@ def _copy(ranks: Ranks, target: Target, records: Records) -> None:
                     remedy="The disk or a lost job has damaged them: start anew with overwrite=True (--overwrite)",
                 )
             new.write_at([data], address)
+            unsafe += nbytes
+            if unsafe >= SYNC_BYTES:  # one fsync of a terabyte would look like a rank that has stopped
+                new.sync()
+                unsafe = 0
         new.sync()
     finally:
         old.close()

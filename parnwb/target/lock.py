@@ -218,6 +218,12 @@ class Lock:
             It is gone, or another job's.
         """
         if self._holder is not None and not self._is_ours():
+            if not self.path.parent.is_dir():
+                raise TargetError(
+                    "the output folder was removed or renamed while the file was written",
+                    where=str(self.path.parent),
+                    remedy="What was committed is in it: put it back and resume, or start anew",
+                )
             found = _look(self.path)
             holder = found.holder if found is not None else None
             raise TargetError(

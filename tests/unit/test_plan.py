@@ -280,13 +280,13 @@ def test_what_stays_with_the_root_is_the_roots_alone(plan):
 @given(plans)
 @quickly
 def test_memory_bound_holds_for_what_is_in_flight(plan):
-    """What the source returns, the chunks made of it, and two buffers encoded to chunks as large as the data."""
+    """What the source returns, the chunks made of it, and three buffers encoded to chunks as large as the data."""
     for number, spec in enumerate(plan.layout):
         sizes = [
             b.slab.size * spec.itemsize for rank in range(plan.ranks) for b in plan.buffers(rank, number)
         ]
         if sizes:
-            assert plan.memory() >= 4 * max(sizes)
+            assert plan.memory() >= 5 * max(sizes)
 
 
 @given(plans)
@@ -317,7 +317,7 @@ def test_memory_does_not_depend_on_ranks(layout, name, buffer_mb):
 @pytest.mark.parametrize("samples", [10**6, 10**10])
 def test_memory_is_bounded_whatever_the_length_and_the_channels(channels, samples):
     layout = one((samples, channels), chunks=(32_768, 64))
-    assert WritePlan(layout, 2).memory() <= 4 * DEFAULT_BUFFER_MB * MiB
+    assert WritePlan(layout, 2).memory() <= 5 * DEFAULT_BUFFER_MB * MiB
 
 
 # -- settings ------------------------------------------------------------------------------------------------

@@ -273,6 +273,16 @@ def test_a_lock_that_was_broken(path):
         assert path.exists(), "the other's lock stays"
 
 
+def test_a_folder_that_is_gone_is_not_taken_for_another_job(tmp_path):
+    folder = tmp_path / "session"
+    folder.mkdir()
+    lock = take(folder / "out.nwb.lock")
+    folder.rename(tmp_path / "renamed")
+    with pytest.raises(TargetError, match=r"the output folder was removed or renamed.*put it back and resume"):
+        lock.check_ours()
+    lock.release()
+
+
 def test_a_child_does_not_release(path):
     lock = take(path)
     child = os.fork()
