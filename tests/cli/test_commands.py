@@ -148,7 +148,7 @@ def test_progress_on_a_terminal_is_a_bar(recording: Path, tmp_path: Path, comman
     assert "writing out.nwb" in visible and "MB/s" in visible
     assert "\x1b" in shown, "nothing that moves was shown"
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h"), "the cursor stays hidden"
-    assert visible.rstrip().endswith("without waiting for each other"), visible[-400:]
+    assert visible.rstrip().endswith("and what they have done can be resumed"), visible[-400:]
 
 
 def on_a_terminal(command: list[str], *, seconds: float) -> tuple[int, str]:
