@@ -8,6 +8,7 @@ import math
 import socket
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from parnwb import memory, site
 from parnwb.append import Opened
-from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
+from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, Portion
 from parnwb.bulk import BulkRule, Predicate, build, bulk_sources, none_written, signature
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.commits.generation import renew
@@ -213,8 +214,11 @@ def write(
         with ranks.agreed("describing the file"):
             is_new, begun = journal is not None and earlier is None, _begun_with(settings, arguments)
             description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}
-        work = Fill(ranks, plan, sources, target, skeleton, told, interrupts, journal, settings.commit_interval)
-        _backend(choice, settings).fill(replace(work, description=description, manifest=settings.manifest))
+        job = Job(ranks, target, layout, skeleton, told, interrupts, journal, settings.commit_interval)
+        job = replace(job, description=description, manifest=settings.manifest)
+        with closing(_backend(choice, settings).open(job)) as file:
+            file.fill(Portion(plan, sources))
+            file.complete()
     finally:
         told.finish()
         if journal is not None:

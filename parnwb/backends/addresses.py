@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.allocator import Allocator
-from parnwb.backends.backend import Fill
+from parnwb.backends.backend import Job
 from parnwb.backends.encoder import REQUEST_COLUMNS, Batch
 from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, no_records
 from parnwb.errors import Interrupted
@@ -30,7 +30,10 @@ Numbers = npt.NDArray[np.int64]
 
 
 class Addresses(Protocol):
-    """Where encoded chunks go, for one rank. Independent."""
+    """Where encoded chunks go, for one rank. Independent; each portion is between ``begin`` and ``finish``."""
+
+    def begin(self) -> None:
+        """Expect that ranks ask again."""
 
     def serve(self) -> bool:
         """Do something for others, if there is anything to do; tell whether there was."""
@@ -39,14 +42,24 @@ class Addresses(Protocol):
         """Return where the batch's chunks go."""
 
     def finish(self) -> None:
-        """Return when this rank's bytes are safe and no rank asks any more."""
+        """Return when no rank asks any more, and what was to be committed is."""
+
+    def make_safe(self) -> None:
+        """Make this rank's bytes safe."""
+
+    def close(self) -> None:
+        """Commit what is safe on all ranks; nothing is asked for after this."""
 
 
 class AskedAddresses:
     """Addresses from the root; at most one request is under way."""
 
-    def __init__(self, work: Fill, disk: FileBytes) -> None:
-        self._ranks, self._interrupts, self._disk = work.ranks, work.interrupts, disk
+    def __init__(self, job: Job, disk: FileBytes) -> None:
+        self._ranks, self._interrupts, self._disk = job.ranks, job.interrupts, disk
+        self._told_to_stop = False
+
+    def begin(self) -> None:
+        """Forget whether the root knows of a signal: it has forgotten as well."""
         self._told_to_stop = False
 
     def serve(self) -> bool:
@@ -62,23 +75,26 @@ class AskedAddresses:
         return self._until(HERE)
 
     def finish(self) -> None:
-        """Make safe, say so, and wait for the others."""
-        self._make_safe()
+        """Say so, and wait for the others."""
         self._tell(FINISHED)
         self._until(ALL_FINISHED)
         self._tell(GONE)  # a signal may have been passed on too late: it must not reach the next file
+
+    def make_safe(self) -> None:
+        """Wait until what this rank has written is on disk."""
+        with self._ranks.doing("making written chunks safe (fsync)"):
+            self._disk.sync()
+
+    def close(self) -> None:
+        """Do nothing: the root commits."""
 
     def _until(self, wanted: int) -> Numbers:
         while True:
             kind, numbers = self._reply()
             if kind == wanted:
                 return numbers
-            self._make_safe()
+            self.make_safe()
             self._tell(SAFE)
-
-    def _make_safe(self) -> None:
-        with self._ranks.doing("making written chunks safe (fsync)"):
-            self._disk.sync()
 
     def _reply(self) -> tuple[int, Numbers]:
         replies: list[Numbers] = []
@@ -100,11 +116,12 @@ class AskedAddresses:
 class RootAddresses:
     """Addresses from HDF5, for this rank and for all that ask; and commits."""
 
-    def __init__(self, work: Fill, disk: FileBytes) -> None:
-        assert work.skeleton is not None
-        self._work, self._ranks, self._skeleton, self._disk = work, work.ranks, work.skeleton, disk
-        self._allocator = Allocator(work.skeleton.file, work.skeleton.overlay, work.plan.layout, work.skeleton.lowest)
-        self._asking = set(range(1, work.ranks.size))
+    def __init__(self, job: Job, disk: FileBytes) -> None:
+        assert job.skeleton is not None
+        self._job, self._ranks, self._skeleton, self._disk = job, job.ranks, job.skeleton, disk
+        self._allocator = Allocator(job.skeleton.file, job.skeleton.overlay, job.layout, job.skeleton.lowest)
+        self._others = frozenset(range(1, job.ranks.size))
+        self._asking: set[int] = set()
         self._waiting: dict[int, Numbers] = {}
         self._safe: set[int] = set()
         self._gone: set[int] = set()
@@ -112,8 +129,13 @@ class RootAddresses:
         self._stop = False
         self._commits = 0
         self._committed_at = time.monotonic()
-        if work.journal is not None:
-            self._append_frame(work.description)
+        if job.journal is not None:
+            self._append_frame(job.description)
+
+    def begin(self) -> None:
+        """Expect every other rank to ask."""
+        self._asking = set(self._others)
+        self._gone.clear()
 
     def serve(self) -> bool:
         """Take one message; commit when it is time and all stand still; then, or else, answer those who wait."""
@@ -134,14 +156,21 @@ class RootAddresses:
 
     def finish(self) -> None:
         """Serve until nobody asks any more, and let all go."""
-        self._make_safe()
-        self._ranks.wait_until(lambda: not self._asking and not self._stopping(), self.serve)
-        if self._work.journal is not None and self._placed:
-            self._work.target.check_ours()
-            self._append_frame(CLOSING)
-        for rank in range(1, self._ranks.size):
+        self._ranks.wait_until(lambda: not self._asking and not self._commit_is_due(), self.serve)
+        for rank in self._others:
             self._tell(rank, ALL_FINISHED)
-        self._ranks.wait_until(lambda: len(self._gone) == self._ranks.size - 1, self._listen)
+        self._ranks.wait_until(lambda: self._gone == self._others, self._listen)
+
+    def make_safe(self) -> None:
+        """Wait until what the root has written is on disk."""
+        with self._ranks.doing("making written chunks safe (fsync)"):
+            self._disk.sync()
+
+    def close(self) -> None:
+        """Append the frame that names the last chunks, all of which are safe."""
+        if self._job.journal is not None and self._placed:
+            self._job.target.check_ours()
+            self._append_frame(CLOSING)
 
     def _listen(self) -> bool:
         message = self._ranks.receive(TO_ROOT)
@@ -174,9 +203,9 @@ class RootAddresses:
         records = np.empty((len(requests), RECORD_COLUMNS), dtype=np.int64)
         records[:, [0, 1, 3, 4, 5]] = requests
         records[:, 2] = addresses
-        if self._work.journal is not None:
+        if self._job.journal is not None:
             self._placed.append(records)
-        self._work.progress.advance(raw_bytes, int(requests[:, 2].sum()))
+        self._job.progress.advance(raw_bytes, int(requests[:, 2].sum()))
         return addresses
 
     def _tell(self, rank: int, kind: int, numbers: Numbers | None = None) -> None:
@@ -185,44 +214,39 @@ class RootAddresses:
 
     # -- commits -------------------------------------------------------------------------------------------
 
-    def _make_safe(self) -> None:
-        with self._ranks.doing("making written chunks safe (fsync)"):
-            self._disk.sync()
-
     def _stopping(self) -> bool:
-        return self._stop or self._work.interrupts.received
+        return self._stop or self._job.interrupts.received
 
     def _commit_is_due(self) -> bool:
         elapsed = time.monotonic() - self._committed_at
-        return self._stopping() or (self._work.journal is not None and elapsed >= self._work.commit_interval)
+        return self._stopping() or (self._job.journal is not None and elapsed >= self._job.commit_interval)
 
     def _commit(self) -> None:
         """Make all bytes safe, then record them. All other ranks stand still or have finished."""
-        self._work.target.check_ours()
-        self._make_safe()
-        asked = set(self._waiting)
+        self._job.target.check_ours()
+        self.make_safe()
         self._safe.clear()
-        for rank in asked:
+        for rank in self._others:
             self._tell(rank, MAKE_SAFE)
-        self._ranks.wait_until(lambda: asked <= self._safe, self._listen)
-        if self._work.journal is not None:
+        self._ranks.wait_until(lambda: self._safe == self._others, self._listen)
+        if self._job.journal is not None:
             self._append_frame({})
         if self._stopping():
             raise Interrupted(
                 ASKED_TO_STOP,
-                where=str(self._work.target.partial),
+                where=str(self._job.target.partial),
                 remedy="What was done is committed: run it again with --resume (mode 'resume')"
-                if self._work.journal is not None
+                if self._job.journal is not None
                 else "The file is as it was: run it again",
             )
 
     def _append_frame(self, description: Mapping[str, Any]) -> None:
-        assert self._work.journal is not None
+        assert self._job.journal is not None
         with self._ranks.doing("appending a commit to the journal"):
             self._skeleton.file.flush()
             records = np.concatenate(self._placed) if self._placed else no_records()
             overlay = self._skeleton.overlay
-            self._work.journal.append(Frame(dict(description), overlay.end, records, tuple(overlay.take_changes())))
+            self._job.journal.append(Frame(dict(description), overlay.end, records, tuple(overlay.take_changes())))
         self._placed.clear()
         self._commits += 1
         self._committed_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a backend is: it fills a skeleton's bulk datasets by a plan, and makes the partial file complete."""
+"""What a backend is: it opens the partial file on all ranks, fills it portion by portion, and completes it."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from typing import Any, Protocol
 from parnwb.comm import Ranks
 from parnwb.commits.journal import Journal
 from parnwb.interrupts import Interrupts
+from parnwb.layout import FileLayout
 from parnwb.plan import WritePlan
-from parnwb.progress import Progress
+from parnwb.progress import Progress, Silent
 from parnwb.skeleton import Skeleton
 from parnwb.sources import Source
 from parnwb.target import Target
 
 
 @dataclass(frozen=True)
-class Fill:
-    """Everything that a rank needs to take part in filling one file.
+class Job:
+    """Everything that a rank needs to take part in writing one file, from the first byte to the last.
 
     Parameters
     ----------
     ranks
         Who takes part.
-    plan
-        Who writes what.
-    sources
-        By path; those of the datasets in which this rank has a share, at least.
     target
         Final and partial path.
+    layout
+        The bulk datasets.
     skeleton
         On the root; None elsewhere.
     progress
@@ -48,20 +47,48 @@ class Fill:
     """
 
     ranks: Ranks
-    plan: WritePlan
-    sources: Mapping[str, Source]
     target: Target
+    layout: FileLayout
     skeleton: Skeleton | None
-    progress: Progress
+    progress: Progress = field(default_factory=Silent)
     interrupts: Interrupts = field(default_factory=Interrupts)
     journal: Journal | None = None
     commit_interval: float = math.inf
     description: Mapping[str, Any] = field(default_factory=dict)
     manifest: bool = False
 
+
+@dataclass(frozen=True)
+class Portion:
+    """What all ranks write together at one time: chunks, and where their values come from.
+
+    Parameters
+    ----------
+    plan
+        Who writes what.
+    sources
+        By path; those of the datasets in which this rank has a share, at least.
+    """
+
+    plan: WritePlan
+    sources: Mapping[str, Source]
+
     def source(self, dataset: int) -> Source | None:
         """Return the source of one dataset of the layout; None where this rank has none and needs none."""
         return self.sources.get(self.plan.layout.datasets[dataset].path)
+
+
+class PartialFile(Protocol):
+    """The partial file, open on all ranks. Portions are filled one after another; no chunk is in two of them."""
+
+    def fill(self, portion: Portion) -> None:
+        """Write the chunks of a portion. Collective."""
+
+    def complete(self) -> None:
+        """Write all that is not bulk data, and make the file safe on disk. Collective; once, at the end."""
+
+    def close(self) -> None:
+        """Let go of what is open, whether or not the file is complete. Independent; a second call does nothing."""
 
 
 class Backend(Protocol):
@@ -69,5 +96,5 @@ class Backend(Protocol):
 
     name: str
 
-    def fill(self, work: Fill) -> None:
-        """Write all bulk data and all else into the partial file, and make it safe on disk. Collective."""
+    def open(self, job: Job) -> PartialFile:
+        """Open the partial file, which exists, for filling. Collective."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
-from parnwb.backends.backend import Fill
+from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch, Encoder
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import Frame, committed_records, no_records
@@ -19,32 +19,60 @@ class DirectBackend:
 
     name = "direct"
 
-    def fill(self, work: Fill) -> None:
-        """Encode and write all bulk data, then the root writes the rest. Collective."""
-        with work.ranks.agreed("writing"):
-            disk = FileBytes(work.target.partial)
-            try:
-                addresses: Addresses = RootAddresses(work, disk) if work.ranks.is_root else AskedAddresses(work, disk)
-                _write_batches(work, addresses, disk)
-                addresses.finish()
-            finally:
-                disk.close()
-        with work.ranks.agreed("completing the file"):
-            if work.skeleton is not None:
-                complete(work)
+    def open(self, job: Job) -> DirectFile:
+        """Open the partial file by its bytes on every rank. Collective."""
+        with job.ranks.agreed("opening the partial file"):
+            return DirectFile(job)
 
 
-def _write_batches(work: Fill, addresses: Addresses, disk: FileBytes) -> None:
-    with Encoder(work) as encoder:
-        while True:
-            work.ranks.wait_until(encoder.ready, addresses.serve)
-            batch = encoder.take()
-            if batch is None:
-                return
-            places = addresses.of(batch)
-            work.ranks.step(f"writing {batch.place}")
-            work.target.check_now_and_then()
-            write(batch, places, disk)
+class DirectFile:
+    """The partial file as plain bytes, and the addresses that the root's HDF5 gives out. Construction is independent.
+
+    Parameters
+    ----------
+    job
+        What is written.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._ranks = job, job.ranks
+        self._disk = FileBytes(job.target.partial)
+        try:
+            place = RootAddresses if job.ranks.is_root else AskedAddresses
+            self._addresses: Addresses = place(job, self._disk)
+        except BaseException:
+            self._disk.close()
+            raise
+
+    def fill(self, portion: Portion) -> None:
+        """Encode and write the chunks of a portion. Collective."""
+        with self._ranks.agreed("writing"):
+            self._addresses.begin()
+            with Encoder(self._ranks, portion) as encoder:
+                while (batch := self._next(encoder)) is not None:
+                    places = self._addresses.of(batch)
+                    self._ranks.step(f"writing {batch.place}")
+                    self._job.target.check_now_and_then()
+                    write(batch, places, self._disk)
+            self._addresses.finish()
+
+    def _next(self, encoder: Encoder) -> Batch | None:
+        self._ranks.wait_until(encoder.ready, self._addresses.serve)
+        return encoder.take()
+
+    def complete(self) -> None:
+        """Make all chunks safe and commit them; then the root writes the rest. Collective."""
+        with self._ranks.agreed("making the file safe"):
+            self._addresses.make_safe()
+        with self._ranks.agreed("completing the file"):
+            self._addresses.close()
+            self.close()
+            if self._job.skeleton is not None:
+                complete(self._job)
+
+    def close(self) -> None:
+        """Close this rank's view of the bytes. Independent."""
+        self._disk.close()
 
 
 def write(batch: Batch, addresses: npt.NDArray[np.int64], disk: FileBytes) -> None:
@@ -57,42 +85,42 @@ def write(batch: Batch, addresses: npt.NDArray[np.int64], disk: FileBytes) -> No
             disk.write_at([batch.payloads[i] for i in run], int(addresses[run[0]]))
 
 
-def complete(work: Fill) -> None:
+def complete(job: Job) -> None:
     """Close HDF5, commit what it kept in memory, then write that to the file. Independent; on the root.
 
     The last frame comes first: whenever the job ends after it, the bytes can be written again from there. A file
     that is appended to does not change until it is closed.
     """
-    assert work.skeleton is not None
-    overlay = work.skeleton.overlay
-    object_id = str(work.skeleton.file.attrs.get("object_id"))
-    work.skeleton.file.close()
-    work.target.check_ours()
-    if isinstance(work.target, AppendTarget):
-        work.target.seal(overlay.extents(), overlay.end)
+    assert job.skeleton is not None
+    overlay = job.skeleton.overlay
+    object_id = str(job.skeleton.file.attrs.get("object_id"))
+    job.skeleton.file.close()
+    job.target.check_ours()
+    if isinstance(job.target, AppendTarget):
+        job.target.seal(overlay.extents(), overlay.end)
         return
-    if work.journal is not None:
+    if job.journal is not None:
         changes = tuple(overlay.take_changes())
-        work.journal.append(Frame({}, overlay.end, no_records(), changes, complete=True))
-    write_overlay(work)
-    work.target.partial_manifest.unlink(missing_ok=True)  # of an attempt that came as far as here
-    if work.manifest:
-        assert work.journal is not None
-        chunks = committed_records(work.journal.path)
-        name = work.target.path.name
-        checksums = manifest_of(name, object_id, work.plan.layout, chunks, overlay.extents(), overlay.end)
-        checksums.write(work.target.partial_manifest)
+        job.journal.append(Frame({}, overlay.end, no_records(), changes, complete=True))
+    write_overlay(job)
+    job.target.partial_manifest.unlink(missing_ok=True)  # of an attempt that came as far as here
+    if job.manifest:
+        assert job.journal is not None
+        chunks = committed_records(job.journal.path)
+        name = job.target.path.name
+        checksums = manifest_of(name, object_id, job.layout, chunks, overlay.extents(), overlay.end)
+        checksums.write(job.target.partial_manifest)
 
 
-def write_overlay(work: Fill) -> None:
+def write_overlay(job: Job) -> None:
     """Write the overlay's bytes to the partial file and make them safe. Independent; on the root."""
-    assert work.skeleton is not None
-    work.target.check_ours()
-    disk = FileBytes(work.target.partial)
+    assert job.skeleton is not None
+    job.target.check_ours()
+    disk = FileBytes(job.target.partial)
     try:
-        for address, data in work.skeleton.overlay.extents():
+        for address, data in job.skeleton.overlay.extents():
             disk.write_at([data], address)
-        disk.truncate(work.skeleton.overlay.end)
+        disk.truncate(job.skeleton.overlay.end)
         disk.sync()
     finally:
         disk.close()

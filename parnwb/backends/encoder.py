@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.backends.backend import Fill
+from parnwb.backends.backend import Portion
 from parnwb.codec import ChunkAssembler, Pipeline, open_pipeline
-from parnwb.comm import Lane
+from parnwb.comm import Lane, Ranks
 from parnwb.commits.journal import crc32c
 from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
-from parnwb.plan import Buffer
+from parnwb.plan import Buffer, WritePlan
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
 REQUEST_COLUMNS = 5  # dataset, C-order position in the chunk grid, stored bytes, filter mask, CRC-32C
@@ -48,11 +48,18 @@ class Batch:
 class Encoder:
     """Runs ahead of the writer by at most one batch. Independent.
 
-    Use as a context manager; ``poll`` returns what is ready.
+    Use as a context manager.
+
+    Parameters
+    ----------
+    ranks
+        Whose watchdog looks at the thread.
+    portion
+        What is read and encoded.
     """
 
-    def __init__(self, work: Fill) -> None:
-        self._work = work
+    def __init__(self, ranks: Ranks, portion: Portion) -> None:
+        self._ranks, self._portion = ranks, portion
         self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=1)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="parnwb-encoder", daemon=True)
@@ -91,9 +98,9 @@ class Encoder:
             pass
 
     def _run(self) -> None:
-        with self._work.ranks.another_thread() as lane:
+        with self._ranks.another_thread() as lane:
             try:
-                for batch in encoded(self._work, lane):
+                for batch in encoded(self._portion, self._ranks.rank, lane):
                     lane.rest()
                     self._ready.put(batch)
                     if self._stopped.is_set():
@@ -105,24 +112,25 @@ class Encoder:
             self._ready.put(last)
 
 
-def encoded(work: Fill, lane: Lane) -> Iterator[Batch]:
-    """Read and encode all buffers of this rank, in the plan's order; say so in ``lane``. Independent."""
-    for dataset, spec in enumerate(work.plan.layout):
-        if work.plan.count_chunks(work.ranks.rank, dataset) == 0:
+def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
+    """Read and encode all buffers of a rank, in the plan's order; say so in ``lane``. Independent."""
+    plan = portion.plan
+    for dataset, spec in enumerate(plan.layout):
+        if plan.count_chunks(rank, dataset) == 0:
             continue
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
-        stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, work.source(dataset), lane.step)
+        stream = IndependentChunkIterator(plan, rank, dataset, portion.source(dataset), lane.step)
         for buffer, pieces in stream.in_pieces():
-            yield encode(work, buffer, assembler.assemble(buffer.slab, pieces), pipeline, lane)
+            yield encode(plan, buffer, assembler.assemble(buffer.slab, pieces), pipeline, lane)
 
 
-def encode(work: Fill, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:
+def encode(plan: WritePlan, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:
     """Encode the chunks of one buffer. Independent."""
-    spec = work.plan.layout.datasets[buffer.dataset]
+    spec = plan.layout.datasets[buffer.dataset]
     rows, payloads, raw_bytes = [], [], 0
     extent = spec.grid.extent
     for index, chunk in chunks:
-        if work.plan.is_done(buffer.dataset, index):
+        if plan.is_done(buffer.dataset, index):
             continue
         elements = spec.grid.cell(index)
         lane.step(f"encoding {elements.place(spec.path)}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parnwb.backends.backend import Fill
+from parnwb.backends.backend import Job, Portion
 from parnwb.backends.direct import write_overlay
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import alone
@@ -17,8 +16,7 @@ from parnwb.hyperslab import Hyperslab
 from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
-from parnwb.plan import Buffer
-from parnwb.progress import Extrapolated
+from parnwb.progress import Extrapolated, Progress
 from parnwb.target import FileBytes
 
 if TYPE_CHECKING:
@@ -46,82 +44,124 @@ class MpioBackend:
     def __init__(self, transfer: str = "independent") -> None:
         self.transfer = transfer
 
-    def fill(self, work: Fill) -> None:
-        """Write the skeleton, open it on all ranks and fill it. Collective."""
+    def open(self, job: Job) -> MpioFile:
+        """Write the skeleton and open it on all ranks. Collective."""
         import h5py
 
-        told = Extrapolated(work.progress, work.plan.layout.nbytes, work.plan.nbytes(work.ranks.rank))
-        work = replace(work, progress=told)
-        with work.ranks.agreed("writing the skeleton"):
-            if work.skeleton is not None:
-                work.skeleton.file.close()
-                write_overlay(work)
+        with job.ranks.agreed("writing the skeleton"):
+            if job.skeleton is not None:
+                job.skeleton.file.close()
+                write_overlay(job)
         opening = "opening the file in parallel"
-        with work.ranks.agreed(opening), work.ranks.doing(opening, together=True):
-            file = h5py.File(work.target.partial, "r+", driver="mpio", comm=work.ranks.comm or alone())
-        together: list[_ChunkWriter] = []
+        with job.ranks.agreed(opening), job.ranks.doing(opening, together=True):
+            file = h5py.File(job.target.partial, "r+", driver="mpio", comm=job.ranks.comm or alone())
+        return MpioFile(job, file, transfer=self.transfer)
+
+
+class MpioFile:
+    """The partial file, open in parallel HDF5 on all ranks. Construction is independent.
+
+    Parameters
+    ----------
+    job
+        What is written.
+    file
+        With the skeleton in it.
+    transfer
+        As for ``MpioBackend``.
+    """
+
+    def __init__(self, job: Job, file: h5py.File, *, transfer: str) -> None:
+        self._job, self._ranks, self._file = job, job.ranks, file
+        self._writers = [
+            _ChunkWriter(file, spec, collective=bool(spec.filters) or transfer == "collective") for spec in job.layout
+        ]
+
+    def fill(self, portion: Portion) -> None:
+        """Write the chunks of a portion, one dataset after the other. Collective."""
+        plan = portion.plan
+        told = Extrapolated(self._job.progress, plan.remaining_bytes, plan.nbytes(self._ranks.rank))
         try:
-            for number, spec in enumerate(work.plan.layout):
-                writer = _ChunkWriter(file, spec, collective=bool(spec.filters) or self.transfer == "collective")
-                if writer.collective:
-                    together.append(writer)
-                    self._fill_collectively(work, writer, number)
-                else:
-                    self._fill_independently(work, writer, number)
+            for number, writer in enumerate(self._writers):
+                if plan.rounds(number):
+                    fill = self._fill_collectively if writer.collective else self._fill_independently
+                    fill(portion, writer, number, told)
         except BaseException as error:
-            _close(work, file, error)
+            self._close(error)
             raise
-        _close(work, file)
-        with work.ranks.agreed("reading back what was written together"):
-            _read_back(work, together)
-        with work.ranks.agreed("making the file safe"):
-            _sync(work)
 
-    def _fill_independently(self, work: Fill, writer: _ChunkWriter, number: int) -> None:
-        with work.ranks.agreed(f"writing {writer.path}"):
-            buffers = work.plan.buffers(work.ranks.rank, number)
-            source = work.source(number)
-            stream = IndependentChunkIterator(work.plan, work.ranks.rank, number, source, work.ranks.step)
-            for buffer, chunk in zip(buffers, stream, strict=True):
-                work.ranks.look_up()
-                _heed(work)
-                self._write_buffer(work, writer, buffer, chunk.data)
+    def complete(self) -> None:
+        """Close the file, look at what was written together, and make all safe. Collective."""
+        self._close()
+        with self._ranks.agreed("reading back what was written together"):
+            _read_back(self._job, [writer for writer in self._writers if writer.collective])
+        with self._ranks.agreed("making the file safe"):
+            _sync(self._job)
 
-    def _write_buffer(self, work: Fill, writer: _ChunkWriter, buffer: Buffer, values: np.ndarray[Any, Any]) -> None:
-        for _, elements in work.plan.chunks(buffer):
-            work.ranks.step(f"writing {elements.place(writer.path)}")
-            writer.write(elements, values[elements.relative_to(buffer.slab.start).slices])
-        work.progress.advance(buffer.slab.size * work.plan.layout.datasets[buffer.dataset].itemsize, 0)
+    def close(self) -> None:
+        """Do nothing: parallel HDF5 can be closed by all ranks together only, and has been."""
 
-    def _fill_collectively(self, work: Fill, writer: _ChunkWriter, number: int) -> None:
+    def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
+        plan, rank = portion.plan, self._ranks.rank
+        with self._ranks.agreed(f"writing {writer.path}"):
+            stream = IndependentChunkIterator(plan, rank, number, portion.source(number), self._ranks.step)
+            for buffer, chunk in zip(plan.buffers(rank, number), stream, strict=True):
+                self._ranks.look_up()
+                _heed(self._job)
+                for _, elements in plan.chunks(buffer):
+                    self._ranks.step(f"writing {elements.place(writer.path)}")
+                    writer.write(elements, chunk.data[elements.relative_to(buffer.slab.start).slices])
+                told.advance(buffer.slab.size * plan.layout.datasets[number].itemsize, 0)
+
+    def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
         """Write in lockstep; a rank whose source fails says so before the next collective write."""
-        with work.ranks.agreed(f"writing {writer.path}"):
-            source = work.source(number)
-            stream = CollectiveChunkIterator(work.plan, work.ranks.rank, number, source, work.ranks.step)
-            for _ in range(work.plan.rounds(number)):
+        plan = portion.plan
+        with self._ranks.agreed(f"writing {writer.path}"):
+            source = portion.source(number)
+            stream = CollectiveChunkIterator(plan, self._ranks.rank, number, source, self._ranks.step)
+            for _ in range(plan.rounds(number)):
                 error, chunk = None, None
                 try:
-                    _heed(work)
+                    _heed(self._job)
                     chunk = next(stream)
                 except BaseException as caught:  # noqa: BLE001 - raised below, when no rank waits for this one
                     error = caught
-                if work.ranks.any_failed(error is not None):
+                if self._ranks.any_failed(error is not None):
                     if error is not None:
                         raise error
                     return
                 assert chunk is not None
-                self._write_together(work, writer, chunk)
+                self._write_together(writer, chunk)
+                told.advance(chunk.data.nbytes, 0)
 
-    @staticmethod
-    def _write_together(work: Fill, writer: _ChunkWriter, chunk: Any) -> None:
+    def _write_together(self, writer: _ChunkWriter, chunk: Any) -> None:
         start = tuple(part.start for part in chunk.selection)
         elements = Hyperslab(start, chunk.data.shape)
         try:
-            with work.ranks.doing(f"writing {elements.place(writer.path)}", together=True):
+            with self._ranks.doing(f"writing {elements.place(writer.path)}", together=True):
                 writer.write(elements, chunk.data)
         except BaseException as error:  # noqa: BLE001 - the others are inside the same call and cannot be told
-            work.ranks.abort(error)
-        work.progress.advance(chunk.data.nbytes, 0)
+            self._ranks.abort(error)
+
+    def _close(self, cause: BaseException | None = None) -> None:
+        """Close the file on all ranks. Collective.
+
+        Where parallel HDF5 cannot close a file it is left in a state in which it crashes later: the job ends here.
+        """
+        try:
+            with self._ranks.doing("closing the file in parallel", together=True):
+                self._file.close()
+        except Exception as error:  # noqa: BLE001 - told by abort
+            partial = self._job.target.partial
+            if self._ranks.is_root:
+                self._job.target.discard()
+            failure = StorageError(
+                f"parallel HDF5 could not complete the file: {error}", where=str(partial), remedy=CHECK_SPACE
+            )
+            try:
+                self._ranks.abort(cause or failure)
+            except SystemExit:  # of one process, which HDF5 would crash at its end
+                alone().Abort(1)
 
 
 class _ChunkWriter:
@@ -164,37 +204,17 @@ class _ChunkWriter:
             self.sums.append((elements, _sum(data) if self._lossless else None))
 
 
-def _heed(work: Fill) -> None:
+def _heed(job: Job) -> None:
     """Leave if this rank has got a signal; the others follow it. Independent."""
-    if work.interrupts.received:
+    if job.interrupts.received:
         raise Interrupted(
             ASKED_TO_STOP,
-            where=str(work.target.partial),
+            where=str(job.target.partial),
             remedy="Backend 'mpio' keeps no journal: run it again, which begins anew",
         )
 
 
-def _close(work: Fill, file: h5py.File, cause: BaseException | None = None) -> None:
-    """Close the file on all ranks. Collective.
-
-    Where parallel HDF5 cannot close a file it is left in a state in which it crashes later: the job ends here.
-    """
-    try:
-        with work.ranks.doing("closing the file in parallel", together=True):
-            file.close()
-    except Exception as error:  # noqa: BLE001 - told by abort
-        if work.ranks.is_root:
-            work.target.discard()
-        failure = StorageError(
-            f"parallel HDF5 could not complete the file: {error}", where=str(work.target.partial), remedy=CHECK_SPACE
-        )
-        try:
-            work.ranks.abort(cause or failure)
-        except SystemExit:  # of one process, which HDF5 would crash at its end
-            alone().Abort(1)
-
-
-def _read_back(work: Fill, writers: list[_ChunkWriter]) -> None:
+def _read_back(job: Job, writers: list[_ChunkWriter]) -> None:
     """Compare what this rank wrote collectively with the file. Independent.
 
     Collective writes may fail without an error: measured with Open MPI 4.1.4, four ranks and a full disk.
@@ -203,11 +223,11 @@ def _read_back(work: Fill, writers: list[_ChunkWriter]) -> None:
 
     if not any(writer.sums for writer in writers):
         return
-    with h5py.File(work.target.partial, "r") as file:
+    with h5py.File(job.target.partial, "r") as file:
         for writer in writers:
             for elements, expected in writer.sums:
-                work.ranks.look_up()
-                work.ranks.step(f"reading back {elements.place(writer.path)}")
+                job.ranks.look_up()
+                job.ranks.step(f"reading back {elements.place(writer.path)}")
                 try:
                     good = expected in (None, _sum(file[writer.path][elements.slices]))
                 except OSError:
@@ -224,8 +244,8 @@ def _sum(values: np.ndarray[Any, Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
 
-def _sync(work: Fill) -> None:
-    disk = FileBytes(work.target.partial)
+def _sync(job: Job) -> None:
+    disk = FileBytes(job.target.partial)
     try:
         disk.sync()
     finally:

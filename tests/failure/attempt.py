@@ -27,7 +27,7 @@ from failure.resuming import session, write
 
 import parnwb.backends.encoder
 import parnwb.io
-from parnwb.backends import DirectBackend, Fill
+from parnwb.backends import DirectBackend, Job, PartialFile
 from parnwb.interrupts import Interrupts
 
 WRITE = struct.Struct("<qq")
@@ -46,13 +46,13 @@ def slow_down(seconds: float) -> None:
 
 def leave_marks(marks: Path, rank: int) -> None:
     """Tell when this rank begins to write, and when it ceases to take signals."""
-    fill = DirectBackend.fill
+    open_file = DirectBackend.open
 
-    def marked(self: DirectBackend, work: Fill) -> None:
+    def marked(self: DirectBackend, job: Job) -> PartialFile:
         (marks / f"ready-{rank}").write_text(f"{os.getpid()}\n")
-        fill(self, work)
+        return open_file(self, job)
 
-    DirectBackend.fill = marked  # type: ignore[method-assign]
+    DirectBackend.open = marked  # type: ignore[method-assign]
 
     class Marked(Interrupts):
         def __exit__(

@@ -21,7 +21,7 @@ from pynwb import H5DataIO, NWBFile
 
 import parnwb.writer
 from parnwb import NWBParallelIO, plan
-from parnwb.backends import DirectBackend, Fill, MpioBackend
+from parnwb.backends import DirectBackend, Job, MpioBackend
 from parnwb.backends.mpio import _ChunkWriter
 
 MIDWAY = 6  # of the thirteen buffers or so, of one chunk each, that a rank has to read
@@ -76,11 +76,11 @@ def reads_of_the_filling() -> list[int]:
     reads: list[int] = []
     for backend in (DirectBackend, MpioBackend):
 
-        def fill(self: Any, work: Fill, fill: Any = backend.fill) -> None:
+        def open_(self: Any, job: Job, open_: Any = backend.open) -> Any:
             reads.clear()
-            fill(self, work)
+            return open_(self, job)
 
-        backend.fill = fill  # type: ignore[method-assign]
+        backend.open = open_  # type: ignore[method-assign]
     reads.extend([-1000] * MIDWAY)
     return reads
 
