@@ -156,6 +156,7 @@ def write(
     interrupts: Interrupts,
     progress: Progress | None = None,
     opened: Opened | None = None,
+    earlier: Earlier | None = None,
 ) -> Written:
     """Write ``nwbfile`` into the partial file of ``target``; nothing is renamed. Collective.
 
@@ -171,6 +172,8 @@ def write(
         Used on the root.
     opened
         This rank's view of the file that is appended to; None for a new one.
+    earlier
+        What is resumed, as ``look_for_earlier`` has found it; on the root.
 
     Raises
     ------
@@ -179,10 +182,6 @@ def write(
     """
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
     ranks.same({"path": str(target.path), **vars(settings), **small}, "Pass the same keywords on every rank")
-    earlier: Earlier | None = None
-    with ranks.agreed("checking the output"):
-        if ranks.is_root and opened is None:
-            earlier = look_for_earlier(target, settings)
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     if not published:
