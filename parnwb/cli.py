@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from parnwb.errors import ParnwbError
+from parnwb.progress import MB
 
 if TYPE_CHECKING:
     from parnwb.conversion import Converted, Recording
@@ -28,7 +29,6 @@ WATCHDOG = click.option(
     show_default=True,
     help="Seconds that one step of a rank may take before it ends the job; 0 for no limit.",
 )
-MB = 1e6
 
 
 def main() -> NoReturn:

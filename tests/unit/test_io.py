@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +13,11 @@ import pytest
 from failure.resuming import Stop, commits_every, session, stopped_at, write
 from pynwb import NWBHDF5IO
 
-import parnwb
 from parnwb import NWBParallelIO
 from parnwb.append import Opened
 from parnwb.commits.journal import replay
 from parnwb.errors import LaunchError, ParnwbError, StorageError, TargetError
+from parnwb.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -67,7 +69,7 @@ def test_what_only_looks_true_is_refused(tmp_path: Path, name: str, value: objec
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("call", [NWBParallelIO, parnwb.verify])
+@pytest.mark.parametrize("call", [NWBParallelIO, verify])
 @pytest.mark.parametrize(
     ("make", "got"),
     [
@@ -106,3 +108,10 @@ def test_a_resumed_journal_is_replayed_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("parnwb.restore.replay", lambda journal: replays.append(journal) or replay(journal))
     write(path, session())
     assert len(replays) == 1
+
+
+def test_public_names_are_what_they_say() -> None:
+    """In a fresh process, where nobody has imported the module of the same name before."""
+    program = "from parnwb import NWBParallelIO, verify; print(verify.__module__, callable(verify))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["parnwb.verify", "True"], done.stderr
