@@ -48,7 +48,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'parnwb' has no attribute {name!r}")
-    return getattr(import_module(f"parnwb.{_HOMES[name]}"), name)
+    # Kept, because a module of the same name, verify, takes its own place here when it is imported.
+    globals()[name] = value = getattr(import_module(f"parnwb.{_HOMES[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

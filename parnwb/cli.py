@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from parnwb.errors import ParnwbError
+from parnwb.progress import MB
 
 if TYPE_CHECKING:
     from parnwb.conversion import Converted, Recording
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
 OUTPUT = click.argument("output", type=click.Path(path_type=Path))
-MB = 1e6
+WATCHDOG = click.option(
+    "--watchdog",
+    default=600.0,
+    show_default=True,
+    help="Seconds that one step of a rank may take before it ends the job; 0 for no limit.",
+)
 
 
 def main() -> NoReturn:
@@ -110,12 +116,7 @@ def planning(command: Command) -> Command:
 @click.option("--break-lock", is_flag=True, help="Take OUTPUT from a job that has surely ended but left OUTPUT.lock.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
-@click.option(
-    "--watchdog",
-    default=600.0,
-    show_default=True,
-    help="Seconds that one step of a rank may take before it ends the job; 0 for no limit.",
-)
+@WATCHDOG
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def convert(source: Path, output: Path, quiet: bool, compression: str, **given: Any) -> None:
     """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks."""
@@ -137,8 +138,11 @@ def convert(source: Path, output: Path, quiet: bool, compression: str, **given: 
 @click.option("--against", type=click.Path(path_type=Path), help="Recording to compare with, bit for bit.")
 @reading
 @click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once.")
+@WATCHDOG
 @click.option("--quiet", is_flag=True, help="No progress; only the verdict.")
-def verify(output: Path, against: Path | None, buffer_mb: float, quiet: bool, **given: Any) -> None:
+def verify(
+    output: Path, against: Path | None, buffer_mb: float, watchdog: float, quiet: bool, **given: Any
+) -> None:
     """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""
     from parnwb import conversion
     from parnwb.comm import world
@@ -148,7 +152,8 @@ def verify(output: Path, against: Path | None, buffer_mb: float, quiet: bool, **
         raise click.UsageError(f"--{ignored[0].removesuffix('s')} says how the recording of --against is read: add it")
     comm = world()
     recording = _recording(against, given) if against is not None else None
-    verdict = conversion.check(output, comm, against=recording, buffer_mb=buffer_mb, progress=progress_for(not quiet))
+    settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "progress": progress_for(not quiet)}
+    verdict = conversion.check(output, comm, against=recording, **settings)
     if comm.Get_rank() == 0:
         _show_verdict(verdict)
     if not verdict.ok:

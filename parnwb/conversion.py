@@ -147,8 +147,14 @@ def check(
     progress: Progress | None = None,
     **settings: Any,
 ) -> Verdict:
-    """Verify a file with all ranks, and compare it with its recording if there is one. Collective."""
-    ranks = Ranks(comm)
+    """Verify a file with all ranks, and compare it with its recording if there is one. Collective.
+
+    Parameters
+    ----------
+    settings
+        For ``verify``.
+    """
+    ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
 
     def run(nwbfile: NWBFile | None) -> Verdict:
         return verify(output, against=nwbfile, comm=comm, progress=progress, **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -18,10 +18,20 @@ from parnwb.layout import ChunkGrid
 
 Entries = npt.NDArray[np.int64]
 MOST = 20  # findings of one dataset
+LookUp = Callable[[], None]
 
 
-def chunk_index(dataset: h5py.Dataset) -> Entries:
+def nothing() -> None:
+    """Look up where nobody else is."""
+
+
+def chunk_index(dataset: h5py.Dataset, look_up: LookUp = nothing) -> Entries:
     """Return the index of a chunked dataset. Independent.
+
+    Parameters
+    ----------
+    look_up
+        Called now and then; may raise.
 
     Returns
     -------
@@ -41,6 +51,7 @@ def chunk_index(dataset: h5py.Dataset) -> Entries:
         # in a B-tree as in the other types of index: though each is asked for once the time is quadratic, 6 s for
         # 10,000 chunks and 33 s for 20,000. With chunk_iter 100,000 take a second.
         for number in range(dataset.id.get_num_chunks()):
+            look_up()
             take(dataset.id.get_chunk_info(number))
     rows = np.frombuffer(numbers, dtype=np.int64).reshape(-1, dataset.ndim + 3)
     grid = ChunkGrid(dataset.shape, dataset.chunks)
@@ -50,10 +61,11 @@ def chunk_index(dataset: h5py.Dataset) -> Entries:
     return entries[np.argsort(positions, kind="stable")]
 
 
-def missing_chunks(dataset: h5py.Dataset) -> list[Finding]:
+def missing_chunks(dataset: h5py.Dataset, look_up: LookUp = nothing) -> list[Finding]:
     """Return a finding if any part of a dataset has no place in its file. Independent.
 
-    HDF5 reads what was never written as the fill value, so that only the index can tell.
+    HDF5 reads what was never written as the fill value, so that only the index can tell. ``look_up`` is called now and
+    then, and may raise.
     """
     if not dataset.size:
         return []
@@ -69,15 +81,19 @@ def missing_chunks(dataset: h5py.Dataset) -> list[Finding]:
     if present == grid.size:
         return []
     lacking = np.ones(grid.size, dtype=bool)
-    lacking[chunk_index(dataset)[:, 0]] = False
+    lacking[chunk_index(dataset, look_up)[:, 0]] = False
     first = grid.cell(unravel(int(lacking.argmax()), grid.extent))
     return [Finding(dataset.name, first, f"{grid.size - present} of {grid.size} chunks were never written")]
 
 
-def differences(file: h5py.File, manifest: Manifest) -> list[Finding]:
-    """Return the chunks that are not where they were when the manifest was written. Independent."""
+def differences(file: h5py.File, manifest: Manifest, look_up: LookUp = nothing) -> list[Finding]:
+    """Return the chunks that are not where they were when the manifest was written. Independent.
+
+    ``look_up`` is called now and then, and may raise.
+    """
     findings: list[Finding] = []
     for number, (path, grid) in enumerate(manifest.datasets):
+        look_up()
         dataset = file.get(path)
         records = manifest.records[manifest.records[:, 0] == number][:, 1:5]
         records = records[np.argsort(records[:, 0], kind="stable")]
@@ -87,7 +103,7 @@ def differences(file: h5py.File, manifest: Manifest) -> list[Finding]:
             what = f"has shape {dataset.shape} and chunks {dataset.chunks}, not {grid.shape} and {grid.chunk}"
             findings.append(Finding(path, None, f"{what} as when its checksums were written"))
         elif dataset.chunks is not None:
-            moved = _moved(grid, records, chunk_index(dataset))
+            moved = _moved(grid, records, chunk_index(dataset, look_up))
             findings += [Finding(path, slab, what) for slab, what in islice(moved, MOST)]
         elif len(records) and dataset.id.get_offset() != records[0, 1]:
             what = f"is at byte {dataset.id.get_offset()} of the file, was written at {records[0, 1]}"

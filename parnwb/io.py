@@ -7,7 +7,7 @@ import warnings
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
@@ -17,7 +17,7 @@ from parnwb.errors import Interrupted, ParnwbError, TargetError
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
-from parnwb.restore import is_worth_keeping
+from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.skeleton import Compression
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
@@ -113,6 +113,7 @@ class NWBParallelIO:
         self._written: Written | None = None
         self._reserved: Target | None = None
         self._opened: Opened | None = None
+        self._earlier: Earlier | None = None
         self._manager = manager
         try:
             with self._ranks.agreed("opening"):
@@ -131,7 +132,9 @@ class NWBParallelIO:
                     manifest=manifest,
                     watchdog=watchdog,
                 )
-                self._progress = progress_for(progress) if isinstance(progress, bool | None) else progress
+                self._progress = _progress(progress)
+                if not isinstance(break_lock, bool):
+                    raise ParnwbError(f"break_lock must be True or False, got {break_lock!r}")
             self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
             processes = self._ranks.gather_all(Process.this())
             with self._ranks.agreed("reserving the output"):
@@ -141,7 +144,9 @@ class NWBParallelIO:
             if self._ranks.on_root("looking at the output", lambda: self._is_appended_to(mode)):
                 with self._ranks.agreed("opening the existing file"):
                     self._open(manager)
-        except BaseException:
+        except BaseException as error:
+            if self._ranks.size > 1 and not self._ranks.all_know(error):  # such as a signal's, between two agreements
+                self._ranks.abort(error)
             self._release()
             raise
         self._ranks.must_be_freed()
@@ -233,6 +238,7 @@ class NWBParallelIO:
                 self._interrupts,
                 self._progress,
                 self._opened,
+                self._earlier,
             )
         except Interrupted as error:
             if self._ranks.is_root:
@@ -311,7 +317,7 @@ class NWBParallelIO:
             raise TargetError("mode 'r+' needs a file that exists", where=str(path), remedy="Use mode 'a' or 'w'")
         if mode in APPENDING_MODES and path.exists():
             return True
-        look_for_earlier(self._target, self._settings)
+        self._earlier = look_for_earlier(self._target, self._settings)
         if self._settings.resume and self._target.partial.exists():
             FileBytes(self._target.partial).close()  # it can be written to
         return False
@@ -378,15 +384,20 @@ class NWBParallelIO:
         self._give_up()
 
     def _give_up(self) -> None:
+        """Leave behind what a later job can go on with, and nothing else."""
         try:
             if self._ranks.is_root and not self._closed:
-                if not self._committed and not is_worth_keeping(self._target):
-                    self._target.discard()
-                elif self._committed and self._opened is not None:
-                    self._opened.close_view()
-                    self._target.publish()
+                with suppress(ParnwbError, OSError):  # this job has its error; what stays is the next one's to finish
+                    self._tidy_up()
         finally:
             self._release()
+
+    def _tidy_up(self) -> None:
+        if not self._committed and not is_worth_keeping(self._target):
+            self._target.discard()
+        elif self._committed and self._opened is not None:
+            self._opened.close_view()
+            self._target.publish()
 
     def _release(self) -> None:
         if not self._closed:
@@ -413,6 +424,17 @@ def _target(path: str | Path) -> Target:
             where=str(path),
             remedy="Change to a folder that exists, or give the output from the root",
         ) from error
+
+
+def _progress(given: object) -> Progress:
+    """Return what is told of bytes; refuse what cannot be told."""
+    if isinstance(given, bool | None):
+        return progress_for(given)
+    if not all(callable(getattr(given, name, None)) for name in ("start", "advance", "finish")):
+        raise ParnwbError(
+            f"progress must be True, False, None or an object with start, advance and finish, got {given!r}"
+        )
+    return cast("Progress", given)
 
 
 def check_mode(mode: str, path: str | Path) -> None:

@@ -62,8 +62,7 @@ class Overlay(io.RawIOBase):
         self.payload: list[tuple[int, int]] = []
         self.reserving = False
         self.dropped: list[tuple[int, int]] = []
-        for start, data in extents:
-            self._keep(start, memoryview(data))
+        self.add(extents)
         self._end = end
         self._changed: list[tuple[int, int]] = []
 
@@ -145,6 +144,11 @@ class Overlay(io.RawIOBase):
     def expecting(self) -> bool:
         """True while an announced payload has not come."""
         return self._expected is not None
+
+    def add(self, extents: Iterable[tuple[int, bytes]]) -> None:
+        """Keep ``(address, bytes)`` that were kept elsewhere before; those that come later win."""
+        for start, data in extents:
+            self._keep(start, memoryview(data))
 
     def discard(self, low: int, high: int) -> None:
         """Forget the bytes of ``low <= address < high``; others write them."""

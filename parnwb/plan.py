@@ -199,7 +199,12 @@ class WritePlan:
     @property
     def remaining_bytes(self) -> int:
         """Uncompressed bytes of the chunks that are not done."""
-        return self.layout.nbytes - sum(self._bytes_of(number, bits) for number, bits in self.done.items())
+        return sum(self.remaining_of(number) for number in range(len(self.layout)))
+
+    def remaining_of(self, dataset: int) -> int:
+        """Return the uncompressed bytes of a dataset's chunks that are not done."""
+        done = self._bytes_of(dataset, self.done[dataset]) if dataset in self.done else 0
+        return self.layout.datasets[dataset].nbytes - done
 
     def _bytes_of(self, dataset: int, chunks: npt.NDArray[np.bool_]) -> int:
         """Return the bytes of some chunks of a dataset, those at its end counted as far as they are filled."""

@@ -7,7 +7,7 @@ unchanged on groups whose new datasets take no values, and what it created is th
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -313,18 +313,49 @@ class _UnfilledGroup(h5py.Group):
         return [in_file_dtype(piece, dtype).astype(dtype) for piece in sample(self._source, grid, self._path)]
 
 
-def expected_bytes(skeleton: Skeleton) -> int:
-    """Return what deflated datasets will take in the file, by a sample of each. Independent; on the root.
+@dataclass(frozen=True)
+class Expected:
+    """Bytes that datasets will take in the file.
 
-    Datasets of which nothing is known count as nothing, so the file will hardly be smaller.
+    Parameters
+    ----------
+    about
+        As a sample of each has it.
+    least
+        If all of a dataset became as small as that piece of its sample which became smallest, and a tenth smaller:
+        the file will hardly be smaller than that.
     """
-    total = 0
-    for spec in skeleton.layout:
-        if spec.coder:
-            dtype, pieces = spec.numpy_dtype, sample(skeleton.sources[spec.path], spec.grid, spec.path)
-            share = stored_share(spec, (in_file_dtype(piece, dtype).astype(dtype) for piece in pieces))
-            total += int(spec.nbytes * share)
-    return total
+
+    about: int
+    least: int
+
+
+LEAST_OF_SMALLEST = 0.9
+
+
+def expected_bytes(skeleton: Skeleton, remaining: Sequence[int]) -> Expected:
+    """Return what is still to be stored. Independent; on the root.
+
+    Datasets of which nothing is known, by a filter other than deflate or because they come in order, count as nothing.
+
+    Parameters
+    ----------
+    remaining
+        Uncompressed bytes of each dataset that are still to be written.
+    """
+    about = least = 0.0
+    for spec, nbytes in zip(skeleton.layout, remaining, strict=True):
+        shares = [1.0] if not spec.filters else _stored_shares(skeleton, spec) if spec.coder and nbytes else []
+        if shares:
+            about += nbytes * sum(shares) / len(shares)
+            least += nbytes * (LEAST_OF_SMALLEST * min(shares) if spec.filters else 1)
+    return Expected(int(about), int(least))
+
+
+def _stored_shares(skeleton: Skeleton, spec: DatasetSpec) -> list[float]:
+    """Return for each piece of a dataset's sample which part of its bytes it takes in the file."""
+    dtype, pieces = spec.numpy_dtype, sample(skeleton.sources[spec.path], spec.grid, spec.path)
+    return [stored_share(spec, [in_file_dtype(piece, dtype).astype(dtype)]) for piece in pieces]
 
 
 def read_spec(dataset: h5py.Dataset) -> DatasetSpec:

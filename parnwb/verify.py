@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from parnwb.bulk import NUMERIC_KINDS, BulkRule, build, bulk_sources
 from parnwb.codec.cast import in_file_dtype
-from parnwb.comm import Ranks
+from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.commits.journal import no_records
 from parnwb.commits.manifest import METADATA, Datasets, Manifest
@@ -85,6 +85,7 @@ def verify(
     rule: BulkRule | None = None,
     validate: bool = True,
     progress: Progress | None = None,
+    watchdog: float | None = DEFAULT_WATCHDOG,
 ) -> Verdict:
     """Re-read a file and say what is wrong with it. Collective.
 
@@ -108,6 +109,9 @@ def verify(
         Whether to run pynwb's validator, on the root.
     progress
         Used on the root.
+    watchdog
+        Seconds that one step of a rank may take, such as reading one buffer or the validator, before it ends the job;
+        None or 0 for no limit. With one rank there is none.
 
     Raises
     ------
@@ -115,18 +119,20 @@ def verify(
         The file cannot be opened at all.
     """
     began = time.monotonic()
-    ranks, path = Ranks(comm), Path(path).absolute()
+    ranks, path = Ranks(comm, until_checked(watchdog)), Path(path).absolute()
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
     try:
+        with ranks.agreed("opening the file"):
+            check_watchdog(watchdog)
         ranks.on_root("finishing an interrupted append", lambda: finish_append_alone(path))
         received = _sources(ranks, path, against, rule or BulkRule())
         sources = received.sources
-        layout, objects, findings = ranks.on_root("examining the file", lambda: _examine(path, sources))
+        layout, objects, findings = ranks.on_root("examining the file", lambda: _examine(path, sources, ranks))
         findings = list(findings) if ranks.is_root else []
         manifest: Manifest | None = None
         with ranks.agreed("reading the checksums"):
             if ranks.is_root:
-                manifest, found = _manifest(path)
+                manifest, found = _manifest(path, ranks)
                 findings += found
         shapes = {spec.path: spec.shape for spec in layout}
         sources = {name: source for name, source in sources.items() if tuple(source.shape) == shapes.get(name)}
@@ -160,7 +166,9 @@ def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) 
     return receive_sources(ranks, sources, have_own=against is not None)
 
 
-def _examine(path: Path, sources: Mapping[str, Source]) -> tuple[FileLayout, FileLayout, list[Finding]]:
+def _examine(
+    path: Path, sources: Mapping[str, Source], ranks: Ranks
+) -> tuple[FileLayout, FileLayout, list[Finding]]:
     """Return the numeric datasets of the file, the others, and what their index lacks. Independent; on the root."""
     if path.suffix == ".partial":
         raise VerificationError(
@@ -174,10 +182,12 @@ def _examine(path: Path, sources: Mapping[str, Source]) -> tuple[FileLayout, Fil
     with _opened(path) as file:
         try:
             for dataset in _datasets(file):
-                _examine_dataset(dataset, sources, findings, specs, objects)
+                ranks.step(f"examining {dataset.name}")
+                ranks.look_up()
+                _examine_dataset(dataset, sources, findings, specs, objects, ranks)
         except Exception as error:
             raise VerificationError(
-                f"the file cannot be examined: {type(error).__name__}: {error}",
+                f"the file cannot be examined: {type(error).__name__}: {_one_line(error)}",
                 where=str(path),
                 remedy="It is damaged: write it again",
             ) from error
@@ -196,11 +206,12 @@ def _examine_dataset(
     findings: list[Finding],
     specs: list[DatasetSpec],
     objects: list[DatasetSpec],
+    ranks: Ranks,
 ) -> None:
     if not dataset.shape:  # a scalar, or nothing at all
         findings += _unreadable(dataset)
         return
-    findings += missing_chunks(dataset)
+    findings += missing_chunks(dataset, ranks.look_up)
     if dataset.dtype.kind not in NUMERIC_KINDS:
         shape = tuple(dataset.shape)
         objects.append(DatasetSpec(dataset.name, shape, shape, dataset.dtype.str, dataset.chunks))
@@ -215,15 +226,22 @@ def _examine_dataset(
 
 
 def _opened(path: Path) -> h5py.File:
+    if path.is_dir():
+        raise VerificationError("a folder is no NWB file", where=str(path), remedy="Give the name of one file")
     try:
         _forget_cached(path)
         return h5py.File(path, "r")
     except OSError as error:
         raise VerificationError(
-            f"the file cannot be opened: {error}",
+            f"the file cannot be opened: {_one_line(error)}",
             where=str(path),
             remedy="Check the name, and that it is a complete HDF5 file",
         ) from error
+
+
+def _one_line(error: Exception) -> str:
+    """Return the text of an error, for which HDF5 takes several lines."""
+    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
 
 
 def _datasets(file: h5py.File) -> list[h5py.Dataset]:
@@ -237,7 +255,7 @@ def _unreadable(dataset: h5py.Dataset) -> list[Finding]:
     try:
         dataset[()]
     except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
-        return [Finding(dataset.name, None, f"cannot be read: {error}")]
+        return [Finding(dataset.name, None, f"cannot be read: {_one_line(error)}")]
     return []
 
 
@@ -255,7 +273,7 @@ def _forget_cached(path: Path) -> None:
         os.close(descriptor)
 
 
-def _manifest(path: Path) -> tuple[Manifest | None, list[Finding]]:
+def _manifest(path: Path, ranks: Ranks) -> tuple[Manifest | None, list[Finding]]:
     """Return the checksums beside a file, if they are its own, and what they say of its index. Independent."""
     beside = Target(path).manifest
     if not beside.exists():
@@ -272,7 +290,7 @@ def _manifest(path: Path) -> tuple[Manifest | None, list[Finding]]:
         if path.stat().st_size != manifest.size:
             what = f"has {path.stat().st_size} bytes, {manifest.size} when its checksums were written"
             findings.append(Finding("/", None, what))
-        return manifest, findings + differences(file, manifest)
+        return manifest, findings + differences(file, manifest, ranks.look_up)
 
 
 def _compare_stored(
@@ -316,8 +334,9 @@ def _read_back(
     findings: list[Finding] = []
     with _opened(path) as file:
         for buffer in buffers:
-            ranks.look_up()
             spec = layout.datasets[buffer.dataset]
+            ranks.step(f"reading back {buffer.slab.place(spec.path)}")
+            ranks.look_up()
             source = received.sources.get(spec.path)
             found = _check(file[spec.path], buffer.slab, source)
             findings += [found] if found and len(findings) < MAX_FINDINGS else []
@@ -345,7 +364,7 @@ def _check(dataset: h5py.Dataset, slab: Hyperslab, source: Source | None) -> Fin
     try:
         stored = dataset[slab.slices]
     except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
-        return Finding(dataset.name, slab, f"cannot be read: {error}")
+        return Finding(dataset.name, slab, f"cannot be read: {_one_line(error)}")
     return None if expected is None else _difference(dataset, slab, stored, expected)
 
 
@@ -377,6 +396,6 @@ def _validate(path: Path) -> list[Finding]:
     try:
         result = validate(path=str(path))
     except Exception as error:  # noqa: BLE001 - what the validator cannot read is not NWB
-        return [Finding("/", None, f"is not a valid NWB file: {type(error).__name__}: {error}")]
+        return [Finding("/", None, f"is not a valid NWB file: {type(error).__name__}: {_one_line(error)}")]
     errors = result[0] if isinstance(result, tuple) else result
     return [Finding(str(getattr(item, "location", None) or "/"), None, str(item)) for item in errors]

@@ -21,7 +21,7 @@ from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, Portion
 from parnwb.bulk import BulkRule, Predicate, build, bulk_sources, none_written, signature
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.commits.generation import renew
-from parnwb.commits.journal import Journal, no_records
+from parnwb.commits.journal import Journal
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
@@ -157,6 +157,7 @@ def write(
     interrupts: Interrupts,
     progress: Progress | None = None,
     opened: Opened | None = None,
+    earlier: Earlier | None = None,
 ) -> Written:
     """Write ``nwbfile`` into the partial file of ``target``; nothing is renamed. Collective.
 
@@ -172,6 +173,8 @@ def write(
         Used on the root.
     opened
         This rank's view of the file that is appended to; None for a new one.
+    earlier
+        What is resumed, as ``look_for_earlier`` has found it; on the root.
 
     Raises
     ------
@@ -180,10 +183,6 @@ def write(
     """
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
     ranks.same({"path": str(target.path), **vars(settings), **small}, "Pass the same keywords on every rank")
-    earlier: Earlier | None = None
-    with ranks.agreed("checking the output"):
-        if ranks.is_root and opened is None:
-            earlier = look_for_earlier(target, settings)
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     if not published:
@@ -386,10 +385,10 @@ def _prepare(
             site.check_parallel_hdf5(chunked_unfiltered=chunked, filters=filters)
         token, journal = b"", None
         if ranks.is_root:
-            unfiltered = _unfiltered_bytes(plan.layout, earlier)
-            target.require_space(unfiltered)
-            if skeleton is not None and earlier is None:
-                target.warn_of_space(unfiltered + expected_bytes(skeleton))
+            assert skeleton is not None
+            expected = expected_bytes(skeleton, [plan.remaining_of(number) for number in range(len(plan.layout))])
+            target.require_space(expected.least)
+            target.warn_of_space(expected.about)
             token = target.create() if earlier is None else target.adopt()
             if keeps_journal:
                 journal = _journal(target, earlier)
@@ -397,14 +396,6 @@ def _prepare(
     with ranks.agreed("finding the output on every rank"):
         target.recognise(token)
     return journal
-
-
-def _unfiltered_bytes(layout: FileLayout, earlier: Earlier | None) -> int:
-    """Return what is surely still to be written; of filtered data nobody knows beforehand."""
-    unfiltered = [not spec.filters for spec in layout]
-    records = earlier.committed.records if earlier is not None else no_records()
-    done = sum(nbytes for dataset, nbytes in records[:, [0, 3]].tolist() if unfiltered[dataset])
-    return max(0, sum(spec.nbytes for spec in layout if not spec.filters) - done)
 
 
 def _journal(target: Target, earlier: Earlier | None) -> Journal:

@@ -98,7 +98,11 @@ def _check_library() -> None:
 
 
 def check_launch(comm: MPI.Intracomm | None) -> None:
-    """Refuse N worlds of one rank, as a mismatched mpiexec and libmpi start them. Independent."""
+    """Refuse N worlds of one rank, as a mismatched mpiexec and libmpi start them, and what is no communicator of ranks.
+
+    Independent.
+    """
+    _check_communicator(comm)
     expected = launched_size()
     if comm is None and expected > 1:
         raise _everywhere(
@@ -119,6 +123,24 @@ def check_launch(comm: MPI.Intracomm | None) -> None:
                 remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi=",
             )
         )
+
+
+def _check_communicator(comm: object) -> None:
+    """Refuse what is no intracommunicator; what this rank was given others may not have been given."""
+    if comm is None:
+        return
+    world()
+    from mpi4py import MPI
+
+    if isinstance(comm, MPI.Intracomm) and comm != MPI.COMM_NULL:
+        return
+    is_null = isinstance(comm, MPI.Comm) and comm == MPI.COMM_NULL
+    got = f"one of type {type(comm).__name__}" if isinstance(comm, MPI.Comm) else repr(comm)
+    raise LaunchError(
+        f"comm must be an intracommunicator of mpi4py, such as MPI.COMM_WORLD, or None, "
+        f"got {'MPI.COMM_NULL' if is_null else got}",
+        remedy="A rank that takes no part must not call it" if is_null else None,
+    )
 
 
 def _everywhere(error: LaunchError) -> LaunchError:

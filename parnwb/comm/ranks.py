@@ -448,7 +448,8 @@ class Ranks:
 def _missing(ranks: tuple[int, ...], limit: float) -> ParnwbError:
     names = ", ".join(map(str, ranks))
     return ParnwbError(
-        f"all ranks must construct NWBParallelIO, within the watchdog's {limit:g} s of the first: rank {names} did not",
+        f"all ranks must construct NWBParallelIO, or call verify, within the watchdog's {limit:g} s of the first: "
+        f"rank {names} did not",
         remedy=f"See whether it has failed, ended or taken another way before. {LONGER.partition(';')[0]}",
     )
 

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import ResumeError, StorageError
+from parnwb.overlay import Overlay
 from parnwb.target import FileBytes, sync_folder
 from parnwb.target.permissions import Permissions, create_file
 
@@ -139,7 +140,7 @@ class Committed:
     records
         All safe chunks.
     extents
-        All that HDF5 wrote, in order; later ones win.
+        All that HDF5 wrote, by address: of what it wrote several times, the last.
     complete
         Whether only the extents remain to be applied.
     size
@@ -292,22 +293,28 @@ def replay(path: Path) -> Committed:
             where=str(path),
             remedy="Start anew (without --resume)",
         )
-    whole: Sequence[tuple[Frame, int, int]] = list(_chain(path))
-    if not whole:
+    description: dict[str, Any] = {}
+    sequence, records, written = 0, [], Overlay()
+    for whole in _chain(path):
+        description = description if sequence else whole[0].description
+        sequence += 1
+        records.append(whole[0].records)
+        written.add(whole[0].extents)
+    if not sequence:
         raise ResumeError(
             "the journal holds no whole commit: it is damaged, or the job ended before its first",
             where=str(path),
             remedy="Start anew (without --resume)",
         )
-    last, size, checksum = whole[-1]
+    last, size, checksum = whole
     return Committed(
-        description=whole[0][0].description,
+        description=description,
         end=last.end,
-        records=np.concatenate([frame.records for frame, _, _ in whole]),
-        extents=tuple(extent for frame, _, _ in whole for extent in frame.extents),
+        records=np.concatenate(records),
+        extents=tuple(written.extents()),
         complete=last.complete,
         size=size,
-        sequence=len(whole),
+        sequence=sequence,
         checksum=checksum,
     )
 

@@ -16,6 +16,7 @@ from parnwb.target.disk import FileBytes, identity, sync_folder, write_whole
 from parnwb.target.lock import Lock
 from parnwb.target.permissions import OWNER_READS_AND_WRITES, Permissions, create_file
 from parnwb.target.process import Process
+from parnwb.target.space import space_left
 
 TOKEN_BYTES = 16
 # A rank whose job has lost the output notices it after so long at the latest, at its next write.
@@ -275,30 +276,28 @@ class Target:
             self.check_ours()
 
     def require_space(self, nbytes: int) -> None:
-        """Refuse to begin what the file system cannot hold.
+        """Refuse to begin what the file system, or a quota that is known, cannot hold.
 
         Raises
         ------
         StorageError
             Fewer than ``nbytes`` are free.
         """
-        info = os.statvfs(self.path.parent)
-        free = info.f_bavail * info.f_frsize
-        if free < nbytes:
+        space = space_left(self.path.parent)
+        if space.free < nbytes:
             raise StorageError(
-                f"the file needs at least {nbytes} bytes, the file system has {free} free",
+                f"the file needs at least {nbytes} bytes, {space.rule} has {space.free} free",
                 where=str(self.path.parent),
                 remedy="Free some space or choose another folder",
             )
 
     def warn_of_space(self, nbytes: int) -> None:
-        """Warn where an estimate says that the file system cannot hold so many bytes."""
-        info = os.statvfs(self.path.parent)
-        free = info.f_bavail * info.f_frsize
-        if free < nbytes:
+        """Warn where an estimate says that the file system or a quota cannot hold so many bytes."""
+        space = space_left(self.path.parent)
+        if space.free < nbytes:
             warnings.warn(
-                f"the file will need about {nbytes} bytes, the file system of {self.path.parent} has {free} free; "
-                "a job that finds it full ends, and can be resumed when there is room",
+                f"the file will need about {nbytes} bytes, {space.rule} has {space.free} free in "
+                f"{self.path.parent}; a job that finds it full ends, and can be resumed when there is room",
                 stacklevel=2,
             )
 

@@ -28,12 +28,12 @@ def mounted(options: str) -> Iterator[Path | None]:
 class Disk:
     """An ext4 file system in a file: it fills up and breaks as a real one does."""
 
-    def __init__(self, image: Path, folder: Path) -> None:
-        self._image, self.folder = image, folder
+    def __init__(self, image: Path, folder: Path, options: str) -> None:
+        self._image, self.folder, self._options = image, folder, options
 
     def mount(self) -> bool:
         """Mount it; tell whether that is allowed."""
-        return _run("mount", "-o", "loop", str(self._image), str(self.folder))
+        return _run("mount", "-o", f"loop{self._options}", str(self._image), str(self.folder))
 
     def unmount(self) -> None:
         _run("umount", str(self.folder)) or _run("umount", "-l", str(self.folder))
@@ -49,14 +49,15 @@ ABORT = ("mount", "-o", "remount,abort")
 
 
 @contextmanager
-def disk(megabytes: int = 64) -> Iterator[Disk | None]:
+def disk(megabytes: int = 64, *, quotas: bool = False) -> Iterator[Disk | None]:
     """Make a file system on a disk of its own; None where that is refused, as to all but root."""
+    features, options = (["-O", "quota"], ",usrquota,grpquota") if quotas else ([], "")
     with tempfile.TemporaryDirectory(prefix="parnwb-disk-") as name:
-        made = Disk(Path(name) / "image", Path(name) / "mounted")
+        made = Disk(Path(name) / "image", Path(name) / "mounted", options)
         made.folder.mkdir()
         with (Path(name) / "image").open("wb") as image:
             image.truncate(megabytes * 2**20)
-        able = _run("mkfs.ext4", "-q", "-F", str(Path(name) / "image")) and made.mount()
+        able = _run("mkfs.ext4", "-q", "-F", *features, str(Path(name) / "image")) and made.mount()
         try:
             yield made if able else None
         finally:

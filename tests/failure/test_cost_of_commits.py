@@ -22,7 +22,7 @@ def test_one_run_of_the_benchmark(tmp_path: Path, interval: float | None, commit
 
     recording = make_spikeglx_recording(tmp_path / "recording", megabytes=MEGABYTES, channels=384)
     output = tmp_path / "out.nwb"
-    job = json.dumps([str(recording), str(output), interval, 4, 1.0])
+    job = json.dumps([str(recording), str(output), interval, 4, 1.0, 2])
     environment = {"PYTHONPATH": str(BENCHMARK.parents[1])}
     done = run_mpi(2, [sys.executable, BENCHMARK, "--job", job], timeout=120, env=environment)
     assert done.returncode == 0, done.stderr

@@ -232,3 +232,23 @@ def has_ended(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+@pytest.mark.parametrize(
+    ("way", "victim", "says"),
+    [
+        ("stopped", 0, "rank 0"),
+        ("blocks", 2, "reading back /acquisition/"),
+        ("examining", 0, "examining /"),
+    ],
+)
+def test_silent_rank_in_verify(tmp_path: Path, way: str, victim: int, says: str) -> None:
+    from failure.resuming import session
+
+    path = write_plainly(tmp_path / "out.nwb", session(1))
+    program = Path(__file__).with_name("silent_verify.py")
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    argv = [sys.executable, program, way, str(victim), path, str(WATCHDOG), tmp_path]
+    done = run_mpi(3, argv, timeout=SECONDS, env={"PYTHONPATH": python_path})
+    assert time.time() - (tmp_path / "silent").stat().st_mtime < LIMIT
+    check_told(done, says)

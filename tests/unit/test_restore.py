@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -640,18 +639,52 @@ def test_another_file_beside_a_complete_journal_is_not_taken_for_it(path):
 # -- room --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("settings", [{"compression": "auto"}, {"compression": "gzip"}, {"compression": 1}])
-def test_a_disk_that_will_be_too_small_is_warned_of_before_the_work(settings):
-    """By an estimate that is near what the file takes."""
-    data = np.cumsum(noise((400_000, 4), seed=3), axis=0).astype("i2")
+COMPRESSIONS: list[dict[str, Any]] = [{"compression": "auto"}, {"compression": "gzip"}, {"compression": 1}]
+
+
+def wandering(*, silent: bool) -> NWBFile:
+    """Return a session whose data take 4 MB in the file; the first part of them may be silent."""
+    data = np.concatenate([np.cumsum(noise((400_000, 4), seed=3), axis=0).astype("i2")] * 2)
+    if silent:
+        data[: len(data) // 8] = 0
+    return one(H5DataIO(data, chunks=(50_000, 4)))
+
+
+@pytest.fixture
+def small_disk():
     with mounted(f"size={SMALL_BYTES}") as folder:
         if folder is None:
             pytest.skip("mounting a file system is refused here; it needs root")
-        with pytest.warns(UserWarning, match="the file will need about") as warned, stopped_at(0), pytest.raises(Stop):
-            write(folder / "out.nwb", one(np.concatenate([data] * 2)), "w", **settings)
-        assert os.listdir(folder) == []
-    said = next(str(item.message) for item in warned if "need about" in str(item.message))
-    estimate = int(said.split("about ")[1].split()[0])
-    with tempfile.TemporaryDirectory() as roomy:
-        size = write(Path(roomy) / "out.nwb", one(np.concatenate([data] * 2)), "w", **settings).path.stat().st_size
+        yield folder
+
+
+@pytest.mark.parametrize("settings", COMPRESSIONS)
+def test_a_disk_that_will_be_too_small_is_warned_of_before_the_work(small_disk, tmp_path, settings):
+    """By an estimate that is near what the file takes: there might be more silence than the sample has."""
+    said = pytest.warns(UserWarning, match="the file will need about")
+    with said as warned, stopped_at(0), pytest.raises(Stop):
+        write(small_disk / "out.nwb", wandering(silent=True), "w", **settings)
+    assert os.listdir(small_disk) == []
+    text = next(str(item.message) for item in warned if "need about" in str(item.message))
+    estimate = int(text.split("about ")[1].split()[0])
+    size = write(tmp_path / "out.nwb", wandering(silent=True), "w", **settings).path.stat().st_size
     assert 0.8 * size < estimate < 1.05 * size
+
+
+@pytest.mark.parametrize("settings", COMPRESSIONS)
+def test_a_disk_that_cannot_hold_the_smallest_file_is_refused(small_disk, settings):
+    """Nothing in the sample is so small that the file could fit."""
+    with pytest.raises(StorageError, match=r"needs at least \d+ bytes, the file system has \d+ free"):
+        write(small_disk / "out.nwb", wandering(silent=False), "w", **settings)
+    assert os.listdir(small_disk) == []
+
+
+def test_resuming_asks_for_what_is_missing_only(small_disk):
+    """Most of the file is there, and takes the room that the whole would need."""
+    path = small_disk / "out.nwb"
+    data = H5DataIO(noise((200_000, 8), seed=3), chunks=(2000, 8), compression="gzip", compression_opts=1)
+    begin(path, 120, build=lambda: one(data))
+    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    assert free < partial_of(path).stat().st_size
+    write(path, one(data))
+    assert free > 0 and os.listdir(small_disk) == ["out.nwb"]

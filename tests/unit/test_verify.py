@@ -13,6 +13,7 @@ from failure.resuming import session, write
 from hdmf.common import DynamicTable, VectorData
 from pynwb import H5DataIO, NWBFile
 
+from parnwb.errors import ParnwbError, VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab
 from parnwb.index import chunk_index, missing_chunks
@@ -141,11 +142,27 @@ def test_a_dataset_that_is_gone(path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0.999, 0.5])
 def test_a_truncated_file(path: Path, keep: float) -> None:
-    from parnwb.errors import VerificationError
-
     os.truncate(path, int(path.stat().st_size * keep))
     with pytest.raises(VerificationError, match="cannot be opened"):
         verify(path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no HDF5" * 1000])
+def test_what_is_no_file_of_hdf5_is_told_in_one_line(tmp_path, content):
+    path = tmp_path / "out.nwb"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(VerificationError, match="a folder is no NWB file" if content is None else "cannot be") as found:
+        verify(path)
+    assert "\n" not in str(found.value) and found.value.where == str(path)
+
+
+def test_watchdog_must_be_a_time(tmp_path):
+    with pytest.raises(ParnwbError, match="watchdog must be a number of seconds"):
+        verify(tmp_path / "out.nwb", watchdog="soon")
+
 
 
 def test_bytes_behind_the_end(path: Path) -> None:
