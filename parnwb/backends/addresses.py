@@ -17,6 +17,7 @@ import numpy.typing as npt
 from parnwb.allocator import Allocator
 from parnwb.backends.backend import Fill
 from parnwb.backends.encoder import REQUEST_COLUMNS, Batch
+from parnwb.backends.tally import Tally
 from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, no_records
 from parnwb.errors import Interrupted
 from parnwb.interrupts import ASKED_TO_STOP
@@ -109,6 +110,7 @@ class RootAddresses:
         self._safe: set[int] = set()
         self._gone: set[int] = set()
         self._placed: list[Records] = []
+        self._tally = Tally(work.plan)
         self._stop = False
         self._commits = 0
         self._committed_at = time.monotonic()
@@ -176,7 +178,10 @@ class RootAddresses:
         records[:, 2] = addresses
         if self._work.journal is not None:
             self._placed.append(records)
+        self._tally.add(requests[:, 0])
         self._work.progress.advance(raw_bytes, int(requests[:, 2].sum()))
+        if len(requests):
+            self._work.progress.show(self._tally.tell(int(requests[0, 0])))
         return addresses
 
     def _tell(self, rank: int, kind: int, numbers: Numbers | None = None) -> None:
@@ -194,7 +199,8 @@ class RootAddresses:
 
     def _commit_is_due(self) -> bool:
         elapsed = time.monotonic() - self._committed_at
-        return self._stopping() or (self._work.journal is not None and elapsed >= self._work.commit_interval)
+        is_time = elapsed >= self._work.commit_interval or self._tally.reached_milestone
+        return self._stopping() or (self._work.journal is not None and is_time)
 
     def _commit(self) -> None:
         """Make all bytes safe, then record them. All other ranks stand still or have finished."""
@@ -224,5 +230,6 @@ class RootAddresses:
             overlay = self._skeleton.overlay
             self._work.journal.append(Frame(dict(description), overlay.end, records, tuple(overlay.take_changes())))
         self._placed.clear()
+        self._tally.committed()
         self._commits += 1
         self._committed_at = time.monotonic()

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -106,14 +107,17 @@ class Encoder:
 
 
 def encoded(work: Fill, lane: Lane) -> Iterator[Batch]:
-    """Read and encode all buffers of this rank, in the plan's order; say so in ``lane``. Independent."""
-    for dataset, spec in enumerate(work.plan.layout):
-        if work.plan.count_chunks(work.ranks.rank, dataset) == 0:
-            continue
+    """Read and encode all buffers of this rank, in the plan's order; say so in ``lane``. Independent.
+
+    Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
+    """
+    for dataset, buffers in groupby(work.plan.buffers(work.ranks.rank), lambda buffer: buffer.dataset):
+        spec = work.plan.layout.datasets[dataset]
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, work.source(dataset), lane.step)
-        for buffer, pieces in stream.in_pieces():
-            yield encode(work, buffer, assembler.assemble(buffer.slab, pieces), pipeline, lane)
+        for buffer in buffers:
+            chunks = assembler.assemble(buffer.slab, stream.pieces(buffer.slab))
+            yield encode(work, buffer, chunks, pipeline, lane)
 
 
 def encode(work: Fill, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:

@@ -61,7 +61,9 @@ class MpioBackend:
             file = h5py.File(work.target.partial, "r+", driver="mpio", comm=work.ranks.comm or alone())
         together: list[_ChunkWriter] = []
         try:
-            for number, spec in enumerate(work.plan.layout):
+            for complete, number in enumerate(work.plan.order.datasets):
+                spec = work.plan.layout.datasets[number]
+                work.progress.show(f"{spec.path}, {complete} of {len(work.plan.layout)} datasets complete")
                 writer = _ChunkWriter(file, spec, collective=bool(spec.filters) or self.transfer == "collective")
                 if writer.collective:
                     together.append(writer)
