@@ -78,7 +78,7 @@ def check_policy(policy: Policy) -> None:
                 raise PlanError(f"queue must have patterns of paths as keys, got {pattern!r}", remedy=REMEDY)
             _check_place(place, pattern)
     elif not (callable(policy) or (isinstance(policy, str) and policy in POLICIES)):
-        raise PlanError(f"queue must be one of {', '.join(POLICIES)}, a mapping or a function, got {policy!r}", remedy=REMEDY)
+        raise PlanError(f"queue must be a known policy, a mapping or a function, got {policy!r}", remedy=REMEDY)
 
 
 def described(policy: Policy) -> str:
