@@ -129,7 +129,6 @@ CASES: dict[str, Case] = {
     "dask_arrays": Case(sources.dask_arrays),
     "dask_root_only": Case(sources.dask_arrays, everywhere=False),
     "queue_largest": _queued("largest"),
-    "queue_mapping": _queued({"*/zafter/*": 0, "*/[fp]*": 1}),
     "queue_function": _queued(by_shape),
     "queue_round_robin": _queued("round-robin", backend="direct"),  # the one that mpio does not have
 }
