@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
     from parnwb.layout import DatasetSpec, FileLayout
     from parnwb.plan import WritePlan
+    from parnwb.sources.dask import DaskArrayIterator
     from parnwb.verify import verify
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "CollectiveChunkIterator": "iterator",
+    "DaskArrayIterator": "sources.dask",
     "DatasetSpec": "layout",
     "FileLayout": "layout",
     "Hyperslab": "hyperslab",
@@ -34,6 +36,7 @@ _HOMES = {
 
 __all__ = [
     "CollectiveChunkIterator",
+    "DaskArrayIterator",
     "DatasetSpec",
     "FileLayout",
     "Hyperslab",

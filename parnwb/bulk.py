@@ -25,6 +25,7 @@ from hdmf.spec import DatasetSpec as HdmfDatasetSpec
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
+from parnwb.sources.zarr import is_zarr_array
 
 DEFAULT_THRESHOLD_BYTES = 64 * 1024
 NUMERIC_KINDS = "biuf"
@@ -49,7 +50,7 @@ class BulkRule:
     Parameters
     ----------
     threshold
-        Numeric arrays and copied HDF5 datasets of at least so many bytes are bulk; iterators always are.
+        Numeric arrays, Zarr arrays and copied HDF5 datasets of at least so many bytes are bulk; iterators always are.
     link_data
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
     """
@@ -83,7 +84,7 @@ class BulkRule:
             )
         if isinstance(data, h5py.Dataset):
             return not link_data and self._is_large(data) and self._is_plain(data)
-        return isinstance(data, np.ndarray) and self._is_large(data)
+        return _is_array(data) and self._is_large(data)
 
     def _is_large(self, data: Any) -> bool:
         return data.ndim > 0 and data.dtype.kind in NUMERIC_KINDS and data.size * data.dtype.itemsize >= self.threshold
@@ -99,6 +100,11 @@ class BulkRule:
             and creation.get_external_count() == 0
             and bool(dataset.id.get_type().equal(own))
         )
+
+
+def _is_array(data: Any) -> bool:
+    """Tell whether hdmf converts the dtype of such data, where they are bare, as numpy does."""
+    return isinstance(data, np.ndarray) or is_zarr_array(data)
 
 
 def location(builder: Builder) -> str:
@@ -131,7 +137,7 @@ def _source(builder: DatasetBuilder) -> Source:
     hdmf converts bare arrays with numpy and leaves all others to HDF5; the two differ where values do not fit.
     """
     source = as_source(unwrapped(builder.data))
-    converts = isinstance(builder.data, np.ndarray) and isinstance(builder.dtype, type)
+    converts = _is_array(builder.data) and isinstance(builder.dtype, type)
     if converts and np.dtype(builder.dtype).newbyteorder("=") != source.dtype.newbyteorder("="):
         return CastSource(source, np.dtype(builder.dtype))
     return source
@@ -186,6 +192,8 @@ def _text(value: Any) -> str:
         return f"reference to {location(value)}"
     if isinstance(value, h5py.Dataset):
         return f"{value.file.filename}:{value.name}"
+    if is_zarr_array(value):
+        return _text(np.asarray(value))
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OV":
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
         return f"{value.shape} {value.dtype} values {digest}"
@@ -228,7 +236,7 @@ def uncopied_arrays() -> Iterator[None]:
 
     def convert_dtype(cls: type[ObjectMapper], spec: Any, value: Any) -> tuple[Any, Any]:
         convert = original.__get__(None, cls)
-        is_large = isinstance(value, np.ndarray) and value.nbytes >= DEFAULT_THRESHOLD_BYTES
+        is_large = _is_array(value) and value.nbytes >= DEFAULT_THRESHOLD_BYTES
         if is_large and value.dtype.kind in NUMERIC_KINDS and isinstance(spec, HdmfDatasetSpec):
             return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
         return convert(spec, value)

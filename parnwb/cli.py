@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -99,6 +99,14 @@ def planning(command: Command) -> Command:
         ),
         click.option("--decomposition", default="balanced", show_default=True, help="balanced, slab or block."),
         click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once."),
+        click.option(
+            "--queue",
+            multiple=True,
+            metavar="POLICY|PATTERN=NUMBER",
+            callback=lambda _, __, words: _policy(words),
+            help="What is written first: file (default), round-robin or largest; or PATTERN=NUMBER, repeated: paths "
+            "like '/processing/*', the smallest number first, the rest last.",
+        ),
     ):
         command = option(command)
     return command
@@ -204,6 +212,23 @@ def _compression(text: str) -> str | int | None:
     return None if text == "none" else int(text) if text.isdecimal() and text.isascii() else text
 
 
+def _policy(words: Sequence[str]) -> str | dict[str, float]:
+    if not any("=" in word for word in words):
+        if len(words) > 1:
+            raise click.BadParameter(f"one policy, or PATTERN=NUMBER several times; got {' and '.join(words)}")
+        return words[0] if words else "file"
+    places = {}
+    for word in words:
+        pattern, separator, number = word.rpartition("=")
+        try:
+            places[pattern] = float(number)
+        except ValueError:
+            pattern = ""
+        if not separator or not pattern:
+            raise click.BadParameter(f"PATTERN=NUMBER, such as '/processing/*=0', got {word!r}")
+    return places
+
+
 def _show_converted(result: Converted, ranks: int) -> None:
     click.echo(f"{result.path}")
     earlier = result.raw_bytes - result.written_bytes
@@ -232,11 +257,12 @@ def _show_plan(plan: WritePlan) -> None:
 
     console = Console()
     datasets = Table(title="Datasets")
-    for heading in ("path", "shape", "dtype", "chunks", "filters", "read"):
+    for heading in ("turn", "path", "shape", "dtype", "chunks", "filters", "read"):
         datasets.add_column(heading)
-    for spec in plan.layout:
+    for turn, spec in ((turn, plan.layout.datasets[n]) for turn, group in enumerate(plan.order.turns) for n in group):
         filters = " ".join(f"{f.name}{list(f.options)}" for f in spec.filters) or "-"
-        datasets.add_row(spec.path, str(spec.shape), spec.dtype, str(spec.chunks or "-"), filters, spec.access)
+        turned = "each in turn" if plan.order.alternates else str(turn + 1)
+        datasets.add_row(turned, spec.path, str(spec.shape), spec.dtype, str(spec.chunks or "-"), filters, spec.access)
     console.print(datasets)
     shares = Table(title=f"{plan.ranks} ranks, {plan.decomposition}")
     for heading in ("rank", "MB", "buffers", "hyperslabs"):

@@ -45,6 +45,11 @@ class Grains:
         """The runs of grains that are to be written, in C order."""
         return ((0, self.size),) if self.runs is None else self.runs
 
+    @property
+    def open_size(self) -> int:
+        """Number of grains that are still to be written."""
+        return sum(high - low for low, high in self.open_runs)
+
 
 @dataclass(frozen=True)
 class Share:

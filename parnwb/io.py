@@ -21,6 +21,7 @@ from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.skeleton import Compression
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
+from parnwb.write_queue import Policy
 from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, look_for_earlier, write
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class NWBParallelIO:
     overwrite
         Whether modes ``'w'`` and ``'resume'`` may replace an existing file.
     progress
-        True, False, or an object with ``start``, ``advance`` and ``finish``; None shows a bar on terminals.
+        True, False, or an object with ``start``, ``advance``, ``finish`` and perhaps ``show``; None shows a bar on
+        terminals.
     commit_interval
         Seconds between commits (``direct``); what is committed survives any end of the job.
     watchdog
@@ -76,6 +78,11 @@ class NWBParallelIO:
         Numeric arrays of at least so many bytes are filled by all ranks; smaller ones ride with the metadata.
     manifest
         Whether to leave ``PATH.crc`` beside the file (``direct``): checksums of all that it holds, for ``verify``.
+    queue
+        Which data are written first: ``'file'`` (the order of paths), ``'round-robin'``, ``'largest'``, a mapping of
+        patterns of paths to numbers (``{'/processing/*': 0}``: the smallest number first, what no pattern matches
+        last), or a function that gives a ``DatasetSpec`` its number. What has the same number is written, and with
+        ``direct`` committed, before anything that has a larger one. No reader can tell what the queue was.
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
 
@@ -105,6 +112,7 @@ class NWBParallelIO:
         watchdog: float | None = DEFAULT_WATCHDOG,
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
         manifest: bool = False,
+        queue: Policy = "file",
         break_lock: bool = False,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
@@ -131,6 +139,7 @@ class NWBParallelIO:
                     commit_interval=commit_interval,
                     manifest=manifest,
                     watchdog=watchdog,
+                    queue=queue,
                 )
                 self._progress = _progress(progress)
                 if not isinstance(break_lock, bool):

@@ -11,7 +11,7 @@ from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
-from parnwb.plan import Buffer, WritePlan
+from parnwb.plan import WritePlan
 from parnwb.sources import Source, read_checked, read_pieces
 
 
@@ -101,18 +101,14 @@ class IndependentChunkIterator(_RankIterator):
         for buffer in self.plan.buffers(self.rank, self.dataset):
             yield DataChunk(data=self._read(buffer.slab), selection=buffer.slab.slices)
 
-    def in_pieces(self) -> Iterator[tuple[Buffer, Iterator[tuple[Hyperslab, np.ndarray[Any, Any]]]]]:
-        """Iterate over the same buffers, each in the pieces in which its source is best read. Independent.
+    def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, np.ndarray[Any, Any]]]:
+        """Iterate over one buffer in the pieces in which its source is best read. Independent.
 
         Yields
         ------
-        buffer, pieces
-            ``pieces`` gives ``(elements, values)`` that cover the buffer, valid until the next are asked for.
+        elements, values
+            They cover the buffer; values are valid until the next are asked for.
         """
-        for buffer in self.plan.buffers(self.rank, self.dataset):
-            yield buffer, self._pieces(buffer.slab)
-
-    def _pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, np.ndarray[Any, Any]]]:
         self._tell(slab)
         for piece in read_pieces(self._own_source(), slab, self.spec.path):
             yield piece

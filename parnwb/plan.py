@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.sources.access import Access
+from parnwb.write_queue import WriteQueue, write_queue
 
 MiB = 1024 * 1024
 DEFAULT_BUFFER_MB = 64
@@ -62,6 +64,8 @@ class WritePlan:
         By number of a dataset, which chunks an earlier attempt has written, in C order; they are not written again.
     kept
         Numbers of the datasets that rank 0 alone can read, beside sequential ones.
+    queue
+        Which dataset comes before which; None for the order of their paths.
     """
 
     layout: FileLayout
@@ -70,6 +74,7 @@ class WritePlan:
     buffer_mb: float = DEFAULT_BUFFER_MB
     done: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
     kept: frozenset[int] = frozenset()
+    queue: WriteQueue | None = None
     _strategy: Strategy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +83,8 @@ class WritePlan:
         if not 0 < self.buffer_mb < math.inf:
             raise PlanError(f"buffer_mb must be positive and finite, got {self.buffer_mb}")
         object.__setattr__(self, "_strategy", strategy(self.decomposition))
+        if sorted(self.order.datasets) != list(range(len(self.layout))):
+            raise PlanError(f"a queue has each of {len(self.layout)} datasets once, got {self.order.datasets}")
 
     # -- assignment ----------------------------------------------------------------------------------------
 
@@ -86,26 +93,46 @@ class WritePlan:
         """For each dataset, its grid of grains, in elements. Does not depend on any setting."""
         return tuple(grain_grid(spec) for spec in self.layout)
 
+    @cached_property
+    def order(self) -> WriteQueue:
+        """The queue that was given, or that of the paths."""
+        return self.queue or write_queue("file", self.layout)
+
     def shares(self, rank: int) -> list[Share]:
-        """Return the boxes of grains that ``rank`` owns, ordered by dataset."""
+        """Return the boxes of grains that ``rank`` owns, ordered by dataset as the queue is."""
         return [share for shares in self._shares_by_dataset(rank).values() for share in shares]
 
     def _shares_by_dataset(self, rank: int) -> dict[int, list[Share]]:
-        """Return the shares of one rank by dataset. The rank that was asked for last is remembered."""
+        """Return the shares of one rank by dataset, in the queue's order. The last rank's are remembered."""
         if rank not in self._remembered:
-            shares: list[Share] = self._strategy(self._spread, self.ranks, rank)
-            if rank == 0:
-                shares = shares + [
-                    Share(number, Hyperslab.whole(self.grain_grids[number].extent))
-                    for number in range(len(self.layout))
-                    if self.is_kept(number)
-                ]
             by_dataset: dict[int, list[Share]] = {}
-            for share in sorted((s for s in shares if s.grains.size), key=lambda share: share.dataset):
+            for share in (share for turn, first in self._firsts for share in self._shares_in(turn, first, rank)):
                 by_dataset.setdefault(share.dataset, []).append(share)
             self._remembered.clear()
             self._remembered[rank] = by_dataset
         return self._remembered[rank]
+
+    def _shares_in(self, turn: tuple[int, ...], first: int, rank: int) -> list[Share]:
+        """Return what one rank owns of the datasets of a turn, by dataset."""
+        found = self._strategy([self._spread[number] for number in turn], self.ranks, (rank - first) % self.ranks)
+        shares = [replace(share, dataset=turn[share.dataset]) for share in found]
+        if rank == 0:
+            shares += [
+                Share(number, Hyperslab.whole(self.grain_grids[number].extent))
+                for number in turn
+                if self.is_kept(number)
+            ]
+        return sorted((share for share in shares if share.grains.size), key=lambda share: share.dataset)
+
+    @cached_property
+    def _firsts(self) -> list[tuple[tuple[int, ...], int]]:
+        """For each turn, the rank that gets its first grains: where the turns before have handed out theirs one by one.
+
+        Without it rank 0 would get all of the datasets that have a single grain.
+        """
+        counts = [sum(self._spread[number].open_size for number in turn) for turn in self.order.turns]
+        given = [0, *accumulate(counts)]
+        return [(turn, count % self.ranks) for turn, count in zip(self.order.turns, given, strict=False)]
 
     @cached_property
     def _remembered(self) -> dict[int, dict[int, list[Share]]]:
@@ -129,15 +156,17 @@ class WritePlan:
         return dataset in self.kept or self.layout.datasets[dataset].access == Access.SEQUENTIAL
 
     def buffers(self, rank: int, dataset: int | None = None) -> Iterator[Buffer]:
-        """Iterate over what ``rank`` reads, in order: boxes of whole chunks, of ``buffer_mb`` as told there."""
-        for share in self._shares_of(rank, dataset):
-            for slab in self._slabs(share):
-                buffer = Buffer(share.dataset, slab)
-                if not self._is_needless(buffer):
-                    yield buffer
+        """Iterate over what ``rank`` reads, of everything or of one dataset, in the order of the queue.
 
-    def _shares_of(self, rank: int, dataset: int | None) -> list[Share]:
-        return self.shares(rank) if dataset is None else self._shares_by_dataset(rank).get(dataset, [])
+        Buffers are boxes of whole chunks, of ``buffer_mb`` as told there.
+        """
+        shares = self._shares_by_dataset(rank)
+        wanted = shares if dataset is None else {dataset: shares.get(dataset, [])}
+        yield from self.order.arranged({number: self._buffers_of(found) for number, found in wanted.items()})
+
+    def _buffers_of(self, shares: list[Share]) -> Iterator[Buffer]:
+        buffers = (Buffer(share.dataset, slab) for share in shares for slab in self._slabs(share))
+        return (buffer for buffer in buffers if not self._is_needless(buffer))
 
     def is_done(self, dataset: int, index: tuple[int, ...]) -> bool:
         """Tell whether an earlier attempt has written a chunk."""
@@ -187,7 +216,7 @@ class WritePlan:
         spec = self.layout.datasets[dataset]
         return sum(
             spec.grid.cells(self.grain_grids[dataset].elements(share.grains)).size
-            for share in self._shares_of(rank, dataset)
+            for share in self._shares_by_dataset(rank).get(dataset, [])
         )
 
     def rounds(self, dataset: int) -> int:
@@ -261,6 +290,7 @@ class WritePlan:
             "ranks": self.ranks,
             "decomposition": self.decomposition,
             "buffer_mb": self.buffer_mb,
+            "queue": self.order.to_json(self.layout),
             "total_bytes": self.layout.nbytes,
             "balance": self.balance(),
             "projected_memory_bytes": self.memory(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from parnwb.bulk import BulkRule
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.skeleton import AuthoringOptions, Compression, author
+from parnwb.write_queue import Policy, write_queue
 from parnwb.writer import check_compression
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def plan_nwbfile(
     decomposition: str = "balanced",
     buffer_mb: float = DEFAULT_BUFFER_MB,
     rule: BulkRule | None = None,
+    queue: Policy = "file",
 ) -> WritePlan:
     """Return the plan by which ``ranks`` ranks would write ``nwbfile``. Independent; nothing is written."""
     from pynwb import get_manager
@@ -32,7 +34,8 @@ def plan_nwbfile(
     options = AuthoringOptions(rule or BulkRule(), compression)
     skeleton = author(nwbfile, Path("plan.nwb").absolute(), get_manager(), options)
     skeleton.file.close()
-    return WritePlan(skeleton.layout, ranks, decomposition, buffer_mb)
+    layout = skeleton.layout
+    return WritePlan(layout, ranks, decomposition, buffer_mb, queue=write_queue(queue, layout))
 
 
 def plan_recording(recording: Recording, ranks: int, **settings: object) -> WritePlan:

@@ -20,6 +20,9 @@ class Progress(Protocol):
     def advance(self, raw: int, stored: int) -> None:
         """So many uncompressed bytes more are done, stored in so many."""
 
+    def show(self, what: str) -> None:
+        """Tell what is being written now. An object of the user's need not have this method."""
+
     def finish(self) -> None:
         """All is done, or has failed."""
 
@@ -31,6 +34,9 @@ class Silent:
         """Say nothing."""
 
     def advance(self, raw: int, stored: int) -> None:
+        """Say nothing."""
+
+    def show(self, what: str) -> None:
         """Say nothing."""
 
     def finish(self) -> None:
@@ -50,12 +56,12 @@ class PlainLines:
 
     def __init__(self, stream: TextIO = sys.stderr, interval: float = 5.0) -> None:
         self._stream, self._interval = stream, interval
-        self._label, self._total, self._raw, self._stored = "", 0, 0, 0
+        self._label, self._now, self._total, self._raw, self._stored = "", "", 0, 0, 0
         self._began = self._spoke = 0.0
 
     def start(self, label: str, total: int) -> None:
         """Begin counting."""
-        self._label, self._total, self._raw, self._stored = label, total, 0, 0
+        self._label, self._now, self._total, self._raw, self._stored = label, "", total, 0, 0
         self._began = self._spoke = time.monotonic()
 
     def advance(self, raw: int, stored: int) -> None:
@@ -64,6 +70,10 @@ class PlainLines:
         self._stored += stored
         if time.monotonic() - self._spoke >= self._interval:
             self._speak()
+
+    def show(self, what: str) -> None:
+        """Keep it for the next line."""
+        self._now = what
 
     def finish(self) -> None:
         """Speak a last time."""
@@ -78,7 +88,8 @@ class PlainLines:
         share = 100 * self._raw / self._total if self._total else 100.0
         ratio = f", ratio {self._raw / self._stored:.2f}" if self._stored else ""
         eta = f", {left:.0f} s left" if 0 < left < float("inf") else ""
-        line = f"{self._label}: {share:.0f} % of {self._total / MB:.0f} MB, {rate / MB:.0f} MB/s{ratio}{eta}\n"
+        now = f"; {self._now}" if self._now else ""
+        line = f"{self._label}: {share:.0f} % of {self._total / MB:.0f} MB, {rate / MB:.0f} MB/s{ratio}{eta}{now}\n"
         self._stream.write(line)  # in one piece: print ends a line with a second one, and launchers mix what they get
         self._stream.flush()
 
@@ -97,18 +108,23 @@ class Bar:
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[now]}", markup=False),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task("", total=None)
+        self._task = self._bar.add_task("", total=None, now="")
 
     def start(self, label: str, total: int) -> None:
         """Show the bar."""
-        self._bar.reset(self._task, description=label, total=total)
+        self._bar.reset(self._task, description=label, total=total, now="")
         self._bar.start()
 
     def advance(self, raw: int, stored: int) -> None:
         """Move it."""
         self._bar.advance(self._task, raw)
+
+    def show(self, what: str) -> None:
+        """Show it behind the bar."""
+        self._bar.update(self._task, now=what)
 
     def finish(self) -> None:
         """Leave it as it is."""
@@ -137,6 +153,10 @@ class Extrapolated:
         """Pass on as many bytes as all ranks may have done by now."""
         self._told.advance(round(raw * self._factor), round(stored * self._factor))
 
+    def show(self, what: str) -> None:
+        """Pass on."""
+        self._told.show(what)
+
     def finish(self) -> None:
         """Pass on."""
         self._told.finish()
@@ -161,6 +181,11 @@ class Guarded:
     def advance(self, raw: int, stored: int) -> None:
         """Pass it on."""
         self._try(lambda: self._told.advance(raw, stored))
+
+    def show(self, what: str) -> None:
+        """Pass it on to whoever takes it."""
+        if hasattr(self._told, "show"):
+            self._try(lambda: self._told.show(what))
 
     def finish(self) -> None:
         """Pass it on."""

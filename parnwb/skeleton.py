@@ -7,13 +7,15 @@ unchanged on groups whose new datasets take no values, and what it created is th
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from hdmf.backends.hdf5 import h5tools
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 
@@ -201,7 +203,8 @@ class _SkeletonIO(NWBHDF5IO):
         if path not in self.sources or self.get_written(builder):
             return self._write_small(parent, builder, path, kwargs)
         group = _UnfilledGroup(parent, path, self.sources[path], self._options.compression, self._options.backend)
-        result = super().write_dataset(group, builder, **kwargs)
+        with unread_zarr_arrays():
+            result = super().write_dataset(group, builder, **kwargs)
         spec = group.spec()
         if spec.shape != tuple(self.sources[path].shape):
             raise LayoutError(
@@ -227,6 +230,17 @@ class _SkeletonIO(NWBHDF5IO):
     def layout(self) -> FileLayout:
         """Return what was created."""
         return FileLayout(tuple(self._specs[path] for path in sorted(self._specs)))
+
+
+@contextmanager
+def unread_zarr_arrays() -> Iterator[None]:
+    """Let hdmf treat a Zarr array as any other, which it would read whole before it assigns it. Independent."""
+    original = h5tools.is_zarr_array
+    h5tools.is_zarr_array = lambda data: False
+    try:
+        yield
+    finally:
+        h5tools.is_zarr_array = original
 
 
 class _IdleQueue:

@@ -45,6 +45,8 @@ from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions
+from parnwb.write_queue import Policy, check_policy, write_queue
+from parnwb.write_queue import described as described_policy
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
@@ -82,6 +84,8 @@ class WriteSettings:
         Whether to leave checksums beside the file.
     watchdog
         Seconds that one step of a rank may take; None or 0 for no limit.
+    queue
+        Which dataset is written before which; see ``parnwb.write_queue``.
     """
 
     backend: str = "auto"
@@ -95,6 +99,7 @@ class WriteSettings:
     commit_interval: float = DEFAULT_COMMIT_INTERVAL
     manifest: bool = False
     watchdog: float | None = DEFAULT_WATCHDOG
+    queue: Policy = "file"
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
@@ -116,7 +121,13 @@ class WriteSettings:
                 "parallel HDF5 gives no checksums of what it writes, so backend 'mpio' cannot leave a manifest",
                 remedy="Use backend='direct' or 'auto'",
             )
+        if self.queue == "round-robin" and self.backend == "mpio":
+            raise PlanError(
+                "parallel HDF5 writes one dataset after the other, so backend 'mpio' has no queue 'round-robin'",
+                remedy="Use backend='direct' or 'auto'",
+            )
         site.check_backend(self.backend)
+        check_policy(self.queue)
         strategy(self.decomposition)
         check_compression(self.compression)
 
@@ -182,16 +193,18 @@ def write(
         The same on all ranks, whichever failed; ``Interrupted`` if any rank was asked to stop.
     """
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
-    ranks.same({"path": str(target.path), **vars(settings), **small}, "Pass the same keywords on every rank")
+    said = {**vars(settings), "queue": described_policy(settings.queue)}
+    ranks.same({"path": str(target.path), **said, **small}, "Pass the same keywords on every rank")
     skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
+    queue = ranks.on_root("arranging the queue", lambda: write_queue(settings.queue, layout))
     if not published:
         _heed(ranks, target, interrupts)
     received = receive_sources(ranks, sources, have_own=nwbfile is not None)
     sources = received.sources
     with ranks.agreed("planning"):
         kept = layout.numbers_of(received.kept)
-        plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done, kept)
+        plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done, kept, queue)
     if published:
         return Written(plan, choice, published)
     _check_memory(ranks, plan)

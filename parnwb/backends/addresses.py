@@ -17,9 +17,11 @@ import numpy.typing as npt
 from parnwb.allocator import Allocator
 from parnwb.backends.backend import Job
 from parnwb.backends.encoder import REQUEST_COLUMNS, Batch
+from parnwb.backends.tally import Tally
 from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, no_records
 from parnwb.errors import Interrupted
 from parnwb.interrupts import ASKED_TO_STOP
+from parnwb.plan import WritePlan
 from parnwb.target import FileBytes
 
 TO_ROOT, FROM_ROOT = 1, 2  # tags
@@ -32,8 +34,8 @@ Numbers = npt.NDArray[np.int64]
 class Addresses(Protocol):
     """Where encoded chunks go, for one rank. Independent; each portion is between ``begin`` and ``finish``."""
 
-    def begin(self) -> None:
-        """Expect that ranks ask again."""
+    def begin(self, plan: WritePlan) -> None:
+        """Expect that ranks ask for the chunks of a portion."""
 
     def serve(self) -> bool:
         """Do something for others, if there is anything to do; tell whether there was."""
@@ -58,7 +60,7 @@ class AskedAddresses:
         self._ranks, self._interrupts, self._disk = job.ranks, job.interrupts, disk
         self._told_to_stop = False
 
-    def begin(self) -> None:
+    def begin(self, plan: WritePlan) -> None:
         """Forget whether the root knows of a signal: it has forgotten as well."""
         self._told_to_stop = False
 
@@ -126,14 +128,16 @@ class RootAddresses:
         self._safe: set[int] = set()
         self._gone: set[int] = set()
         self._placed: list[Records] = []
+        self._tally: Tally
         self._stop = False
         self._commits = 0
         self._committed_at = time.monotonic()
         if job.journal is not None:
             self._append_frame(job.description)
 
-    def begin(self) -> None:
+    def begin(self, plan: WritePlan) -> None:
         """Expect every other rank to ask."""
+        self._tally = Tally(plan)
         self._asking = set(self._others)
         self._gone.clear()
 
@@ -207,7 +211,10 @@ class RootAddresses:
         records[:, 2] = addresses
         if self._job.journal is not None:
             self._placed.append(records)
+        self._tally.add(requests[:, 0])
         self._job.progress.advance(raw_bytes, int(requests[:, 2].sum()))
+        if len(requests):
+            self._job.progress.show(self._tally.tell(int(requests[0, 0])))
         return addresses
 
     def _tell(self, rank: int, kind: int, numbers: Numbers | None = None) -> None:
@@ -221,7 +228,8 @@ class RootAddresses:
 
     def _commit_is_due(self) -> bool:
         elapsed = time.monotonic() - self._committed_at
-        return self._stopping() or (self._job.journal is not None and elapsed >= self._job.commit_interval)
+        is_time = elapsed >= self._job.commit_interval or self._tally.reached_milestone
+        return self._stopping() or (self._job.journal is not None and is_time)
 
     def _commit(self) -> None:
         """Make all bytes safe, then record them. All other ranks stand still or have finished."""
@@ -233,6 +241,7 @@ class RootAddresses:
         self._ranks.wait_until(lambda: self._safe == self._others, self._listen)
         if self._job.journal is not None:
             self._append_frame({})
+        self._tally.committed()
         if self._stopping():
             raise Interrupted(
                 ASKED_TO_STOP,

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -113,15 +114,17 @@ class Encoder:
 
 
 def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
-    """Read and encode all buffers of a rank, in the plan's order; say so in ``lane``. Independent."""
+    """Read and encode all buffers of a rank, in the plan's order; say so in ``lane``. Independent.
+
+    Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
+    """
     plan = portion.plan
-    for dataset, spec in enumerate(plan.layout):
-        if plan.count_chunks(rank, dataset) == 0:
-            continue
+    for dataset, buffers in groupby(plan.buffers(rank), lambda buffer: buffer.dataset):
+        spec = plan.layout.datasets[dataset]
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(plan, rank, dataset, portion.source(dataset), lane.step)
-        for buffer, pieces in stream.in_pieces():
-            yield encode(plan, buffer, assembler.assemble(buffer.slab, pieces), pipeline, lane)
+        for buffer in buffers:
+            yield encode(plan, buffer, assembler.assemble(buffer.slab, stream.pieces(buffer.slab)), pipeline, lane)
 
 
 def encode(plan: WritePlan, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:

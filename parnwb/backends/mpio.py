@@ -82,8 +82,10 @@ class MpioFile:
         plan = portion.plan
         told = Extrapolated(self._job.progress, plan.remaining_bytes, plan.nbytes(self._ranks.rank))
         try:
-            for number, writer in enumerate(self._writers):
+            for complete, number in enumerate(plan.order.datasets):
+                writer = self._writers[number]
                 if plan.rounds(number):
+                    told.show(f"{writer.path}, {complete} of {len(plan.layout)} datasets complete")
                     fill = self._fill_collectively if writer.collective else self._fill_independently
                     fill(portion, writer, number, told)
         except BaseException as error:

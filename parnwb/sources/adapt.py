@@ -11,10 +11,12 @@ from parnwb.errors import SourceError
 from parnwb.sources.access import Access
 from parnwb.sources.array import ArraySource
 from parnwb.sources.binary import BinarySource
+from parnwb.sources.dask import DaskArrayIterator, DaskSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.iterator import IteratorSource, probed, sequential
 from parnwb.sources.recording import recording_source
 from parnwb.sources.source import Source
+from parnwb.sources.zarr import ZarrSource, is_zarr_array
 
 
 def as_source(data: Any) -> Source:
@@ -23,8 +25,8 @@ def as_source(data: Any) -> Source:
     Parameters
     ----------
     data
-        An array, a memory-mapped array, an ``h5py.Dataset``, a ``GenericDataChunkIterator`` of hdmf or
-        neuroconv, or an object that already is a ``Source``; not wrapped in a ``DataIO``.
+        An array, a memory-mapped array, an ``h5py.Dataset``, a Zarr or dask array, a ``GenericDataChunkIterator`` of
+        hdmf or neuroconv, or an object that already is a ``Source``; not wrapped in a ``DataIO``.
 
     Raises
     ------
@@ -35,13 +37,17 @@ def as_source(data: Any) -> Source:
         return BinarySource.from_memmap(data) or ArraySource(data)
     if _is_a(data, "h5py", "Dataset"):
         return HDF5DatasetSource(data)
+    if is_zarr_array(data):
+        return ZarrSource(data)
+    if _is_a(data, "dask.array", "Array"):
+        return DaskSource(data)
     if _is_a(data, "hdmf.data_utils", "GenericDataChunkIterator"):
         return _iterator_source(data)
     if isinstance(data, Source):
         return data
     raise SourceError(
         f"no source reads objects of type {type(data).__module__}.{type(data).__qualname__}",
-        remedy="Pass an array, an np.memmap, an h5py.Dataset or a GenericDataChunkIterator",
+        remedy="Pass an array, an np.memmap, an h5py.Dataset, a Zarr array or a GenericDataChunkIterator",
     )
 
 
@@ -49,13 +55,17 @@ def is_source_like(data: Any) -> bool:
     """Tell whether ``as_source`` takes ``data``, without reading any of it. Independent."""
     return (
         isinstance(data, np.ndarray | Source)
+        or is_zarr_array(data)
         or _is_a(data, "h5py", "Dataset")
+        or _is_a(data, "dask.array", "Array")
         or _is_a(data, "hdmf.data_utils", "GenericDataChunkIterator")
     )
 
 
 def _iterator_source(iterator: Any) -> Source:
     # Only the classes themselves are known; a subclass may answer otherwise and is probed.
+    if type(iterator) is DaskArrayIterator:
+        return DaskSource(iterator.array)
     if type(iterator) is _loaded("neuroconv.tools.hdmf", "SliceableDataChunkIterator"):
         inner = iterator.data
         return as_source(inner) if is_source_like(inner) else IteratorSource(iterator, Access.RANDOM)

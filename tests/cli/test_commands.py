@@ -28,6 +28,7 @@ USAGE = {
     "too_many_arguments": (["verify", "a", "b"], ("unexpected extra argument", "b")),
     "buffer_is_text": (["convert", "a", "b", "--buffer-mb", "big"], ("--buffer-mb", "big")),
     "ranks_is_zero": (["plan", "a", "--ranks", "0"], ("--ranks", "0")),
+    "queue_has_no_number": (["plan", "a", "--ranks", "2", "--queue", "/a=b"], ("--queue", "PATTERN=NUMBER")),
     "ranks_is_missing": (["plan", "a"], ("Missing option", "--ranks")),
 }
 

@@ -14,6 +14,8 @@ from unittest.mock import patch
 from contract.contents import sessions, settings, shapes, sources
 from pynwb import NWBFile
 
+from parnwb import DatasetSpec
+
 Content = Callable[[NWBFile, Path], None]
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 # So little that every rank has several buffers, of several chunks each.
@@ -84,6 +86,15 @@ def _by_default(compression: str | int, level: int, **more: Any) -> Case:
     return Case(settings.default_compression, given, expected=settings.compressed_by_hand(level), **more)
 
 
+def by_shape(spec: DatasetSpec) -> float:
+    """Give shapes of few axes, and of few rows among them, the first turns."""
+    return float(len(spec.shape) + spec.shape[0] % 2)
+
+
+def _queued(queue: Any, **more: Any) -> Case:
+    return Case(sources.queued, {**SMALL_BUFFERS, "queue": queue, **more})
+
+
 CASES: dict[str, Case] = {
     "arrays": Case(sources.arrays),
     "default_threshold": Case(sources.default_threshold, settings={}),
@@ -114,4 +125,10 @@ CASES: dict[str, Case] = {
     "session": Case(sessions.session, arguments={"cache_spec": True}),
     "session_defaults": Case(sessions.session, settings={}, arguments={}),
     "not_expandable": Case(sessions.tables, arguments={"expandable": [], "cache_spec": False}),
+    "zarr_arrays": Case(sources.zarr_arrays),
+    "dask_arrays": Case(sources.dask_arrays),
+    "dask_root_only": Case(sources.dask_arrays, everywhere=False),
+    "queue_largest": _queued("largest"),
+    "queue_function": _queued(by_shape),
+    "queue_round_robin": _queued("round-robin", backend="direct"),  # the one that mpio does not have
 }

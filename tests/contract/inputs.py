@@ -93,6 +93,20 @@ def prepare(folder: Path) -> None:
     np.save(folder / "samples.npy", values((120, 7), ">f4"))
     with h5py.File(folder / "sources.h5", "w") as file:
         _prepare_datasets(file)
+    _prepare_zarr(folder)
+
+
+def _prepare_zarr(folder: Path) -> None:
+    import zarr
+
+    for name, data, chunks in (
+        ("tall", values((500, 10)), (90, 10)),
+        ("narrow", values((700, 9), "f4"), (300, 2)),
+        ("times", values((700,), "f4"), (97,)),
+        ("cube", values((20, 6, 5), "u1"), (3, 4, 5)),
+    ):
+        array = zarr.open(str(folder / f"{name}.zarr"), mode="w", shape=data.shape, chunks=chunks, dtype=data.dtype)
+        array[...] = data
 
 
 def _prepare_datasets(file: h5py.File) -> None:

@@ -199,3 +199,38 @@ def test_display_that_fails_is_silent_from_then_on(failing):
         shown.advance(5, 1)
         shown.finish()
     assert told.calls[-1] == ("failed",) and told.calls.count(("failed",)) == 1
+
+
+def test_lines_end_with_what_is_being_written(clock):
+    stream = io.StringIO()
+    told = PlainLines(stream, interval=5)
+    told.start("writing x.nwb", 100_000_000)
+    told.show("/acquisition/a/data 50 %, 0 of 2 datasets complete")
+    clock[0] += 5
+    told.advance(50_000_000, 0)
+    told.finish()
+    expected = "writing x.nwb: 50 % of 100 MB, 10 MB/s, 5 s left; /acquisition/a/data 50 %, 0 of 2 datasets complete"
+    assert stream.getvalue().splitlines()[0] == expected
+
+
+def test_a_bar_shows_paths_as_they_are(capsys):
+    told = Bar()
+    told.start("writing", 100)
+    told.show("/a[0]/data 1 %")
+    assert told._bar.tasks[0].fields["now"] == "/a[0]/data 1 %"
+    told.finish()
+
+
+def test_what_is_written_is_passed_on_to_whoever_takes_it():
+    seen = []
+
+    class Old(Silent):
+        show = property()  # what users wrote before there was such a method
+
+    class New(Silent):
+        def show(self, what: str) -> None:
+            seen.append(what)
+
+    Guarded(Old()).show("nobody hears it")
+    Guarded(Extrapolated(New(), 10, 5)).show("a")
+    assert seen == ["a"]

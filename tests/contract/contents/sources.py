@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dask.array as da
 import h5py
 import numpy as np
+import zarr
 from contract.inputs import Movie, Slices, add, keep, values
 from hdmf.common import DynamicTable, VectorData
 from pynwb import H5DataIO, NWBFile
 from pynwb.image import ImageSeries
+
+from parnwb import DaskArrayIterator
 
 
 def arrays(file: NWBFile, inputs: Path) -> None:
@@ -104,3 +108,29 @@ def root_only(file: NWBFile, inputs: Path) -> None:
     add(file, "linked", source["contiguous"])
     add(file, "iterated", H5DataIO(Slices(values((500, 10)), (64, 4)), compression="gzip", fletcher32=True))
     add(file, "movie", Movie(values((20, 8), "u1"), 3))
+
+
+def zarr_arrays(file: NWBFile, inputs: Path) -> None:
+    """In chunks that have nothing to do with those of the file; bare, wrapped, and converted by hdmf."""
+    opened = {name: zarr.open(str(inputs / f"{name}.zarr"), mode="r") for name in ("tall", "narrow", "times", "cube")}
+    add(file, "bare", opened["tall"])
+    add(file, "gzip", H5DataIO(opened["tall"], chunks=(64, 3), compression="gzip", shuffle=True))
+    add(file, "converted", opened["narrow"], timestamps=opened["times"])
+    add(file, "growing", H5DataIO(opened["narrow"], chunks=(50, 9), maxshape=(None, 9), fillvalue=-1))
+    add(file, "frames", opened["cube"])
+    add(file, "in_memory", zarr.array(values((300, 4)), chunks=(77, 4)))
+
+
+def dask_arrays(file: NWBFile, inputs: Path) -> None:
+    """Lazy arithmetic over arrays and a Zarr array, and blocks of uneven sizes."""
+    recorded = da.from_zarr(str(inputs / "tall.zarr"))
+    uneven = da.from_array(values((300, 8), "f8"), chunks=((120, 5, 175), (3, 5)))
+    add(file, "sums", DaskArrayIterator(recorded + recorded[::-1], chunk_shape=(64, 4)))
+    add(file, "means", H5DataIO(DaskArrayIterator(uneven - uneven.mean(axis=0)), compression="gzip"))
+    add(file, "plain", DaskArrayIterator(uneven, chunk_shape=(50, 8), buffer_shape=(100, 8)))
+
+
+def queued(file: NWBFile, inputs: Path) -> None:
+    """Datasets of every kind and many sizes."""
+    iterators(file, inputs)
+    sequential(file, inputs)
