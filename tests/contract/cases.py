@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from contract.contents import sessions, settings, shapes, sources
+from contract.contents.types import ephys, extended, imaging, mocks, series, tables
 from pynwb import NWBFile
 
 Content = Callable[[NWBFile, Path], None]
@@ -56,7 +57,7 @@ class Case:
 
 def build(name: str, inputs: Path, *, rank: int = 0, expected: bool = False) -> NWBFile:
     """Return the NWBFile of a case."""
-    case = CASES[name]
+    case = (CASES | TYPES)[name]
     content = case.expected if expected and case.expected is not None else case.content
     return filled(content, name, inputs, rank=rank)
 
@@ -114,4 +115,20 @@ CASES: dict[str, Case] = {
     "session": Case(sessions.session, arguments={"cache_spec": True}),
     "session_defaults": Case(sessions.session, settings={}, arguments={}),
     "not_expandable": Case(sessions.tables, arguments={"expandable": [], "cache_spec": False}),
+}
+
+# Every neurodata type; docs/types.md says where each is.
+TYPES: dict[str, Case] = {
+    "mocks": Case(mocks.mocks),
+    "series": Case(series.series),
+    "behavior": Case(series.behavior),
+    "ecephys": Case(ephys.ecephys),
+    "icephys": Case(ephys.icephys),
+    "ogen": Case(ephys.ogen),
+    "ophys": Case(imaging.ophys),
+    "pictures": Case(imaging.pictures),
+    "retinotopy": Case(imaging.retinotopy),
+    "tables": Case(tables.tables),
+    "odd": Case(tables.odd),
+    "extension": Case(extended.extension, arguments={"cache_spec": True}),
 }
