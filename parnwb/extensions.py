@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from parnwb.errors import ParnwbError
@@ -22,7 +21,8 @@ def extension_manager(extensions: Extensions) -> BuildManager:
     Parameters
     ----------
     extensions
-        Paths of ``NAME.namespace.yaml`` files, hdmf's ``TypeMap``s, or a list of both.
+        Paths of ``NAME.namespace.yaml`` files, hdmf's ``TypeMap``s, or a list of both. One type map may know NWB's core
+        itself, as those from ``pynwb.get_type_map`` do; it is used, and gets to know the others.
 
     Raises
     ------
@@ -30,21 +30,37 @@ def extension_manager(extensions: Extensions) -> BuildManager:
         One of them is neither, or cannot be loaded.
     """
     from hdmf.build import BuildManager
+
+    given = list(extensions) if isinstance(extensions, list | tuple) else [extensions]
+    types = _base(given)
+    for extension in given:
+        if extension is not types:
+            _add(types, extension)
+    return BuildManager(types)
+
+
+def _base(given: list[Extension]) -> TypeMap:
+    """Return the type map that knows NWB's core."""
+    from hdmf.build import TypeMap
     from pynwb import get_type_map
 
-    types = get_type_map()
-    for extension in extensions if isinstance(extensions, list | tuple) else [extensions]:
-        _add(types, extension)
-    return BuildManager(types)
+    maps = [item for item in given if isinstance(item, TypeMap) and "core" in item.namespace_catalog.namespaces]
+    if len(maps) > 1:
+        raise ParnwbError(
+            f"one type map may hold NWB's core, {len(maps)} of those given do",
+            where="extensions",
+            remedy="Load the namespaces of all extensions into one of them",
+        )
+    return maps[0] if maps else get_type_map()
 
 
 def _add(types: TypeMap, extension: Extension) -> None:
     from hdmf.build import TypeMap
 
-    if isinstance(extension, TypeMap):
-        types.merge(extension, ns_catalog=True)
-    elif isinstance(extension, str | PathLike):
-        _load(types, Path(extension))
+    if isinstance(extension, str | PathLike):
+        _load(lambda: types.load_namespaces(str(extension)), str(extension))
+    elif isinstance(extension, TypeMap):
+        _load(lambda: types.merge(extension, ns_catalog=True), "extensions")
     else:
         raise ParnwbError(
             f"an extension is the path of a namespace file or a TypeMap, got {type(extension).__name__}",
@@ -52,12 +68,12 @@ def _add(types: TypeMap, extension: Extension) -> None:
         )
 
 
-def _load(types: TypeMap, path: Path) -> None:
+def _load(load: Callable[[], object], where: str) -> None:
     try:
-        types.load_namespaces(str(path))
+        load()
     except Exception as error:
         raise ParnwbError(
             f"the extension cannot be loaded: {type(error).__name__}: {error}",
-            where=str(path),
+            where=where,
             remedy="Give the path of its NAME.namespace.yaml, with the files that it names beside it",
         ) from error

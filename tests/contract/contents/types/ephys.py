@@ -39,7 +39,9 @@ def ecephys(file: NWBFile, inputs: Path) -> None:
     spared = {"electrodes": region, "filtering": "300 Hz", "channel_conversion": [1e-6] * 8}
     lfp = ElectricalSeries(name="lfp", data=values((100, 8), "f4"), timestamps=values((100,), "f8"), **spared)
     module.add(LFP(electrical_series=lfp))
-    module.add(FilteredEphys(electrical_series=ElectricalSeries(name="f", data=values((40, 8)), timestamps=lfp, **spared)))
+    module.add(
+        FilteredEphys(electrical_series=ElectricalSeries(name="f", data=values((40, 8)), timestamps=lfp, **spared))
+    )
     _found_events(module, raw, region)
     _units(file)
 
@@ -47,7 +49,9 @@ def ecephys(file: NWBFile, inputs: Path) -> None:
 def _electrodes(file: NWBFile) -> DynamicTableRegion:
     model = file.create_device_model(name="model", manufacturer="somebody", model_number="1", description="a model")
     device = file.create_device(name="probe", description="a probe", model=model)
-    group = file.create_electrode_group(name="shank", description="one", location="CA1", device=device, position=(1, 2, 3))
+    group = file.create_electrode_group(
+        name="shank", description="one", location="CA1", device=device, position=(1, 2, 3)
+    )
     file.add_electrode_column(name="label", description="text")
     file.add_electrode_column(name="good", description="booleans")
     for number in range(12):
@@ -57,7 +61,9 @@ def _electrodes(file: NWBFile) -> DynamicTableRegion:
 
 def _found_events(module: Any, raw: ElectricalSeries, region: DynamicTableRegion) -> None:
     times = np.sort(values((30,), "f8"))
-    module.add(FeatureExtraction(electrodes=region, description=["peak"] * 4, times=times, features=values((30, 8, 4), "f4")))
+    module.add(
+        FeatureExtraction(electrodes=region, description=["peak"] * 4, times=times, features=values((30, 8, 4), "f4"))
+    )
     found = {"detection_method": "a threshold", "source_electricalseries": raw, "times": times}
     module.add(EventDetection(source_idx=list(range(30)), **found))
     module.add(EventDetection(name="by_channel", source_idx=np.stack([np.arange(30), np.arange(30) % 8], 1), **found))
@@ -89,13 +95,20 @@ def icephys(file: NWBFile, inputs: Path) -> None:
     """All series of a patch clamp, and the tables above them, which refer to series and rows."""
     electrode = file.create_icephys_electrode(name="pipette", description="one", device=file.create_device(name="rig"))
     pairs = [_clamped(file, electrode, number) for number in range(4)]
-    file.add_acquisition(IZeroClampSeries(name="zero", data=values((40,), "f4"), electrode=electrode, gain=1.0, rate=9.0))
+    file.add_acquisition(
+        IZeroClampSeries(name="zero", data=values((40,), "f4"), electrode=electrode, gain=1.0, rate=9.0)
+    )
     plain = PatchClampSeries(name="patch", data=values((40,)), unit="V", electrode=electrode, gain=1.0, rate=9.0)
     file.add_acquisition(plain)
     rows = [
         file.add_intracellular_recording(
-            electrode=electrode, stimulus=stimulus, stimulus_start_index=n, stimulus_index_count=20,
-            response=response, response_start_index=0, response_index_count=30 + n,
+            electrode=electrode,
+            stimulus=stimulus,
+            stimulus_start_index=n,
+            stimulus_index_count=20,
+            response=response,
+            response_start_index=0,
+            response_index_count=30 + n,
         )
         for n, (stimulus, response) in enumerate(pairs)
     ]
@@ -124,7 +137,11 @@ def _clamped(file: NWBFile, electrode: Any, number: int) -> tuple[PatchClampSeri
 def ogen(file: NWBFile, inputs: Path) -> None:
     """Light, where it went, and what it was."""
     site = OptogeneticStimulusSite(
-        name="site", device=file.create_device(name="laser"), description="a site", excitation_lambda=470.0, location="V1"
+        name="site",
+        device=file.create_device(name="laser"),
+        description="a site",
+        excitation_lambda=470.0,
+        location="V1",
     )
     file.add_ogen_site(site)
     file.add_stimulus(OptogeneticSeries(name="pulses", data=values((90,), "f8"), site=site, rate=1e3))

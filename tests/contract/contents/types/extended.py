@@ -11,10 +11,13 @@ from contract.schema import NAMESPACE, SCHEMA
 from hdmf.build import TypeMap
 from pynwb import H5DataIO, NWBFile, available_namespaces, get_class, get_type_map, load_namespaces
 
+
 def register(inputs: Path) -> None:
     """Let pynwb know the extension, as its package does when it is imported."""
     if NAMESPACE not in available_namespaces():
         load_namespaces(str(inputs / SCHEMA))
+    for name in ("TetrodeSeries", "ContractMetaData", "PoseTable", "CodedEvents"):
+        get_class(name, NAMESPACE)  # a manager knows the classes that there are when it is made
 
 
 def extension(file: NWBFile, inputs: Path) -> None:
@@ -38,15 +41,21 @@ def unregistered(types: TypeMap) -> Any:
 def _fill(file: NWBFile, kind: Any) -> None:
     first, second = (
         kind("TetrodeSeries")(
-            name=name, data=values((90, 4)), unit="V", rate=10.0, trode_id=7, weights=[0.5] * 4,
-            quality=quality, remarks=["é"] * 90,
+            name=name,
+            data=values((90, 4)),
+            unit="V",
+            rate=10.0,
+            trode_id=7,
+            weights=[0.5] * 4,
+            quality=quality,
+            remarks=["é"] * 90,
         )
         for name, quality in (("first", values((90,), "u1")), ("second", [n % 5 for n in range(90)]))
     )
     second.reference = first
     file.add_acquisition(first)
     file.add_acquisition(second)
-    file.add_lab_meta_data(kind("ContractMetaData")(name="lab", room="é1", temperatures=[20.5] * 40))
+    file.add_lab_meta_data(kind("ContractMetaData")(name="room", room="é1", temperatures=[20.5] * 40))
     table = kind("PoseTable")(name="poses", description="poses")
     for number in range(40):
         table.add_row(angle=0.5 * number)

@@ -31,7 +31,9 @@ def ophys(file: NWBFile, inputs: Path) -> None:
     """From the movie to the traces."""
     plane = _plane(file)
     gzip = {"compression": "gzip", "chunks": (4, 9, 7)}
-    two = TwoPhotonSeries(name="two", data=H5DataIO(values((20, 9, 7)), **gzip), imaging_plane=plane, rate=30.0, unit="1")
+    two = TwoPhotonSeries(
+        name="two", data=H5DataIO(values((20, 9, 7)), **gzip), imaging_plane=plane, rate=30.0, unit="1"
+    )
     file.add_acquisition(two)
     movie = Slices(values((11, 9, 7), "u2"), (3, 9, 7))
     one = OnePhotonSeries(name="one", data=movie, imaging_plane=plane, rate=9.0, unit="1", binning=2, exposure_time=0.1)
@@ -42,7 +44,13 @@ def ophys(file: NWBFile, inputs: Path) -> None:
     traces = RoiResponseSeries(name="traces", data=values((90, 3), "f4"), rois=rois, unit="1", rate=30.0)
     module.add(Fluorescence(roi_response_series=traces))
     again = cells.create_roi_table_region("all", region=list(range(6)))
-    module.add(DfOverF(roi_response_series=RoiResponseSeries(name="df", data=values((90, 6)), rois=again, unit="1", timestamps=values((90,), "f8"))))
+    module.add(
+        DfOverF(
+            roi_response_series=RoiResponseSeries(
+                name="df", data=values((90, 6)), rois=again, unit="1", timestamps=values((90,), "f8")
+            )
+        )
+    )
     shifts = TimeSeries(name="xy_translation", data=values((20, 2), "f4"), unit="pixels", rate=30.0)
     corrected = ImageSeries(name="corrected", data=values((20, 9, 7)), unit="1", rate=30.0)
     stack = CorrectedImageStack(name="stack", corrected=corrected, original=two, xy_translation=shifts)
@@ -52,9 +60,16 @@ def ophys(file: NWBFile, inputs: Path) -> None:
 def _plane(file: NWBFile) -> Any:
     channels = [OpticalChannel(name=name, description="a dye", emission_lambda=520.0) for name in ("green", "red")]
     return file.create_imaging_plane(
-        name="plane", description="a plane", device=file.create_device(name="microscope"), optical_channel=channels,
-        excitation_lambda=920.0, indicator="GCaMP6f", location="V1", imaging_rate=30.0,
-        origin_coords=[1.0, 2.0], grid_spacing=[0.5, 0.5],
+        name="plane",
+        description="a plane",
+        device=file.create_device(name="microscope"),
+        optical_channel=channels,
+        excitation_lambda=920.0,
+        indicator="GCaMP6f",
+        location="V1",
+        imaging_rate=30.0,
+        origin_coords=[1.0, 2.0],
+        grid_spacing=[0.5, 0.5],
     )
 
 
@@ -114,7 +129,12 @@ def retinotopy(file: NWBFile, inputs: Path) -> None:
     about |= {f"sign_map__{field}": value for field, value in size.items()}
     kind = get_class("ImagingRetinotopy", "core")
     retina = kind(
-        name="retina", axis_descriptions=["altitude", "azimuth"], sign_map=values((9, 7), "f4"),
-        focal_depth_image__focal_depth=0.5, **maps, **images, **about,
+        name="retina",
+        axis_descriptions=["altitude", "azimuth"],
+        sign_map=values((9, 7), "f4"),
+        focal_depth_image__focal_depth=0.5,
+        **maps,
+        **images,
+        **about,
     )
     file.create_processing_module("retinotopy", "maps").add(retina)

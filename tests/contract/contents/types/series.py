@@ -55,8 +55,14 @@ def _pictured(file: NWBFile) -> None:
     frames = ImageSeries(name="frames", data=values((12, 9, 7), "u1"), unit="n.a.", rate=1.0, format="raw")
     file.add_acquisition(frames)
     seen = OpticalSeries(
-        name="seen", data=values((12, 9, 7, 3), "f4"), unit="n.a.", distance=1.5, field_of_view=[1.0, 2.0],
-        orientation="up", timestamps=frames_times(), dimension=[9, 7],
+        name="seen",
+        data=values((12, 9, 7, 3), "f4"),
+        unit="n.a.",
+        distance=1.5,
+        field_of_view=[1.0, 2.0],
+        orientation="up",
+        timestamps=frames_times(),
+        dimension=[9, 7],
     )
     file.add_stimulus(seen)
     pictures = Images(name="pictures", images=[GrayscaleImage(name="grey", data=values((30, 20), "f4"))])
@@ -74,7 +80,8 @@ def behavior(file: NWBFile, inputs: Path) -> None:
     """All interfaces of behaviour; one series is in two of them."""
     module = file.create_processing_module("behavior", "what it did")
     paths = [
-        SpatialSeries(name=f"path_{n}", data=values((80, n), "f8"), reference_frame="maze", rate=30.0) for n in (1, 2, 3)
+        SpatialSeries(name=f"path_{n}", data=values((80, n), "f8"), reference_frame="maze", rate=30.0)
+        for n in (1, 2, 3)
     ]
     shared = TimeSeries(name="speed", data=values((80,), "f4"), unit="m/s", timestamps=values((80,), "f8"))
     module.add(Position(spatial_series=paths[:2]))

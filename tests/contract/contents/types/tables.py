@@ -13,7 +13,6 @@ from hdmf.common import (
     EnumData,
     MeaningsTable,
     VectorData,
-    VectorIndex,
 )
 from pynwb import H5DataIO, NWBFile
 from pynwb.epoch import TimeIntervals
@@ -62,20 +61,26 @@ def _add_ragged(table: DynamicTable) -> None:
     counts = [n % 4 for n in range(60)]
     for name, item in (("ragged", 1.5), ("ragged_flags", True), ("ragged_text", "ü")):
         data = [[item] * count for count in counts]
-        table.add_column(name=name, description="ragged", data=[i for row in data for i in row], index=np.cumsum(counts))
+        table.add_column(
+            name=name, description="ragged", data=[i for row in data for i in row], index=np.cumsum(counts)
+        )
     nested = [[[n * 1.0] * depth for depth in range(1, 3)] for n in range(60)]
     table.add_column(name="nested", description="doubly ragged", data=nested, index=2)
-    inner = VectorData(name="deep", description="trebly ragged", data=list(range(240)))
-    first = VectorIndex(name="deep_index", data=list(range(2, 241, 2)), target=inner)
     table.add_column(
-        name="long", description="more than 65,535 items", data=np.arange(70_000) % 7, index=np.linspace(0, 70_000, 61)[1:].astype(int)
+        name="long",
+        description="more than 65,535 items",
+        data=np.arange(70_000) % 7,
+        index=np.linspace(0, 70_000, 61)[1:].astype(int),
     )
-    assert len(first.data) == 120
 
 
 def _add_aligned(file: NWBFile) -> None:
     parts = [
-        DynamicTable(name=name, description="a category", columns=[VectorData(name="v", description="v", data=values((8,), "f4"))])
+        DynamicTable(
+            name=name,
+            description="a category",
+            columns=[VectorData(name="v", description="v", data=values((8,), "f4"))],
+        )
         for name in ("left", "right")
     ]
     whole = AlignedDynamicTable(name="aligned", description="categories", category_tables=parts, id=list(range(8)))
@@ -93,7 +98,9 @@ def _add_times(file: NWBFile) -> None:
     blocks = TimeIntervals(name="blocks", description="without rows")
     file.add_time_intervals(blocks)
     licks = EventsTable(
-        name="licks", description="events", source_description="a beam",
+        name="licks",
+        description="events",
+        source_description="a beam",
         columns=[
             TimestampVectorData(name="timestamp", description="when", data=np.arange(50.0), resolution=1e-4),
             DurationVectorData(name="duration", description="how long", data=[0.1] * 50),
@@ -110,7 +117,9 @@ def _add_times(file: NWBFile) -> None:
 def _add_rare(file: NWBFile) -> None:
     names = VectorData(name="elements", description="of an enumeration", data=["rest", "run"])
     states = EnumData(name="state", description="states", data=np.arange(40, dtype="u1") % 2, elements=names)
-    file.add_analysis(DynamicTable(name="states", description="an enumeration", columns=[states, names], colnames=["state"]))
+    file.add_analysis(
+        DynamicTable(name="states", description="an enumeration", columns=[states, names], colnames=["state"])
+    )
 
 
 def odd(file: NWBFile, inputs: Path) -> None:
@@ -120,8 +129,16 @@ def odd(file: NWBFile, inputs: Path) -> None:
     file.add_analysis(DynamicTable(name="no_rows", description="empty", columns=columns))
     file.add_analysis(DynamicTable(name="no_columns", description="emptier"))
     long = ["日本語" * 30_000, "", "\N{GREEK SMALL LETTER MU}V\n\t'\"\\"]
-    file.add_analysis(DynamicTable(name="tàblé", description="µ", columns=[VectorData(name="ü", description="δ", data=long)]))
-    for name, data in {"number": 3.5, "zero_d": np.array(3), "text": "x" * 100_000, "one": [1], "words": ["a", "é"]}.items():
+    file.add_analysis(
+        DynamicTable(name="tàblé", description="µ", columns=[VectorData(name="ü", description="δ", data=long)])
+    )
+    for name, data in {
+        "number": 3.5,
+        "zero_d": np.array(3),
+        "text": "x" * 100_000,
+        "one": [1],
+        "words": ["a", "é"],
+    }.items():
         file.add_scratch(data, name=name, description="scratch")
     file.add_scratch(values((50, 3), "f8"), name="array", description="scratch")
     add(file, "nothing", np.empty((0, 4), "i2"))
