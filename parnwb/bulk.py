@@ -276,10 +276,21 @@ def uncopied_arrays() -> Iterator[None]:
 
     ``ObjectMapper.convert_dtype`` returns the dtype that the file will have, and to learn it makes a converted
     copy of arrays whose own dtype differs (float32 timestamps become float64). One element gives the same
-    dtype; the values are converted buffer by buffer when they are written.
+    dtype; the values are converted buffer by buffer when they are written. Of compound datasets hdmf makes a list of
+    tuples, in case that some field is a reference.
     """
-    original = ObjectMapper.__dict__["convert_dtype"]
+    changed = {"convert_dtype": _convert_one, "_ObjectMapper__set_compound_dataset_to_refs": _set_compound}
+    originals = {name: ObjectMapper.__dict__[name] for name in changed}
+    for name, changing in changed.items():
+        setattr(ObjectMapper, name, changing(originals[name]))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(ObjectMapper, name, original)
 
+
+def _convert_one(original: Any) -> Any:
     def convert_dtype(cls: type[ObjectMapper], spec: Any, value: Any) -> tuple[Any, Any]:
         convert = original.__get__(None, cls)
         is_large = isinstance(value, np.ndarray) and value.nbytes >= DEFAULT_THRESHOLD_BYTES
@@ -287,8 +298,15 @@ def uncopied_arrays() -> Iterator[None]:
             return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
         return convert(spec, value)
 
-    ObjectMapper.convert_dtype = classmethod(convert_dtype)
-    try:
-        yield
-    finally:
-        ObjectMapper.convert_dtype = original
+    return classmethod(convert_dtype)
+
+
+def _set_compound(original: Any) -> Any:
+    def set_compound(mapper: ObjectMapper, builder: DatasetBuilder, spec: Any, container: Any, manager: Any) -> Any:
+        array = unwrapped(container.data)
+        # Others are converted as tuples are: by the order of their fields.
+        if isinstance(array, np.ndarray) and array.dtype == HDF5IO.__resolve_dtype__(spec.dtype, array):
+            return lambda: setattr(builder, "data", container.data)
+        return original(mapper, builder, spec, container, manager)
+
+    return set_compound
