@@ -13,11 +13,11 @@ from unittest.mock import patch
 import pynwb.testing.mock
 from hdmf.common import DynamicTableRegion
 from pynwb import NWBFile
-from pynwb.testing.mock import ecephys, icephys, ophys
+from pynwb.testing.mock import ecephys, ophys
 from pynwb.testing.mock.utils import name_generator_registry
 
-# They give no NWBFile, or are the same as others.
-APART = ("mock_NWBFile", "mock_ElectrodeTable")
+# The file is there already; it has one table of electrodes, which the others share.
+APART = ("mock_NWBFile", "mock_ElectrodeTable", "mock_ElectrodesTable", "mock_electrodes", "mock_ElectrodeGroup")
 
 
 def mock_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -34,7 +34,7 @@ def mocks(file: NWBFile, inputs: Path) -> None:
     with patch.dict(name_generator_registry, clear=True):
         region = _electrodes(file)
         for name, function in mock_functions():
-            if name in APART or name in ("mock_ElectrodesTable", "mock_electrodes", "mock_ElectrodeGroup"):
+            if name in APART:
                 continue
             parameters = inspect.signature(function).parameters
             own = {"electrodes": region} if "electrodes" in parameters else {}
@@ -47,8 +47,3 @@ def _electrodes(file: NWBFile) -> DynamicTableRegion:
     group = ecephys.mock_ElectrodeGroup(nwbfile=file)
     file.electrodes = ecephys.mock_ElectrodesTable(group=group)
     return ecephys.mock_electrodes(table=file.electrodes)
-
-
-def clamp_electrode(file: NWBFile) -> Any:
-    """Return an electrode of the file's own."""
-    return icephys.mock_IntracellularElectrode(name="electrode", nwbfile=file)
