@@ -55,7 +55,7 @@ class NWBParallelIO:
     manager
         As for ``NWBHDF5IO``.
     extensions
-        Instead of ``manager``, what ``NWBHDF5IO`` took before pynwb 3: the path of an extension's
+        Instead of ``manager``, what ``NWBHDF5IO`` took in pynwb 2: the path of an extension's
         ``NAME.namespace.yaml``, a ``TypeMap``, or a list of these. What ``pynwb.load_namespaces`` or an installed
         ``ndx`` package has registered needs neither.
     backend
