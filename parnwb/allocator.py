@@ -94,7 +94,7 @@ class Allocator:
             return int(handle.get_offset())
         self._file.flush()  # or metadata as large as pieces of a fill would be among what is dropped: heaps of strings
         self._overlay.reserving = True
-        self._file[spec.path][(0,) * len(spec.shape)] = spec.fill
+        _write_first(handle, spec)
         self._file.flush()
         self._overlay.reserving = False
         if handle.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
@@ -122,3 +122,10 @@ class Allocator:
     def _offset_in_contiguous(spec: DatasetSpec, index: Sequence[int]) -> int:
         start = tuple(i * c for i, c in zip(index, spec.grid.chunk, strict=True))
         return ravel(start, spec.shape) * spec.itemsize
+
+
+def _write_first(dataset: h5py.h5d.DatasetID, spec: DatasetSpec) -> None:
+    """Write one element of a dataset, the first, as the bytes that it has in the file."""
+    space = dataset.get_space()
+    space.select_elements([(0,) * len(spec.shape)])
+    dataset.write(h5py.h5s.create_simple((1,)), space, spec.fill.reshape(1), dataset.get_type())

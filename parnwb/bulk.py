@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
+from hdmf.backends.hdf5 import HDF5IO
 from hdmf.build import (
     Builder,
     BuildManager,
@@ -21,10 +24,13 @@ from hdmf.build import (
 )
 from hdmf.data_utils import AbstractDataChunkIterator, DataIO, GenericDataChunkIterator
 from hdmf.spec import DatasetSpec as HdmfDatasetSpec
+from hdmf.utils import get_data_shape
 
+from parnwb.element import is_self_contained
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
+from parnwb.sources.listed import ListSource
 from parnwb.sources.zarr import is_zarr_array
 
 DEFAULT_THRESHOLD_BYTES = 64 * 1024
@@ -50,7 +56,9 @@ class BulkRule:
     Parameters
     ----------
     threshold
-        Numeric arrays, Zarr arrays and copied HDF5 datasets of at least so many bytes are bulk; iterators always are.
+        Arrays (of numpy or Zarr), lists and copied HDF5 datasets of at least so many bytes in the file are bulk if each
+        element is all there is to write (``parnwb.element.is_self_contained``): numbers, booleans, compound values of
+        these. Iterators over such elements always are. Text and references, which only HDF5 can place, never are.
     link_data
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
     """
@@ -70,12 +78,9 @@ class BulkRule:
         LayoutError
             For an iterator that can only be drained in one process.
         """
-        data, link_data = builder.data, self.link_data
-        if isinstance(data, DataIO):
-            link_data = getattr(data, "link_data", link_data)
-            data = data.data
+        data = unwrapped(builder.data)
         if isinstance(data, GenericDataChunkIterator):
-            return True
+            return is_self_contained(np.dtype(data.dtype))
         if isinstance(data, AbstractDataChunkIterator):
             raise LayoutError(
                 f"a {type(data).__name__} can only be read by one process from its first element to its last",
@@ -83,23 +88,65 @@ class BulkRule:
                 remedy="Give the array itself, or a GenericDataChunkIterator, which ranks can divide",
             )
         if isinstance(data, h5py.Dataset):
-            return not link_data and self._is_large(data) and self._is_plain(data)
-        return _is_array(data) and self._is_large(data)
+            return not self._is_linked(builder) and self._is_large(data.shape, data.dtype) and _is_plain(data)
+        if _is_array(data):
+            return _is_array_of_its_elements(data, builder.dtype) and self._is_large(data.shape, data.dtype)
+        if isinstance(data, list | tuple):
+            dtype = listed_dtype(data, builder.dtype)
+            return dtype is not None and self._is_large(listed_shape(data, dtype), dtype)
+        return False
 
-    def _is_large(self, data: Any) -> bool:
-        return data.ndim > 0 and data.dtype.kind in NUMERIC_KINDS and data.size * data.dtype.itemsize >= self.threshold
+    def _is_linked(self, builder: DatasetBuilder) -> bool:
+        own = getattr(builder.data, "link_data", None) if isinstance(builder.data, DataIO) else None
+        return self.link_data if own is None else bool(own)
 
-    @staticmethod
-    def _is_plain(dataset: h5py.Dataset) -> bool:
-        creation = dataset.id.get_create_plist()
-        layouts = (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS)
-        # Of numbers with fewer bits than their bytes have, as N-bit packs them, only HDF5 knows where the bits go.
-        own = h5py.h5t.py_create(dataset.dtype, logical=True)
-        return (
-            creation.get_layout() in layouts
-            and creation.get_external_count() == 0
-            and bool(dataset.id.get_type().equal(own))
-        )
+    def _is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        large = math.prod(shape) * dtype.itemsize >= self.threshold
+        return large and len(shape) > 0 and is_self_contained(dtype)
+
+
+def _is_plain(dataset: h5py.Dataset) -> bool:
+    """Tell whether the dataset of another file is stored as the numpy dtype that h5py shows."""
+    creation = dataset.id.get_create_plist()
+    layouts = (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS)
+    # Of numbers with fewer bits than their bytes have, as N-bit packs them, only HDF5 knows where the bits go.
+    own = h5py.h5t.py_create(dataset.dtype, logical=True)
+    return (
+        creation.get_layout() in layouts
+        and creation.get_external_count() == 0
+        and bool(dataset.id.get_type().equal(own))
+    )
+
+
+def _is_array_of_its_elements(array: npt.NDArray[Any], dtype: Any) -> bool:
+    """Tell whether hdmf writes an array element by element: a plain one, or compound values to a compound type.
+
+    It makes text of variable length of fixed-length text; a plain array becomes something else in a compound type.
+    """
+    is_compound = isinstance(dtype, list) or getattr(dtype, "names", None) is not None
+    return array.dtype.names is not None if is_compound else array.dtype.kind in NUMERIC_KINDS
+
+
+def listed_dtype(items: Sequence[Any], dtype: Any) -> np.dtype[Any] | None:
+    """Return the type that hdmf gives to the dataset of a list; None where it finds none. Independent.
+
+    Parameters
+    ----------
+    items
+        The list.
+    dtype
+        Of its builder.
+    """
+    try:
+        # hdmf looks at the first item where the schema says nothing.
+        return np.dtype(dtype if isinstance(dtype, type) else HDF5IO.__resolve_dtype__(dtype, items))
+    except (TypeError, ValueError):
+        return None
+
+
+def listed_shape(items: Sequence[Any], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Return the shape of the dataset of a list; a tuple in it may be one compound value. Independent."""
+    return (len(items),) if dtype.names is not None else tuple(get_data_shape(items))
 
 
 def _is_array(data: Any) -> bool:
@@ -136,7 +183,12 @@ def _source(builder: DatasetBuilder) -> Source:
 
     hdmf converts bare arrays with numpy and leaves all others to HDF5; the two differ where values do not fit.
     """
-    source = as_source(unwrapped(builder.data))
+    data = unwrapped(builder.data)
+    if isinstance(data, list | tuple):
+        dtype = listed_dtype(data, builder.dtype)
+        assert dtype is not None  # or the rule would not apply
+        return ListSource(data, listed_shape(data, dtype), dtype)
+    source = as_source(data)
     converts = _is_array(builder.data) and isinstance(builder.dtype, type)
     if converts and np.dtype(builder.dtype).newbyteorder("=") != source.dtype.newbyteorder("="):
         return CastSource(source, np.dtype(builder.dtype))
@@ -178,9 +230,11 @@ def _content(builder: Builder, rule: BulkRule) -> str:
     if data is not None:  # hdmf notes both in the H5DataIO that it writes, so that they are there the second time
         settings = {key: value for key, value in settings.items() if key not in ("shape", "dtype")}
     options = " ".join(f"{key}={_text(value)}" for key, value in sorted(settings.items()))
+    if isinstance(data, AbstractDataChunkIterator):
+        return f"dataset of shape {tuple(data.maxshape or ())} and dtype {data.dtype} {options}".rstrip()
     if rule.applies(builder):
-        shape = getattr(data, "maxshape", None) if isinstance(data, AbstractDataChunkIterator) else data.shape
-        return f"dataset of shape {tuple(shape or ())} and dtype {data.dtype} {options}".rstrip()
+        dtype = listed_dtype(data, builder.dtype) if isinstance(data, list | tuple) else data.dtype
+        return f"dataset of shape {get_data_shape(data)} and dtype {dtype} {options}".rstrip()
     return f"dataset {_text(data)} {options}".rstrip()
 
 
@@ -194,7 +248,7 @@ def _text(value: Any) -> str:
         return f"{value.file.filename}:{value.name}"
     if is_zarr_array(value):
         return _text(np.asarray(value))
-    if isinstance(value, np.ndarray) and value.dtype.kind not in "OV":
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
         return f"{value.shape} {value.dtype} values {digest}"
     if isinstance(value, (list, tuple, set, np.ndarray)):
@@ -230,10 +284,21 @@ def uncopied_arrays() -> Iterator[None]:
 
     ``ObjectMapper.convert_dtype`` returns the dtype that the file will have, and to learn it makes a converted
     copy of arrays whose own dtype differs (float32 timestamps become float64). One element gives the same
-    dtype; the values are converted buffer by buffer when they are written.
+    dtype; the values are converted buffer by buffer when they are written. Of compound datasets hdmf makes a list of
+    tuples, in case that some field is a reference.
     """
-    original = ObjectMapper.__dict__["convert_dtype"]
+    changed = {"convert_dtype": _convert_one, "_ObjectMapper__set_compound_dataset_to_refs": _set_compound}
+    originals = {name: ObjectMapper.__dict__[name] for name in changed}
+    for name, changing in changed.items():
+        setattr(ObjectMapper, name, changing(originals[name]))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(ObjectMapper, name, original)
 
+
+def _convert_one(original: Any) -> Any:
     def convert_dtype(cls: type[ObjectMapper], spec: Any, value: Any) -> tuple[Any, Any]:
         convert = original.__get__(None, cls)
         is_large = _is_array(value) and value.nbytes >= DEFAULT_THRESHOLD_BYTES
@@ -241,8 +306,15 @@ def uncopied_arrays() -> Iterator[None]:
             return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
         return convert(spec, value)
 
-    ObjectMapper.convert_dtype = classmethod(convert_dtype)
-    try:
-        yield
-    finally:
-        ObjectMapper.convert_dtype = original
+    return classmethod(convert_dtype)
+
+
+def _set_compound(original: Any) -> Any:
+    def set_compound(mapper: ObjectMapper, builder: DatasetBuilder, spec: Any, container: Any, manager: Any) -> Any:
+        array = unwrapped(container.data)
+        # Others are converted as tuples are: by the order of their fields.
+        if isinstance(array, np.ndarray) and array.dtype == HDF5IO.__resolve_dtype__(spec.dtype, array):
+            return lambda: setattr(builder, "data", container.data)
+        return original(mapper, builder, spec, container, manager)
+
+    return set_compound

@@ -14,6 +14,7 @@ from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import AppendTarget, finish_append
 from parnwb.errors import Interrupted, ParnwbError, TargetError
+from parnwb.extensions import extension_manager
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from hdmf.build import BuildManager
     from mpi4py import MPI
     from pynwb import NWBFile
+
+    from parnwb.extensions import Extensions
 
 CREATING_MODES = ("w", "w-", "x", "resume")
 APPENDING_MODES = ("a", "r+")
@@ -52,6 +55,10 @@ class NWBParallelIO:
         Communicator of the ranks that take part; None for this process alone.
     manager
         As for ``NWBHDF5IO``.
+    extensions
+        Instead of ``manager``, what ``NWBHDF5IO`` took in pynwb 2: the path of an extension's
+        ``NAME.namespace.yaml``, a ``TypeMap``, or a list of these. What ``pynwb.load_namespaces`` or an installed
+        ``ndx`` package has registered needs neither.
     backend
         ``'direct'`` (ranks encode and write by themselves; any h5py), ``'mpio'`` (parallel HDF5) or ``'auto'``.
     transfer
@@ -75,7 +82,8 @@ class NWBParallelIO:
         Seconds that one step of a rank may take, such as reading one buffer, and that ranks wait for one that is in
         code between two calls; then the job ends with a message. None or 0 for no limit; with one rank there is none.
     bulk_threshold
-        Numeric arrays of at least so many bytes are filled by all ranks; smaller ones ride with the metadata.
+        Arrays and lists of numbers, booleans or compound values of at least so many bytes are filled by all ranks;
+        smaller ones, text and references ride with the metadata.
     manifest
         Whether to leave ``PATH.crc`` beside the file (``direct``): checksums of all that it holds, for ``verify``.
     queue
@@ -101,6 +109,7 @@ class NWBParallelIO:
         *,
         comm: MPI.Intracomm | None = None,
         manager: BuildManager | None = None,
+        extensions: Extensions | None = None,
         backend: str = "auto",
         transfer: str = "independent",
         decomposition: str = "balanced",
@@ -122,11 +131,11 @@ class NWBParallelIO:
         self._reserved: Target | None = None
         self._opened: Opened | None = None
         self._earlier: Earlier | None = None
-        self._manager = manager
         try:
             with self._ranks.agreed("opening"):
                 self._target = _target(path)
                 check_mode(mode, path)
+                self._manager = manager = _manager(manager, extensions)
                 self._settings = WriteSettings(
                     backend=backend,
                     transfer=transfer,
@@ -456,6 +465,17 @@ def check_mode(mode: str, path: str | Path) -> None:
             "NWBParallelIO writes; mode 'r' reads", where=str(path), remedy="Use pynwb.NWBHDF5IO to read"
         )
     raise ParnwbError(f"mode must be one of {', '.join(modes)}, got {mode!r}", where=str(path))
+
+
+def _manager(manager: BuildManager | None, extensions: Extensions | None) -> BuildManager | None:
+    """Return the user's manager, one for the user's extensions, or None."""
+    if extensions is None:
+        return manager
+    if manager is not None:
+        raise ParnwbError(
+            "manager and extensions cannot both be given", remedy="Load the extensions into the manager's type map"
+        )
+    return extension_manager(extensions)
 
 
 def _default_manager() -> BuildManager:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from parnwb.element import type_of
 from parnwb.errors import LayoutError
 from parnwb.hyperslab import Hyperslab
 
@@ -87,7 +88,8 @@ class DatasetSpec:
     shape, maxshape
         In elements; ``None`` in ``maxshape`` is unlimited.
     dtype
-        Type in the file, as numpy's type string; ``'|b1'`` stands for h5py's boolean enumeration.
+        Type in the file, as ``parnwb.element.type_text`` gives it: numpy's type string, where ``'|b1'`` stands for
+        h5py's boolean enumeration, or the fields of a compound type as JSON.
     chunks
         Chunk shape, or None for a contiguous dataset.
     filters
@@ -113,7 +115,7 @@ class DatasetSpec:
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
         """Type of an element in the file."""
-        return np.dtype(self.dtype)
+        return type_of(self.dtype)
 
     @property
     def itemsize(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 from hdmf.backends.hdf5 import h5tools
+from hdmf.backends.hdf5.h5_utils import HDF5IODataChunkIteratorQueue
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 
@@ -23,6 +24,7 @@ from parnwb.bulk import BulkRule, bulk_sources, has_filter, signature, uncopied_
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
+from parnwb.element import type_text
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout, FilterSpec
 from parnwb.overlay import Overlay
@@ -181,8 +183,8 @@ class _SkeletonIO(NWBHDF5IO):
         super().__init__(path=str(path), mode="w" if reader is None else "a", manager=manager, file=file)
         if reader is not None:
             self._written_builders = reader._written_builders
-        # hdmf drains iterators from here right after creating their dataset; here nobody does.
-        self._HDF5IO__dci_queue = _IdleQueue()
+        # hdmf drains iterators from here right after creating their dataset; not bulk ones.
+        self._HDF5IO__dci_queue = _SmallQueue()
         self._options = options
         self._specs: dict[str, DatasetSpec] = {}
         self.sources: dict[str, Source] = {}
@@ -243,14 +245,13 @@ def unread_zarr_arrays() -> Iterator[None]:
         h5tools.is_zarr_array = original
 
 
-class _IdleQueue:
-    """Stands where hdmf queues iterators: the plan reads them instead."""
+class _SmallQueue(HDF5IODataChunkIteratorQueue):
+    """hdmf's queue of iterators, without the bulk ones: the plan reads them instead."""
 
     def append(self, dataset: h5py.Dataset, data: Any) -> None:
-        """Take no notice."""
-
-    def exhaust_queue(self) -> None:
-        """Read nothing."""
+        """Take no notice of bulk data."""
+        if not isinstance(dataset, _UnfilledDataset):
+            super().append(dataset, data)
 
 
 class _UnfilledDataset(h5py.Dataset):
@@ -385,7 +386,7 @@ def read_spec(dataset: h5py.Dataset) -> DatasetSpec:
         path=dataset.name,
         shape=tuple(dataset.shape),
         maxshape=tuple(dataset.maxshape),
-        dtype=dataset.dtype.str,
+        dtype=type_text(dataset.dtype),
         chunks=dataset.chunks,
         filters=tuple(FilterSpec(number, tuple(values), name.decode()) for number, _, values, name in filters),
         fillvalue=fillvalue,

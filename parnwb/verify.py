@@ -14,13 +14,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.bulk import NUMERIC_KINDS, BulkRule, build, bulk_sources
+from parnwb.bulk import BulkRule, build, bulk_sources
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.commits.journal import no_records
 from parnwb.commits.manifest import METADATA, Datasets, Manifest
 from parnwb.commits.stored import damaged, own_share
+from parnwb.element import is_self_contained
 from parnwb.errors import VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
@@ -53,7 +54,7 @@ class Verdict:
     findings
         All that is wrong; empty for a good file. At most 20 of each rank.
     datasets, nbytes
-        How many numeric datasets and uncompressed bytes were read.
+        How many datasets of numbers, compound values and fixed text, and uncompressed bytes of them, were read.
     compared
         Paths of the datasets that were compared with their source.
     seconds
@@ -169,7 +170,10 @@ def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) 
 def _examine(
     path: Path, sources: Mapping[str, Source], ranks: Ranks
 ) -> tuple[FileLayout, FileLayout, list[Finding]]:
-    """Return the numeric datasets of the file, the others, and what their index lacks. Independent; on the root."""
+    """Return the datasets whose elements are their bytes, the others, and what their index lacks.
+
+    Independent; on the root.
+    """
     if path.suffix == ".partial":
         raise VerificationError(
             "a partial file is not complete",
@@ -212,7 +216,7 @@ def _examine_dataset(
         findings += _unreadable(dataset)
         return
     findings += missing_chunks(dataset, ranks.look_up)
-    if dataset.dtype.kind not in NUMERIC_KINDS:
+    if not is_self_contained(dataset.dtype):
         shape = tuple(dataset.shape)
         objects.append(DatasetSpec(dataset.name, shape, shape, dataset.dtype.str, dataset.chunks))
         return

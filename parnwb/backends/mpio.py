@@ -197,7 +197,7 @@ class _ChunkWriter:
             memory = h5py.h5s.create_simple(elements.count)
             data = np.ascontiguousarray(in_file_dtype(values, self._dtype), dtype=self._dtype)
         try:
-            self._dataset.write(memory, space, data, dxpl=self._transfer)
+            self._dataset.write(memory, space, data, self._dataset.get_type(), self._transfer)
         except Exception as error:
             raise StorageError(
                 f"parallel HDF5 could not write a chunk: {error}", where=elements.place(self.path), remedy=CHECK_SPACE

@@ -11,6 +11,7 @@ from parnwb.comm import Ranks
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.sources.access import Access
 from parnwb.sources.array import MAX_PICKLED_BYTES, ArraySource, CastSource
+from parnwb.sources.listed import ListSource
 from parnwb.sources.source import Source
 
 MAX_SENT_BYTES = 2 * MAX_PICKLED_BYTES
@@ -100,6 +101,8 @@ def _resident_bytes(source: Source) -> int:
     """Return how many bytes of values a source has in memory. Independent."""
     if isinstance(source, CastSource):
         return _resident_bytes(source.source)
+    if isinstance(source, ListSource):
+        return source.nbytes
     return source.array.nbytes if isinstance(source, ArraySource) else 0
 
 

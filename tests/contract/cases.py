@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from contract.contents import sessions, settings, shapes, sources
+from contract.contents.types import ephys, extended, imaging, mocks, series, tables
 from pynwb import NWBFile
 
 from parnwb import DatasetSpec
@@ -58,7 +59,7 @@ class Case:
 
 def build(name: str, inputs: Path, *, rank: int = 0, expected: bool = False) -> NWBFile:
     """Return the NWBFile of a case."""
-    case = CASES[name]
+    case = (CASES | TYPES)[name]
     content = case.expected if expected and case.expected is not None else case.content
     return filled(content, name, inputs, rank=rank)
 
@@ -131,4 +132,20 @@ CASES: dict[str, Case] = {
     "queue_largest": _queued("largest"),
     "queue_function": _queued(by_shape),
     "queue_round_robin": _queued("round-robin", backend="direct"),  # the one that mpio does not have
+}
+
+# Every neurodata type; docs/types.md says where each is.
+TYPES: dict[str, Case] = {
+    "mocks": Case(mocks.mocks),
+    "series": Case(series.series),
+    "behavior": Case(series.behavior),
+    "ecephys": Case(ephys.ecephys),
+    "icephys": Case(ephys.icephys),
+    "ogen": Case(ephys.ogen),
+    "ophys": Case(imaging.ophys),
+    "pictures": Case(imaging.pictures),
+    "retinotopy": Case(imaging.retinotopy),
+    "tables": Case(tables.tables),
+    "odd": Case(tables.odd),
+    "extension": Case(extended.extension, arguments={"cache_spec": True}),
 }

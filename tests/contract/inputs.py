@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+from contract.schema import write_schema
 from hdmf.data_utils import GenericDataChunkIterator
 from pynwb import NWBFile, TimeSeries
 from pynwb.core import ScratchData
@@ -94,6 +95,7 @@ def prepare(folder: Path) -> None:
     with h5py.File(folder / "sources.h5", "w") as file:
         _prepare_datasets(file)
     _prepare_zarr(folder)
+    write_schema(folder)
 
 
 def _prepare_zarr(folder: Path) -> None:
@@ -128,6 +130,13 @@ def _prepare_datasets(file: h5py.File) -> None:
     file.create_dataset("rounded", data=values((300,), "f4"), chunks=(64,), scaleoffset=3)
     enumeration = h5py.enum_dtype({"REST": 0, "RUN": 1}, basetype="i1")
     file.create_dataset("states", data=values((300,), "?").astype("i1"), dtype=enumeration, chunks=(64,))
+    pixels = np.zeros(300, [("x", "u4"), ("y", "u4"), ("weight", "f4")])
+    pixels["x"], pixels["weight"] = np.arange(300), values((300,), "f4")
+    file.create_dataset("pixels", data=pixels, chunks=(40,), shuffle=True, **gzip)
+    nested = [("a", "i2"), ("b", [("c", ">f4"), ("d", "?", (3,))])]
+    file["nested"] = np.zeros(60, nested)
+    file["complex"] = values((70,), "f8") * (1 + 2j)
+    file["fixed"] = np.array([f"é{n}".encode() for n in range(90)]).astype(h5py.string_dtype("utf-8", 8))
     file.create_dataset("words", data=["one", "two", "three"], dtype=h5py.string_dtype())
     for name in ("contiguous", "gzip", "growing"):  # those that cases link to
         file[name].attrs.update({"unit": "V", "conversion": 1.0, "resolution": -1.0, "offset": 0.0})

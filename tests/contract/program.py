@@ -1,4 +1,4 @@
-"""Run under mpiexec: writes every case by every road that this installation can go. Arguments: INPUTS OUTPUTS.
+"""Run under mpiexec: writes cases by every road that this installation can go. Arguments: INPUTS OUTPUTS cases|types.
 
 A file is left as ``OUTPUTS/ROAD/CASE.nwb``; a case that could not be written leaves ``CASE.failed`` with the reason,
 and the others are written all the same.
@@ -12,42 +12,59 @@ import warnings
 from pathlib import Path
 
 from mpi4py import MPI
-from pynwb import get_manager
+from pynwb import get_class, get_manager
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from contract.cases import CASES, build
-from contract.roads import Road, roads
+from contract.cases import CASES, TYPES, Case, build
+from contract.contents.types.extended import register
+from contract.roads import Road, roads, type_roads
 
 from parnwb import NWBParallelIO, plan
 from parnwb.site import parallel_hdf5
 
-MANAGER = get_manager()
+COMM = MPI.COMM_WORLD
 
 
-def write(name: str, road: Road, inputs: Path, outputs: Path) -> None:
+def write(name: str, case: Case, road: Road, outputs: Path, *, everywhere: bool) -> None:
     """Write one case by one road. Collective."""
-    comm, case = MPI.COMM_WORLD, CASES[name]
     path = outputs / str(road) / f"{name}.nwb"
-    if comm.rank == 0:
+    if COMM.rank == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f"{name} by {road}", flush=True)  # the last of these lines tells where a launch hung
-    comm.Barrier()
+    COMM.Barrier()
     try:
-        file = build(name, inputs, rank=comm.rank) if comm.rank == 0 or case.everywhere else None
+        file = build(name, INPUTS, rank=COMM.rank) if COMM.rank == 0 or everywhere else None
         manager = MANAGER if case.settings else None  # making one takes as long as writing a small file
         settings = {"manager": manager, "progress": False, **road.settings, **case.settings}
-        with NWBParallelIO(path, "w", comm=comm, **settings) as io:
+        with NWBParallelIO(path, "w", comm=COMM, **settings) as io:
             io.write(file, **case.arguments)
     except Exception:
-        if comm.rank == 0:
+        if COMM.rank == 0:
             path.with_suffix(".failed").write_text(traceback.format_exc())
+
+
+def write_cases(outputs: Path) -> None:
+    """Write what is about arrays, settings and sessions. Collective."""
+    for number, (name, case) in enumerate(CASES.items()):
+        for road in roads(number, COMM.size, parallel_hdf5=parallel_hdf5()):
+            if road.backend == "direct" or parallel_hdf5():
+                write(name, case, road, outputs, everywhere=case.everywhere)
+
+
+def write_types(outputs: Path) -> None:
+    """Write what is about neurodata types. Collective."""
+    for number, (name, case) in enumerate(TYPES.items()):
+        for road, everywhere in type_roads(number, COMM.size, parallel_hdf5=parallel_hdf5()).items():
+            write(name, case, road, outputs, everywhere=everywhere)
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
+    INPUTS, what = Path(sys.argv[1]), sys.argv[3]
+    if what == "types":  # before there is a manager, which knows what is registered now
+        register(INPUTS)
+        get_class("ImagingRetinotopy", "core")
+    MANAGER = get_manager()
     plan.READ_GRID_BYTES = 2048  # the data of iterators would be one block, hence one rank's
-    for number, case_name in enumerate(CASES):
-        for each in roads(number, MPI.COMM_WORLD.size, parallel_hdf5=parallel_hdf5()):
-            if each.backend == "direct" or parallel_hdf5():
-                write(case_name, each, Path(sys.argv[1]), Path(sys.argv[2]))
+    {"cases": write_cases, "types": write_types}[what](Path(sys.argv[2]))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 DECOMPOSITIONS = ("balanced", "slab", "block")
 TRANSFERS = ("independent", "collective")
 RANKS = (1, 2, 3, 5)
+TYPE_RANKS = (1, 3, 4)
 # Every combination of everything, in each environment: some four times as long.
 FULL = os.environ.get("PARNWB_CONTRACT") == "full"
 
@@ -58,3 +59,25 @@ def roads(case: int, ranks: int, *, parallel_hdf5: bool) -> list[Road]:
         if FULL or (case + turn + RANKS.index(ranks)) % 2 == number
     ]
     return direct + mpio
+
+
+def type_roads(case: int, ranks: int, *, parallel_hdf5: bool) -> dict[Road, bool]:
+    """Return the roads of a case of types, one for each backend, and whether all ranks have the NWBFile.
+
+    Else the root alone has it. Both take turns over cases, backends and rank counts, as do the other settings.
+
+    Parameters
+    ----------
+    case
+        Number of the case.
+    ranks
+        Number of ranks.
+    parallel_hdf5
+        Whether this h5py has MPI.
+    """
+    turn = case + TYPE_RANKS.index(ranks)
+    decomposition = DECOMPOSITIONS[turn % 3]
+    found = {Road("direct", "independent", decomposition): turn % 2 == 0}
+    if parallel_hdf5:
+        found[Road("mpio", TRANSFERS[turn // 2 % 2], decomposition)] = turn % 2 == 1
+    return found

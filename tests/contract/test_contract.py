@@ -5,7 +5,6 @@ Each rank count is one launch, which writes all cases by all roads; the tests co
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 
@@ -14,17 +13,15 @@ import pynwb
 import pytest
 from contract.cases import CASES, build
 from contract.compare import Allowed, Snapshot, differences, object_ids, snapshot
-from contract.inputs import prepare
-from contract.roads import FULL, RANKS, Road, roads
+from contract.files import Files
+from contract.roads import RANKS, Road, roads
 from hdmf.common import HERD
-from mpi_launch import run_mpi
 
 from parnwb import NWBParallelIO
 from parnwb.site import parallel_hdf5
 
 pytestmark = pytest.mark.mpi_skip
 
-LAUNCH_TIMEOUT = 500 if FULL else 200
 needs_parallel_hdf5 = pytest.mark.skipif(not parallel_hdf5(), reason="this h5py was built without MPI: no mpio")
 
 
@@ -47,74 +44,13 @@ FILES = [
 ]
 
 
-class Contract:
-    """The files of one environment, written when they are first asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.inputs = folder / "inputs"
-        self.inputs.mkdir()
-        prepare(self.inputs)
-        self._launched: dict[int, Path | AssertionError] = {}
-        self._expected: dict[str, Snapshot] = {}
-
-    def expected(self, case: str) -> Snapshot:
-        """Return what pynwb writes for a case."""
-        if case not in self._expected:
-            self._expected[case] = snapshot(self._write_by_pynwb(case))
-        return self._expected[case]
-
-    def _write_by_pynwb(self, case: str) -> Path:
-        # As deep as the files of the launches: relative links must lead to the same place from both.
-        path = self.folder / "pynwb" / "alone" / f"{case}.nwb"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with pynwb.NWBHDF5IO(path, "w") as io:
-                io.write(build(case, self.inputs, expected=True), **CASES[case].arguments)
-        return path
-
-    def written(self, case: str, road: Road, ranks: int) -> Path:
-        """Return the file that parnwb wrote for a case."""
-        path = self._outputs(ranks) / str(road) / f"{case}.nwb"
-        failed = path.with_suffix(".failed")
-        if failed.exists():
-            pytest.fail(failed.read_text(), pytrace=False)
-        assert not path.with_name(f"{path.name}.partial").exists()
-        return path
-
-    def failure(self, case: str, road: Road, ranks: int) -> str:
-        """Return why parnwb did not write a case; nothing may be left of it."""
-        path = self._outputs(ranks) / str(road) / f"{case}.nwb"
-        assert not path.exists() and not path.with_name(f"{path.name}.partial").exists()
-        return path.with_suffix(".failed").read_text()
-
-    def _outputs(self, ranks: int) -> Path:
-        if ranks not in self._launched:
-            self._launched[ranks] = self._launch(ranks)
-        outputs = self._launched[ranks]
-        if isinstance(outputs, AssertionError):
-            pytest.fail(str(outputs), pytrace=False)
-        return outputs
-
-    def _launch(self, ranks: int) -> Path | AssertionError:
-        outputs = self.folder / f"{ranks}-ranks"
-        program = Path(__file__).with_name("program.py")
-        try:
-            done = run_mpi(ranks, [sys.executable, program, self.inputs, outputs], timeout=LAUNCH_TIMEOUT)
-            assert done.returncode == 0, f"{' '.join(done.args)}\n{done.stdout[-500:]}\n{done.stderr[-5000:]}"
-        except AssertionError as error:
-            return error
-        return outputs
-
-
 @pytest.fixture(scope="module")
-def contract(tmp_path_factory: pytest.TempPathFactory) -> Contract:
-    return Contract(tmp_path_factory.mktemp("contract"))
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("contract"), "cases")
 
 
 @pytest.mark.parametrize("case, road, ranks", FILES)
-def test_file_is_the_one_that_pynwb_writes(contract: Contract, case: str, road: Road, ranks: int) -> None:
+def test_file_is_the_one_that_pynwb_writes(contract: Files, case: str, road: Road, ranks: int) -> None:
     found = snapshot(contract.written(case, road, ranks))
     allowed = Allowed(
         fill_and_allocation_time=road.backend == "mpio",
@@ -126,7 +62,7 @@ def test_file_is_the_one_that_pynwb_writes(contract: Contract, case: str, road: 
 
 
 @pytest.mark.parametrize("case", ["iterators", "session"])
-def test_one_process_without_a_communicator_writes_it_too(contract: Contract, case: str) -> None:
+def test_one_process_without_a_communicator_writes_it_too(contract: Files, case: str) -> None:
     path = contract.folder / "pynwb" / "parnwb" / f"{case}.nwb"
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
@@ -137,7 +73,7 @@ def test_one_process_without_a_communicator_writes_it_too(contract: Contract, ca
     assert not different, "\n".join(different)
 
 
-def test_write_takes_every_keyword_that_pynwb_takes(contract: Contract, tmp_path: Path) -> None:
+def test_write_takes_every_keyword_that_pynwb_takes(contract: Files, tmp_path: Path) -> None:
     keywords = {"cache_spec": True, "link_data": False, "exhaust_dci": False, "expandable": ("VectorData",)}
     assert {"container", "herd", *keywords} == {item["name"] for item in pynwb.NWBHDF5IO.write.__docval__["args"]}
     found = []
@@ -152,7 +88,7 @@ def test_write_takes_every_keyword_that_pynwb_takes(contract: Contract, tmp_path
 
 @needs_parallel_hdf5
 @pytest.mark.parametrize("ranks", RANKS)
-def test_mpio_refuses_filters_that_skip_chunks(contract: Contract, ranks: int) -> None:
+def test_mpio_refuses_filters_that_skip_chunks(contract: Files, ranks: int) -> None:
     refused = [road for road in roads_of("lzf", ranks) if is_refused("lzf", road)]
     if not refused:
         pytest.skip("this HDF5 records skipped filters under mpio")
@@ -163,7 +99,7 @@ def test_mpio_refuses_filters_that_skip_chunks(contract: Contract, ranks: int) -
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_object_ids_do_not_depend_on_the_rank_count(contract: Contract, case: str) -> None:
+def test_object_ids_do_not_depend_on_the_rank_count(contract: Files, case: str) -> None:
     paths = [contract.written(case, roads_of(case, ranks)[0], ranks) for ranks in RANKS]
     first, *others = [object_ids(path) for path in paths]
     assert first and len(set(first.values())) == len(first)
@@ -171,7 +107,7 @@ def test_object_ids_do_not_depend_on_the_rank_count(contract: Contract, case: st
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_pynwb_validates_and_reads_it(contract: Contract, case: str) -> None:
+def test_pynwb_validates_and_reads_it(contract: Files, case: str) -> None:
     possible = [road for road in roads_of(case, 3) if road.backend == "direct" or parallel_hdf5()]
     path = contract.written(case, [road for road in possible if not is_refused(case, road)][-1], 3)
     with warnings.catch_warnings():

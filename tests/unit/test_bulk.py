@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 from hdmf.backends.hdf5 import H5DataIO
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder, ObjectMapper
+from hdmf.common import VectorData, VectorIndex
 from hdmf.data_utils import DataChunkIterator, GenericDataChunkIterator
 from pynwb import NWBFile, TimeSeries, get_manager
 from pynwb.file import Subject
+from pynwb.ophys import PlaneSegmentation
+from pynwb.testing.mock.ophys import mock_ImagingPlane
 
 from parnwb.bulk import (
     BulkRule,
@@ -96,14 +99,58 @@ def file() -> Iterator[h5py.File]:
         (np.zeros(1000, "<c16"), False),
         (np.array(["text"] * 1000), False),
         (np.array(["text"] * 1000, dtype=object), False),
-        (np.zeros(1000, [("a", "<i2"), ("b", "<f4")]), False),
+        (np.zeros(1000, "S5"), False),
+        (np.zeros(1000, np.longdouble), False),
+        (np.zeros(1000, [("a", "<i2"), ("b", "<f4")]), False),  # what the schema says is not compound
         (np.zeros((0, 5000)), False),
-        (list(range(5000)), False),
+        (list(range(125)), True),
+        (list(range(124)), False),
+        (tuple([0.5] * 125), True),
+        ([True] * 1000, True),
+        ([[1.5, 2.5]] * 63, True),
+        ([np.zeros(5)] * 25, True),
+        (["text"] * 1000, False),
+        ([b"text"] * 1000, False),
+        ([[], []], False),
+        ([], False),
+        ([None] * 1000, False),
+        ([datetime(2026, 1, 1)] * 1000, False),
     ],
     ids=lambda value: str(getattr(value, "dtype", type(value).__name__)),
 )
 def test_large_numeric_arrays_are_bulk(data, bulk, wrap):
     assert applies(wrap(data)) is bulk
+
+
+PIXEL = [{"name": "x", "dtype": "uint32"}, {"name": "weight", "dtype": "float32"}]
+REFERRING = [*PIXEL, {"name": "series", "dtype": {"reftype": "object"}}]
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, H5DataIO])
+@pytest.mark.parametrize(
+    ("data", "dtype", "bulk"),
+    [
+        ([(1, 0.5)] * 125, PIXEL, True),
+        ([(1, 0.5)] * 124, PIXEL, False),
+        (np.zeros(125, "u4, f4"), PIXEL, True),
+        (np.zeros((125, 2)), PIXEL, False),
+        ([(1, 0.5, None)] * 1000, REFERRING, False),
+    ],
+)
+def test_compound_values_are_bulk_where_the_schema_has_them(data, dtype, bulk, wrap):
+    assert RULE.applies(DatasetBuilder("data", wrap(data), dtype=dtype)) is bulk
+
+
+def test_iterators_over_text_are_not_bulk_and_say_nothing_of_their_address():
+    texts = [chunks_of(np.array(["a", "bc"] * 3000, dtype=object)) for _ in range(2)]
+    assert not any(applies(text) for text in texts)
+    described = [bulk_content(text) for text in texts]
+    assert described[0] == described[1] == "dataset of shape (6000,) and dtype object"
+
+
+def bulk_content(data: Any) -> str:
+    root = GroupBuilder("root", datasets={"data": DatasetBuilder("data", data)})
+    return signature(root, RULE)["/data"]
 
 
 @pytest.mark.parametrize("data", [5, 5.0, "text", None, np.float64(3), np.array(3.0)])
@@ -408,6 +455,23 @@ def test_dtype_is_the_one_hdmf_finds_itself(name, dtype):
 def test_small_arrays_are_converted_as_ever():
     root = built(nwbfile_with(x={"data": LARGE, "timestamps": np.ones(1000, "f4"), "rate": None}))
     assert root.groups["acquisition"].groups["x"].datasets["timestamps"].data.dtype == "f8"
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, H5DataIO])
+@pytest.mark.parametrize(("fields", "kept"), [("xyw", True), ("xwy", False)])
+def test_compound_arrays_of_the_files_type_are_not_made_into_tuples(fields, kept, wrap):
+    types = {"x": ("x", "<u4"), "y": ("y", "<u4"), "w": ("weight", "<f4")}
+    pixels = np.zeros(100, [types[field] for field in fields])
+    nwbfile = nwbfile_with()
+    plane = mock_ImagingPlane(nwbfile=nwbfile)
+    mask = VectorData(name="pixel_mask", description="pixels", data=wrap(pixels))
+    index = VectorIndex(name="pixel_mask_index", data=[40, 100], target=mask)
+    columns = {"columns": [mask, index], "colnames": ["pixel_mask"], "id": [0, 1]}
+    cells = PlaneSegmentation(name="cells", description="regions", imaging_plane=plane, **columns)
+    nwbfile.create_processing_module("ophys", "regions").add(cells)
+    built_mask = built(nwbfile).groups["processing"].groups["ophys"].groups["cells"].datasets["pixel_mask"]
+    assert (unwrapped(built_mask.data) is pixels) is kept
+    assert kept or isinstance(unwrapped(built_mask.data), list)
 
 
 MEMORY = """

@@ -37,6 +37,18 @@ SPEC = DatasetSpec(
 )
 
 
+PIXELS = replace(SPEC, dtype='[["x", "<u4"], ["mean", "|b1", [2]]]', fillvalue=b"\x01\0\0\0\0\x01")
+
+
+def test_compound_types_go_through_json():
+    layout = FileLayout((PIXELS,))
+    again = FileLayout.from_json(json.loads(json.dumps(layout.to_json())))
+    assert again == layout
+    assert again.datasets[0].numpy_dtype == np.dtype([("x", "<u4"), ("mean", "?", (2,))])
+    assert again.datasets[0].itemsize == 6
+    assert again.datasets[0].fill["x"] == 1 and again.datasets[0].fill["mean"].tolist() == [False, True]
+
+
 @st.composite
 def grids(draw: st.DrawFn) -> ChunkGrid:
     ndim = draw(st.integers(1, 5))

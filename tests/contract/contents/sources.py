@@ -27,6 +27,10 @@ def arrays(file: NWBFile, inputs: Path) -> None:
     keep(file, "reversed", whole[::-1, ::-1])
     keep(file, "repeated", np.broadcast_to(values((9,)), (40, 9)))
     keep(file, "list", [1.5, 2.5, 3.5])
+    keep(file, "list_of_flags", [True, False, False] * 30)
+    keep(file, "list_of_rows", [[n, n + 1.5, -n] for n in range(50)])
+    keep(file, "list_of_arrays", [values((4, 3), "f4")] * 20)
+    keep(file, "list_chunks", H5DataIO([(n, 2 * n) for n in range(70)], chunks=(9, 1), compression="gzip"))
     keep(file, "strided_chunks", H5DataIO(whole[1:, 3:], chunks=(7, 4), compression="gzip"))
 
 
@@ -61,6 +65,10 @@ def copies(file: NWBFile, inputs: Path) -> None:
     add(file, "wrapped", H5DataIO(source["gzip"], link_data=False))
     column = VectorData(name="word", description="copied text", data=source["words"])
     file.add_scratch(DynamicTable(name="words", description="a table", columns=[column]))
+    for name in ("pixels", "nested", "complex", "fixed"):
+        column = VectorData(name="column", description="not numbers alone", data=source[name])
+        rows = list(range(len(source[name])))
+        file.add_scratch(DynamicTable(name=name, description="a table", columns=[column], id=rows))
 
 
 def native_copies(file: NWBFile, inputs: Path) -> None:
@@ -108,6 +116,7 @@ def root_only(file: NWBFile, inputs: Path) -> None:
     add(file, "linked", source["contiguous"])
     add(file, "iterated", H5DataIO(Slices(values((500, 10)), (64, 4)), compression="gzip", fletcher32=True))
     add(file, "movie", Movie(values((20, 8), "u1"), 3))
+    add(file, "listed", [[n, -n] for n in range(90)], timestamps=[0.5 * n for n in range(90)])
 
 
 def zarr_arrays(file: NWBFile, inputs: Path) -> None:

@@ -108,3 +108,28 @@ def test_source_is_left_alone():
     before = values.copy()
     in_file_dtype(values, np.dtype("<i2"))
     np.testing.assert_array_equal(values, before)
+
+
+COMPOUND = [("x", "<u4"), ("y", "<u4"), ("weight", "<f4")]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        COMPOUND,
+        [("x", ">u4"), ("y", "<u4"), ("weight", "<f4")],
+        [("weight", "<f8"), ("y", "<i8"), ("x", "<i2")],  # by name, not by order
+        [("x", "<u4"), ("weight", "<f4")],  # a field is lacking
+        [("x", "<u4"), ("z", "<i8"), ("y", "<u4"), ("weight", "<f4")],  # one is not wanted
+        {"names": ["x", "y", "weight"], "formats": ["<u4", "<u4", "<f4"], "offsets": [8, 0, 16], "itemsize": 24},
+    ],
+)
+def test_fields_of_compound_values_are_matched_by_name(dtype):
+    values = np.zeros((3, 4), dtype)
+    for name, first in (("x", -2), ("y", 7), ("weight", 0.25)):
+        if name in values.dtype.names:
+            with np.errstate(all="ignore"):
+                values[name] = (first + np.arange(12).reshape(3, 4)).astype(values.dtype[name])
+    found = in_file_dtype(values, np.dtype(COMPOUND))
+    np.testing.assert_array_equal(found, assigned(values, COMPOUND))
+    assert found.dtype == np.dtype(COMPOUND)

@@ -12,6 +12,7 @@ from parnwb.comm import Ranks
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import MAX_PICKLED_BYTES
+from parnwb.sources.listed import ListSource
 from parnwb.sources.sending import MAX_SENT_BYTES, Received, receive_sources
 
 
@@ -43,6 +44,15 @@ def test_what_is_too_much_stays_with_the_root() -> None:
         found = receive_sources(Ranks(), own, have_own=False)
     assert found.kept == {"/3", "/4", "/5", "/6", "/7", "/8", "/large"}
     assert set(found.sources) == {"/0", "/1", "/2"}
+
+
+def test_lists_count_as_the_arrays_that_they_travel_as() -> None:
+    numbers = ListSource([1, 2, 3], (3,), np.dtype("i2"))
+    too_many = ListSource([], (MAX_PICKLED_BYTES // 8 + 1,), np.dtype("f8"))
+    with pytest.warns(UserWarning, match="rank 0 alone writes /many"):
+        found = receive_sources(Ranks(), {"/few": numbers, "/many": too_many}, have_own=False)
+    assert found.kept == {"/many"}
+    assert found.sources["/few"].read(Hyperslab((1,), (2,))).tolist() == [2, 3]
 
 
 def test_files_of_any_size_are_sent_as_descriptions(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Every neurodata type that pynwb writes, by family."""
