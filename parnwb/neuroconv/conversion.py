@@ -103,11 +103,37 @@ class Conversion:
                 if self.compression != AS_NEUROCONV:
                     for dataset in configuration.dataset_configurations.values():
                         dataset.compressors = dataset.compressor_options = None
-            tools.configure_backend(nwbfile=nwbfile, backend_configuration=configuration)
+            if nwbfile.read_io is None:
+                tools.configure_backend(nwbfile=nwbfile, backend_configuration=configuration)
+            else:
+                _configure_new(nwbfile, configuration)
 
         with uncopied_arrays():
             ask_neuroconv(configure, "neuroconv cannot configure the datasets", self._name)
         return nwbfile
+
+
+def _configure_new(nwbfile: NWBFile, configuration: Any) -> None:
+    """Do what neuroconv's ``configure_backend`` does to the new datasets of a file that was read.
+
+    It would also make plain iterators of their arrays, which only one process can read. What is left of that in the
+    file are datasets that cannot grow.
+    """
+    from hdmf.container import Data
+    from hdmf.data_utils import AbstractDataChunkIterator
+    from pynwb import TimeSeries
+
+    containers = {container.object_id: container for container in nwbfile.all_children()}
+    for dataset in configuration.dataset_configurations.values():
+        container, name = containers[dataset.object_id], dataset.dataset_name
+        is_column = isinstance(container, Data)
+        data = container.data if is_column else container.fields.get(name)
+        if isinstance(data, TimeSeries):
+            continue  # the data of another series, to which this one has a link
+        settings = dataset.get_data_io_kwargs()
+        if not isinstance(data, AbstractDataChunkIterator) and not getattr(dataset.dtype, "names", None):
+            settings["maxshape"] = tuple(dataset.full_shape)
+        container.set_data_io(*(() if is_column else (name,)), configuration.data_io_class, settings)
 
 
 def is_converter(converter: Any) -> bool:

@@ -1,9 +1,9 @@
-"""Conversions of neuroconv's: two interfaces in one file, filtered, configured, added to a file in memory and on disk."""
+"""Conversions of neuroconv's: two interfaces in one file, filtered, configured, added to a file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from neuroconv.utils import dict_deep_update
 from spikeinterface.preprocessing import highpass_filter
 
 from parnwb.made_recording import make_spikeglx_recording
+from parnwb.site import parallel_hdf5
 
 CHANNELS, ROWS = 384, 2000
 # One block of the read grid, and one buffer of neuroconv's: else filtered values differ at the borders.
@@ -97,12 +98,15 @@ class Case:
         Whether every rank has the converter, or the root alone.
     existing
         File of the inputs that is added to.
+    settings
+        Of parnwb's alone.
     """
 
     converter: Callable[[Path], Any]
     arguments: Callable[[Any, Path], Mapping[str, Any]] = over_extracted
     everywhere: bool = True
     existing: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare_conversions(folder: Path) -> None:
@@ -183,3 +187,5 @@ CASES: dict[str, Case] = {
     "appended": Case(recording, appending, existing="trials.nwb"),
     "appended_images": Case(movie, appending, existing="trials.nwb"),
 }
+if parallel_hdf5():
+    CASES["mpio"] = Case(recording_and_trials, settings={"parallel_backend": "mpio"})

@@ -1,6 +1,6 @@
-"""Run under mpiexec: conversions of neuroconv's, by parnwb. Arguments: INPUTS OUTPUTS; ``--oracle`` for neuroconv's own.
+"""Run under mpiexec: conversions of neuroconv's. Arguments: INPUTS OUTPUTS [ORACLES].
 
-Each case leaves ``OUTPUTS/NAME.nwb``, or ``NAME.failed``.
+Each case leaves ``OUTPUTS/NAME.nwb``, or ``NAME.failed``; neuroconv's own run_conversion leaves it in ORACLES.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def by_parnwb(case: Case, inputs: Path, path: Path) -> None:
     """Convert with all ranks; those other than the root have a converter only where they need one."""
     needed = case.everywhere or COMM.rank == 0
     converter = case.converter(inputs) if needed else None
-    run_conversion(converter, path, comm=COMM, progress=False, **SMALL_BUFFERS, **case.arguments(converter, inputs))
+    given = case.arguments(converter, inputs)
+    run_conversion(converter, path, comm=COMM, progress=False, **SMALL_BUFFERS, **case.settings, **given)
 
 
 def by_neuroconv(case: Case, inputs: Path, path: Path) -> None:
@@ -56,23 +57,29 @@ def prepare(case: Case, inputs: Path, path: Path) -> None:
     """Put the file there that a case adds to."""
     if case.existing is not None and COMM.rank == 0:
         shutil.copy(inputs / case.existing, path)
-    COMM.Barrier()
 
 
-def main(inputs: Path, outputs: Path, oracle: bool) -> None:
+def main(inputs: Path, outputs: Path, oracles: Path | None = None) -> None:
     outputs.mkdir(parents=True, exist_ok=True)
-    convert: Callable[[Case, Path, Path], None] = by_neuroconv if oracle else by_parnwb
     for name, case in CASES.items():
         path = outputs / f"{name}.nwb"
         prepare(case, inputs, path)
-        attempt(path, lambda c=case, p=path: convert(c, inputs, p))
-    if oracle:
-        from neuroconv.tools.yaml_conversion_specification import run_conversion_from_yaml as oracles
+        attempt(path, lambda c=case, p=path: by_parnwb(c, inputs, p))
+    settings: dict[str, Any] = {"output_folder_path": outputs, "comm": COMM, "progress": False, **SMALL_BUFFERS}
+    attempt(outputs / "yaml.nwb", lambda: run_conversion_from_yaml(inputs / SPECIFICATION, **settings) and None)
+    if oracles is not None:
+        write_oracles(inputs, oracles)
 
-        attempt(outputs / "yaml.nwb", lambda: oracles(inputs / SPECIFICATION, output_folder_path=outputs))
-    else:
-        settings: dict[str, Any] = {"output_folder_path": outputs, "comm": COMM, "progress": False, **SMALL_BUFFERS}
-        attempt(outputs / "yaml.nwb", lambda: run_conversion_from_yaml(inputs / SPECIFICATION, **settings) and None)
+
+def write_oracles(inputs: Path, oracles: Path) -> None:
+    without_dandi()
+    from neuroconv.tools.yaml_conversion_specification import run_conversion_from_yaml
+
+    oracles.mkdir()
+    for name, case in CASES.items():
+        prepare(case, inputs, oracles / f"{name}.nwb")
+        by_neuroconv(case, inputs, oracles / f"{name}.nwb")
+    run_conversion_from_yaml(inputs / SPECIFICATION, output_folder_path=oracles)
 
 
 def without_dandi() -> None:
@@ -89,5 +96,4 @@ def without_dandi() -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     plan.READ_GRID_BYTES = GRID_BYTES
-    without_dandi()
-    main(Path(sys.argv[1]), Path(sys.argv[2]), "--oracle" in sys.argv)
+    main(*map(Path, sys.argv[1:]))

@@ -177,6 +177,14 @@ class TestBuild:
         assert series.name == "ElectricalSeriesAP"
         assert repr(metadata) == kept, "the caller's metadata is not touched"
 
+    def test_a_section_that_nothing_reads_is_told(self, spikeglx_run: Path) -> None:
+        with pytest.warns(UserWarning, match="section 'Ecepyhs' of the metadata. Did you mean Ecephys"):
+            build_nwbfile(spikeglx_run, metadata={**START, "Ecepyhs": {"ElectrodeGroups": {}}})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="nothing reads")
+            known = {"Devices": {}, "Ecephys": {}, "Subject": {"subject_id": "m1"}}
+            build_nwbfile(spikeglx_run, metadata={**START, **known})
+
     def test_a_naive_start_takes_the_zone_of_this_machine_and_says_so(self, spikeglx_run: Path) -> None:
         with pytest.warns(UserWarning, match="no time zone; this machine's is assumed"):
             nwbfile = build_nwbfile(spikeglx_run)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 
 from parnwb.errors import SourceError
-from parnwb.metadata import load_metadata, merge
+from parnwb.metadata import load_metadata, merge, warn_of_unknown_sections
 
 
 class TestMetadata:
@@ -40,3 +41,12 @@ class TestMetadata:
             "named": [{"name": "x", "v": 1, "w": 2}, {"name": "y"}, {"name": "z"}],
             "new": {"k": 1},
         }
+
+    def test_unknown_sections_are_told_with_what_is_near(self) -> None:
+        with pytest.warns(UserWarning, match="section 'NWBfile' of the metadata. Did you mean NWBFile"):
+            warn_of_unknown_sections({"NWBfile": {}, "Subject": {}}, {"NWBFile", "Subject"})
+        with pytest.warns(UserWarning, match="section 'xyz' of the metadata. Known are NWBFile, Subject"):
+            warn_of_unknown_sections({"xyz": {}}, {"Subject", "NWBFile"})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warn_of_unknown_sections({"NWBFile": {}}, {"NWBFile"})
