@@ -18,7 +18,6 @@ from mpi4py import MPI
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from contract.cases import SMALL_BUFFERS
 from contract.conversions import CASES, GRID_BYTES, Case
 
 from parnwb import plan
@@ -26,6 +25,8 @@ from parnwb.neuroconv import run_conversion, run_conversion_from_yaml
 
 COMM = MPI.COMM_WORLD
 SPECIFICATION = "sessions.yml"
+# Every rank has several buffers, of some chunks each.
+BUFFERS = {"bulk_threshold": 0, "buffer_mb": 0.25}
 
 
 def by_parnwb(case: Case, inputs: Path, path: Path) -> None:
@@ -33,7 +34,7 @@ def by_parnwb(case: Case, inputs: Path, path: Path) -> None:
     needed = case.everywhere or COMM.rank == 0
     converter = case.converter(inputs) if needed else None
     given = case.arguments(converter, inputs)
-    run_conversion(converter, path, comm=COMM, progress=False, **SMALL_BUFFERS, **case.settings, **given)
+    run_conversion(converter, path, comm=COMM, progress=False, **BUFFERS, **case.settings, **given)
 
 
 def by_neuroconv(case: Case, inputs: Path, path: Path) -> None:
@@ -65,7 +66,7 @@ def main(inputs: Path, outputs: Path, oracles: Path | None = None) -> None:
         path = outputs / f"{name}.nwb"
         prepare(case, inputs, path)
         attempt(path, lambda c=case, p=path: by_parnwb(c, inputs, p))
-    settings: dict[str, Any] = {"output_folder_path": outputs, "comm": COMM, "progress": False, **SMALL_BUFFERS}
+    settings: dict[str, Any] = {"output_folder_path": outputs, "comm": COMM, "progress": False, **BUFFERS}
     attempt(outputs / "yaml.nwb", lambda: run_conversion_from_yaml(inputs / SPECIFICATION, **settings) and None)
     if oracles is not None:
         write_oracles(inputs, oracles)

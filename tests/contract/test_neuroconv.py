@@ -35,7 +35,7 @@ class Launches:
         for ranks in RANKS:
             oracles = [folder / "oracles"] if ranks == 1 else []
             argv = [sys.executable, "-m", "mpi4py", program, inputs, folder / f"{ranks}-ranks", *oracles]
-            done = run_mpi(ranks, argv, timeout=150, env=environment)
+            done = run_mpi(ranks, argv, timeout=240, env=environment)
             assert done.returncode == 0, f"{' '.join(done.args)}\n{done.stdout[-500:]}\n{done.stderr[-5000:]}"
         self._snapshots: dict[Path, Snapshot] = {}
 
