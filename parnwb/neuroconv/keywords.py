@@ -66,10 +66,11 @@ def divided(
             remedy="Move what it does to add_to_nwbfile, or call create_nwbfile and write with NWBParallelIO",
         )
     if is_converter(converter):
-        known: Collection[str] = ()
+        _check_known(others, ())
     else:
-        known = list(inspect.signature(converter.add_to_nwbfile).parameters)
-    _check_known(others, known)
+        parameters = inspect.signature(converter.add_to_nwbfile).parameters.values()
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        _check_known({} if takes_any else others, [parameter.name for parameter in parameters])
     return settings, {**(conversion_options or {}), **others}
 
 

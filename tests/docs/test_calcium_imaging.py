@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract.compare import Allowed, Snapshot, differences, snapshot
+from contract.compare import Allowed, Snapshot, comparable, differences
 from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, validate
 
@@ -45,15 +45,6 @@ def expected(session: Path, example: dict[str, Any]) -> Iterator[Snapshot]:
         io.write(example["build"](session))
     yield comparable(path)
     shutil.rmtree(session.parent)
-
-
-def comparable(path: Path) -> Snapshot:
-    """Return what a file holds, without what every process makes anew."""
-    found = snapshot(path)
-    for entry in found.values():
-        entry.get("attributes", {}).pop("object_id", None)
-    found["/file_create_date"]["values"] = None
-    return found
 
 
 @pytest.mark.parametrize("ranks", [1, 3, 4])
