@@ -27,6 +27,9 @@ USAGE = {
     "unknown_flag": (["convert", "a", "b", "--overwrit"], ("No such option", "--overwrit")),
     "too_many_arguments": (["verify", "a", "b"], ("unexpected extra argument", "b")),
     "buffer_is_text": (["convert", "a", "b", "--buffer-mb", "big"], ("--buffer-mb", "big")),
+    "output_is_missing": (["convert", "a"], ("Missing argument", "OUTPUT")),
+    "metadata_for_a_specification": (["convert", "a.yml", "--metadata", "b"], ("--metadata", "specification")),
+    "data_folder_for_a_recording": (["convert", "a", "b", "--data-folder", "c"], ("--data-folder", "specification")),
     "ranks_is_zero": (["plan", "a", "--ranks", "0"], ("--ranks", "0")),
     "ranks_is_missing": (["plan", "a"], ("Missing option", "--ranks")),
 }
