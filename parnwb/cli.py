@@ -16,11 +16,15 @@ from parnwb.errors import ParnwbError
 from parnwb.progress import MB
 
 if TYPE_CHECKING:
-    from parnwb.conversion import Converted, Recording
+    from mpi4py import MPI
+
+    from parnwb.conversion import Converted, SourceData
     from parnwb.plan import WritePlan
+    from parnwb.progress import Progress
     from parnwb.verify import Verdict
 
 Command = Callable[..., Any]
+Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
 OUTPUT = click.argument("output", type=click.Path(path_type=Path))
 WATCHDOG = click.option(
@@ -95,7 +99,9 @@ def planning(command: Command) -> Command:
     """Add the options that shape the plan."""
     for option in (
         click.option(
-            "--compression", default="auto", show_default=True, help="auto, gzip, a gzip level 0-9, or none."
+            "--compression",
+            show_default="auto; of a SPEC.yml what neuroconv chooses",
+            help="auto, gzip, a gzip level 0-9, or none.",
         ),
         click.option("--decomposition", default="balanced", show_default=True, help="balanced, slab or block."),
         click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once."),
@@ -114,9 +120,12 @@ def planning(command: Command) -> Command:
 
 @commands.command()
 @SOURCE
-@OUTPUT
+@click.argument("output", required=False, type=click.Path(path_type=Path))
 @reading
 @planning
+@click.option(
+    "--data-folder", type=click.Path(path_type=Path), help="Where the paths in a SPEC.yml begin; else beside it."
+)
 @click.option("--backend", default="auto", show_default=True, help="auto, direct or mpio.")
 @click.option("--transfer", default="independent", show_default=True, help="With mpio: independent or collective.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, finished or not.")
@@ -126,19 +135,22 @@ def planning(command: Command) -> Command:
 @click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
 @WATCHDOG
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
-def convert(source: Path, output: Path, quiet: bool, compression: str, **given: Any) -> None:
-    """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks."""
-    from parnwb import conversion
+def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> None:
+    """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks.
+
+    SOURCE may be neuroconv's YAML conversion specification: its sessions are converted one after another, into the
+    folder OUTPUT or beside it.
+    """
     from parnwb.comm import world
     from parnwb.progress import progress_for
 
-    recording = _recording(source, given)
+    run = _convert_specification if _is_specification(source, given) else _convert_recording
+    work = run(source, output, given)
     comm = world()
-    result = conversion.convert(
-        recording, output, comm, progress=progress_for(not quiet), compression=_compression(compression), **given
-    )
+    results = work(comm, progress_for(not quiet))
     if comm.Get_rank() == 0 and not quiet:
-        _show_converted(result, comm.Get_size())
+        for result in results:
+            _show_converted(result, comm.Get_size())
 
 
 @commands.command()
@@ -159,9 +171,9 @@ def verify(
     if against is None and (ignored := [name for name in ("interface", "options", "metadata") if given[name]]):
         raise click.UsageError(f"--{ignored[0].removesuffix('s')} says how the recording of --against is read: add it")
     comm = world()
-    recording = _recording(against, given) if against is not None else None
+    source = _source_data(against, given) if against is not None else None
     settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "progress": progress_for(not quiet)}
-    verdict = conversion.check(output, comm, against=recording, **settings)
+    verdict = conversion.check(output, comm, against=source, **settings)
     if comm.Get_rank() == 0:
         _show_verdict(verdict)
     if not verdict.ok:
@@ -174,12 +186,12 @@ def verify(
 @reading
 @planning
 @click.option("--json", "as_json", is_flag=True, help="Print the whole plan as JSON.")
-def plan(source: Path, ranks: int, as_json: bool, compression: str, **given: Any) -> None:
+def plan(source: Path, ranks: int, as_json: bool, compression: str | None, **given: Any) -> None:
     """Show what each of N ranks would read and write, without MPI and without writing."""
-    from parnwb.planning import plan_recording
+    from parnwb.dry_run import plan_conversion
 
-    recording = _recording(source, given)
-    result = plan_recording(recording, ranks, compression=_compression(compression), **given)
+    data = _source_data(source, given)
+    result = plan_conversion(data, ranks, compression=_compression(compression or "auto"), **given)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
     else:
@@ -196,8 +208,42 @@ def demo(megabytes: int, folder: Path) -> None:
     raise click.exceptions.Exit(run(folder, megabytes))
 
 
-def _recording(source: Path, given: dict[str, Any]) -> Recording:
-    from parnwb.conversion import Recording
+def _is_specification(source: Path, given: dict[str, Any]) -> bool:
+    return source.suffix in (".yml", ".yaml") and given["interface"] is None
+
+
+def _convert_recording(source: Path, output: Path | None, given: dict[str, Any]) -> Work:
+    """Return the conversion of one recording; refuse command lines that do not fit one. Independent."""
+    from parnwb import conversion
+
+    if output is None:
+        raise click.UsageError("Missing argument 'OUTPUT'.")
+    if given.pop("data_folder") is not None:
+        raise click.UsageError("--data-folder is for a YAML conversion specification as SOURCE")
+    compression = _compression(given.pop("compression") or "auto")
+    data, file = _source_data(source, given), output
+    return lambda comm, progress: [
+        conversion.convert(data, file, comm, progress=progress, compression=compression, **given)
+    ]
+
+
+def _convert_specification(source: Path, output: Path | None, given: dict[str, Any]) -> Work:
+    """Return the conversion of all sessions of a specification; refuse options for one recording. Independent."""
+    from parnwb.neuroconv import run_conversion_from_yaml
+
+    given.pop("interface")
+    for name in ("options", "metadata"):
+        if given.pop(name):
+            raise click.UsageError(f"--{name.removesuffix('s')} is for a recording: write it into the specification")
+    given["compression"] = _compression(given["compression"] or "neuroconv")
+    given |= {"data_folder_path": given.pop("data_folder"), "parallel_backend": given.pop("backend")}
+    return lambda comm, progress: run_conversion_from_yaml(
+        source, output_folder_path=output, comm=comm, progress=progress, **given
+    )
+
+
+def _source_data(path: Path, given: dict[str, Any]) -> SourceData:
+    from parnwb.conversion import SourceData
 
     options = {}
     for item in given.pop("options"):
@@ -205,7 +251,7 @@ def _recording(source: Path, given: dict[str, Any]) -> Recording:
         if not separator or not key:
             raise click.BadParameter(f"--option takes KEY=VALUE, got {item!r}")
         options[key] = value
-    return Recording(source, given.pop("interface"), options, given.pop("metadata"))
+    return SourceData(path, given.pop("interface"), options, given.pop("metadata"))
 
 
 def _compression(text: str) -> str | int | None:

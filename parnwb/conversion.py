@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.errors import TargetError
-from parnwb.interfaces import build_nwbfile, load_metadata
+from parnwb.interfaces import build_nwbfile
 from parnwb.io import NWBParallelIO
+from parnwb.metadata import load_metadata
 from parnwb.progress import Progress
 from parnwb.sources.sending import NotSendableError
 from parnwb.verify import Verdict, verify
@@ -25,12 +26,12 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A recording, and how neuroconv is to read it.
+class SourceData:
+    """What is to be converted, and how neuroconv is to read it.
 
     Parameters
     ----------
-    source
+    path
         File or folder.
     interface
         Name of a data interface or converter of neuroconv; None recognises SpikeGLX by its files.
@@ -40,15 +41,15 @@ class Recording:
         YAML file in neuroconv's metadata format, merged over what the interface extracts.
     """
 
-    source: Path
+    path: Path
     interface: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     metadata: Path | None = None
 
     def nwbfile(self) -> NWBFile:
-        """Build the NWBFile, its bulk data left in the recording. Independent."""
+        """Build the NWBFile, its bulk data left where they are. Independent."""
         metadata = load_metadata(self.metadata) if self.metadata is not None else None
-        return build_nwbfile(self.source, interface=self.interface, options=dict(self.options), metadata=metadata)
+        return build_nwbfile(self.path, interface=self.interface, options=dict(self.options), metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,11 @@ class Converted:
 
 
 def convert(
-    recording: Recording,
+    source: SourceData,
     output: Path,
     comm: MPI.Intracomm,
     *,
     resume: bool = False,
-    break_lock: bool = False,
     progress: Progress | bool | None = None,
     **settings: Any,
 ) -> Converted:
@@ -102,36 +102,63 @@ def convert(
     ----------
     resume
         Whether to go on where an earlier job ended; without one the file is begun.
-    break_lock
-        Whether to take the output from a job that seems to write it, but surely has ended.
+    progress
+        As for ``NWBParallelIO``.
     settings
-        For ``NWBParallelIO``.
+        Other settings for ``NWBParallelIO``.
     """
-    began = time.monotonic()
     ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
+
+    def build() -> NWBFile:
+        _check_apart(source.path, output)
+        return source.nwbfile()
+
     try:
         mode = "resume" if resume else "w"
-        with NWBParallelIO(output, mode, comm=comm, progress=False, break_lock=break_lock, **settings):
-            pass  # refuses settings and outputs that cannot work, before neuroconv looks at a long recording
-        with ranks.agreed("checking that the output is not the recording"):
-            if ranks.is_root:
-                _check_apart(recording.source, output)
-
-        def write(nwbfile: NWBFile | None) -> NWBParallelIO:
-            with NWBParallelIO(output, mode, comm=comm, progress=progress, **settings) as io:
-                io.write(nwbfile)
-            return io
-
-        io = _with_nwbfile(ranks, recording, write)
-        written = io.written
-        assert written is not None
-        file_bytes = ranks.on_root("measuring the file", lambda: os.path.getsize(io.path))
+        return write_built(ranks, build, output, mode, comm=comm, progress=progress, **settings)
     finally:
         ranks.free()
+
+
+def write_built(
+    ranks: Ranks,
+    build: Callable[[], NWBFile],
+    output: Path,
+    mode: str,
+    *,
+    break_lock: bool = False,
+    progress: Progress | bool | None = None,
+    **settings: Any,
+) -> Converted:
+    """Write the NWBFile that ``build`` returns, called on the root alone where that is enough. Collective.
+
+    Parameters
+    ----------
+    build
+        Returns a new NWBFile, the same on every rank; may be called twice.
+    output, mode, break_lock, progress, settings
+        For ``NWBParallelIO``; a mode that creates.
+    """
+    began = time.monotonic()
+    with NWBParallelIO(output, mode, progress=False, break_lock=break_lock, **settings):
+        pass  # refuses settings and outputs that cannot work, before neuroconv looks at a long recording
+
+    def write(nwbfile: NWBFile | None) -> NWBParallelIO:
+        with NWBParallelIO(output, mode, progress=progress, **settings) as io:
+            io.write(nwbfile)
+        return io
+
+    return converted(ranks, _with_nwbfile(ranks, build, write), began)
+
+
+def converted(ranks: Ranks, io: NWBParallelIO, began: float) -> Converted:
+    """Return what a finished writer made, beginning at a ``time.monotonic``. Collective."""
+    written = io.written
+    assert written is not None
     return Converted(
         path=io.path,
         raw_bytes=written.plan.layout.nbytes,
-        file_bytes=file_bytes,
+        file_bytes=ranks.on_root("measuring the file", lambda: os.path.getsize(io.path)),
         written_bytes=0 if written.published else written.plan.remaining_bytes,
         seconds=time.monotonic() - began,
         backend=written.backend.name,
@@ -143,7 +170,7 @@ def check(
     output: Path,
     comm: MPI.Intracomm,
     *,
-    against: Recording | None = None,
+    against: SourceData | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Verdict:
@@ -160,7 +187,7 @@ def check(
         return verify(output, against=nwbfile, comm=comm, progress=progress, **settings)
 
     try:
-        return run(None) if against is None else _with_nwbfile(ranks, against, run)
+        return run(None) if against is None else _with_nwbfile(ranks, against.nwbfile, run)
     finally:
         ranks.free()
 
@@ -181,15 +208,17 @@ def _check_apart(source: Path, output: Path) -> None:
         )
 
 
-def _with_nwbfile(ranks: Ranks, recording: Recording, use: Callable[[NWBFile | None], Value]) -> Value:
+def _with_nwbfile(
+    ranks: Ranks, build: Callable[[], NWBFile], use: Callable[[NWBFile | None], Value]
+) -> Value:
     """Build on the root and use it everywhere; on every rank where the root's sources cannot be sent."""
     nwbfile = None
     with ranks.agreed("reading the recording's metadata"):
         if ranks.is_root:
-            nwbfile = recording.nwbfile()
+            nwbfile = build()
     try:
         return use(nwbfile)
     except NotSendableError:
         with ranks.agreed("reading the recording's metadata on every rank"):
-            nwbfile = recording.nwbfile()
+            nwbfile = build()
         return use(nwbfile)

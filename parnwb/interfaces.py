@@ -5,17 +5,15 @@ Nothing large is read here: the NWBFile that comes out holds lazy iterators, to 
 
 from __future__ import annotations
 
-import copy
 import difflib
 import importlib
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from parnwb.errors import SourceError
+from parnwb.metadata import merge, settle_start_time, warn_of_unknown_sections
 from parnwb.sources.spikeglx import check_spikeglx, find_spikeglx, read_meta
 
 if TYPE_CHECKING:
@@ -85,43 +83,9 @@ def open_interface(source: Path | str, interface: str | None = None, options: Op
     interface = interface or name
     if interface.startswith("SpikeGLX"):
         _check_all_spikeglx(path)
-    kind = _class(interface)
+    kind = interface_class(interface)
     arguments = _arguments(kind, path, {**recognised, **(options or {})})
-    return _run(lambda: kind(**arguments), f"{interface} cannot open the source", path)
-
-
-def load_metadata(path: Path | str) -> dict[str, Any]:
-    """Read metadata in neuroconv's format from a YAML file. Independent.
-
-    Times stay text, as neuroconv expects them.
-
-    Raises
-    ------
-    SourceError
-        The file cannot be read, is not YAML, or is not a mapping.
-    """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """YAML without its notion of dates, which loses time zones."""
-
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    try:
-        metadata = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SourceError(
-            f"metadata must be a readable YAML file: {error}", where=str(path), remedy="Correct the file"
-        ) from error
-    if not isinstance(metadata, dict):
-        raise SourceError(
-            f"metadata must be a mapping at its top, got {type(metadata).__name__}",
-            where=str(path),
-            remedy="Begin with a section such as 'NWBFile:'",
-        )
-    return metadata
+    return ask_neuroconv(lambda: kind(**arguments), f"{interface} cannot open the source", path)
 
 
 def build_nwbfile(
@@ -152,70 +116,45 @@ def build_nwbfile(
         As ``open_interface``; or the session's start is not known, or neuroconv refuses the metadata.
     """
     opened = open_interface(source, interface, options)
-    known = "use_new_metadata_format" in inspect.signature(opened.get_metadata).parameters
-    extracted = _run(
-        lambda: opened.get_metadata(**({"use_new_metadata_format": True} if known else {})),
-        "the metadata of the source cannot be read",
-        source,
-    )
+    extracted = extracted_metadata(opened, source)
+    if metadata:
+        warn_of_unknown_sections(metadata, known_sections(opened, extracted))
     merged = merge(extracted, metadata or {})
-    _settle_start_time(merged, source)
-    return _run(
+    settle_start_time(merged, source)
+    return ask_neuroconv(
         lambda: opened.create_nwbfile(metadata=merged), "the NWBFile of the source cannot be built", source
     )
 
 
-def merge(base: Any, over: Mapping[str, Any]) -> Any:
-    """Merge ``over`` into ``base``, both nested mappings, and return ``base``. Independent."""
-    for key, value in over.items():
-        present = base.get(key)
-        if isinstance(present, Mapping):
-            if value is not None and not isinstance(value, Mapping):
-                raise SourceError(
-                    f"metadata '{key}' must be a mapping, got {value!r}", remedy=f"Write '{key}:' with entries below it"
-                )
-            merge(present, value or {})  # a section without entries changes nothing
-        elif _is_named_list(value) and _is_named_list(present):
-            by_name = {entry["name"]: entry for entry in present}
-            for entry in value:
-                by_name[entry["name"]] = merge(by_name.get(entry["name"], {}), entry)
-            base[key] = list(by_name.values())
-        else:
-            base[key] = copy.deepcopy(value)
-    return base
+def extracted_metadata(opened: Any, source: Path | str | None = None) -> Any:
+    """Return what an interface or converter finds out by itself, in neuroconv's newer format. Independent."""
+    has_formats = "use_new_metadata_format" in inspect.signature(opened.get_metadata).parameters
+    return ask_neuroconv(
+        lambda: opened.get_metadata(**({"use_new_metadata_format": True} if has_formats else {})),
+        "the metadata of the source cannot be read",
+        source,
+    )
 
 
-def _is_named_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(entry, Mapping) and "name" in entry for entry in value)
+def known_sections(opened: Any, extracted: Mapping[str, Any]) -> set[str]:
+    """Return the sections that metadata for an interface or converter can have. Independent."""
+    schema = ask_neuroconv(opened.get_metadata_schema, "the schema of the metadata cannot be read", None)
+    return {"NWBFile", "Subject", *schema.get("properties", {}), *extracted}
 
 
-def _settle_start_time(metadata: Any, source: Path | str) -> None:
-    """Make the session's start a time with a zone."""
-    section = metadata.get("NWBFile") or {}
-    start = section.get("session_start_time")
-    if start is None:
+def ask_neuroconv(call: Callable[[], T], rule: str, source: Path | str | None) -> T:
+    """Call into neuroconv; whatever it raises becomes one SourceError that says what was being done. Independent."""
+    try:
+        return call()
+    except SourceError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
         raise SourceError(
-            "an NWB file needs the session's start, which this source does not tell",
-            where=str(source),
-            remedy="Add 'NWBFile: {session_start_time: 2024-03-05T10:15:30+01:00}' to the file of --metadata",
-        )
-    if isinstance(start, str):
-        try:
-            start = datetime.fromisoformat(start.replace("Z", "+00:00"))
-        except ValueError as error:
-            raise SourceError(
-                f"session_start_time must be an ISO 8601 time, got {start!r}",
-                where=str(source),
-                remedy="Write it like 2024-03-05T10:15:30+01:00",
-            ) from error
-    if isinstance(start, datetime) and start.tzinfo is None:
-        start = start.astimezone()
-        warnings.warn(
-            f"session_start_time has no time zone; this machine's is assumed: {start.isoformat()}. "
-            "Give NWBFile: session_start_time with one in the metadata to be sure.",
-            stacklevel=3,
-        )
-    section["session_start_time"] = start
+            f"{rule}: {type(error).__name__}: {text}",
+            where=str(source) if source is not None else None,
+            remedy="Check the source, the options and the metadata",
+        ) from error
 
 
 def _is_spikeglx_file(path: Path) -> bool:
@@ -259,16 +198,32 @@ def _check_all_spikeglx(source: Path) -> None:
         check_spikeglx(binary)
 
 
-def _class(name: str) -> Any:
-    """Return the class of neuroconv that is called ``name``."""
+def import_neuroconv(module: str) -> Any:
+    """Import a module of neuroconv. Independent.
+
+    Raises
+    ------
+    SourceError
+        It cannot be imported.
+    """
     try:
-        interfaces = importlib.import_module("neuroconv.datainterfaces")
-        converters = importlib.import_module("neuroconv.converters")
+        return importlib.import_module(module)
     except ImportError as error:
         raise SourceError(
             f"reading a vendor's format needs neuroconv, which cannot be imported: {error}",
             remedy='Install it with: pip install "parnwb[convert]"',
         ) from error
+
+
+def interface_class(name: str) -> Any:
+    """Return the interface or converter of neuroconv that is called ``name``. Independent.
+
+    Raises
+    ------
+    SourceError
+        There is none, or no neuroconv.
+    """
+    interfaces, converters = map(import_neuroconv, ("neuroconv.datainterfaces", "neuroconv.converters"))
     kinds = [*interfaces.interface_list, *converters.converter_list]
     by_name = {kind.__name__: kind for kind in kinds}
     if name not in by_name:
@@ -334,19 +289,4 @@ def _value(name: str, text: str, annotation: Any) -> Any:
         raise SourceError(
             f"an option must be a YAML scalar or list, got {name}={text!r}",
             remedy="Quote special characters, and write lists as [a, b]",
-        ) from error
-
-
-def _run(call: Callable[[], T], rule: str, source: Path | str) -> T:
-    """Call into neuroconv; whatever it raises becomes one SourceError that says what was being done."""
-    try:
-        return call()
-    except SourceError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise SourceError(
-            f"{rule}: {type(error).__name__}: {text}",
-            where=str(source),
-            remedy="Check the source, the options and the metadata",
         ) from error

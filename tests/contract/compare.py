@@ -51,6 +51,15 @@ def snapshot(path: Path) -> Snapshot:
         return found
 
 
+def comparable(path: Path) -> Snapshot:
+    """Return the snapshot of an NWB file, without what is made anew whenever an NWBFile is."""
+    found = snapshot(path)
+    for entry in found.values():
+        entry.get("attributes", {}).pop("object_id", None)
+    found["/file_create_date"]["values"] = None
+    return found
+
+
 def object_ids(path: Path) -> dict[str, str]:
     """Return every object id of a file, by path."""
     return {

@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from contract.compare import Allowed, Snapshot, differences, snapshot
+from contract.compare import Allowed, Snapshot, comparable, differences
 from contract.inputs import Movie
 from hdmf.data_utils import GenericDataChunkIterator
 from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries
@@ -183,15 +183,6 @@ def assert_goes_on(before: Committed | None, after: Committed | None) -> None:
         assert after is not None, "a journal with chunks was lost"
         assert after.sequence >= before.sequence
         assert np.array_equal(after.records[: len(before.records)], before.records), "committed chunks have moved"
-
-
-def comparable(path: Path) -> Snapshot:
-    """Return the snapshot of a file without what is made anew whenever an NWBFile is."""
-    found = snapshot(path)
-    for entry in found.values():
-        entry.get("attributes", {}).pop("object_id", None)
-    found["/file_create_date"]["values"] = None
-    return found
 
 
 def assert_same(path: Path, expected: Snapshot) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from parnwb.errors import SourceError
-from parnwb.interfaces import build_nwbfile, load_metadata, merge, open_interface, recognise
+from parnwb.interfaces import build_nwbfile, open_interface, recognise
+from parnwb.metadata import merge
 from parnwb.sources import as_source
 from parnwb.sources.binary import BinarySource
 
@@ -176,6 +177,14 @@ class TestBuild:
         assert series.name == "ElectricalSeriesAP"
         assert repr(metadata) == kept, "the caller's metadata is not touched"
 
+    def test_a_section_that_nothing_reads_is_told(self, spikeglx_run: Path) -> None:
+        with pytest.warns(UserWarning, match="section 'Ecepyhs' of the metadata. Did you mean Ecephys"):
+            build_nwbfile(spikeglx_run, metadata={**START, "Ecepyhs": {"ElectrodeGroups": {}}})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="nothing reads")
+            known = {"Devices": {}, "Ecephys": {}, "Subject": {"subject_id": "m1"}}
+            build_nwbfile(spikeglx_run, metadata={**START, **known})
+
     def test_a_naive_start_takes_the_zone_of_this_machine_and_says_so(self, spikeglx_run: Path) -> None:
         with pytest.warns(UserWarning, match="no time zone; this machine's is assumed"):
             nwbfile = build_nwbfile(spikeglx_run)
@@ -204,35 +213,3 @@ class TestBuild:
         wrong = merge({"NWBFile": {"keywords": 3}}, START)
         with pytest.raises(SourceError, match="cannot be built"):
             build_nwbfile(spikeglx_run, metadata=wrong)
-
-
-class TestMetadata:
-    """The file of --metadata, and how it is merged."""
-
-    def test_times_stay_text(self, tmp_path: Path) -> None:
-        path = tmp_path / "session.yaml"
-        path.write_text("NWBFile:\n  session_start_time: 2024-03-05T10:15:30+02:00\n  keywords: [a, b]\n")
-        assert load_metadata(path) == {
-            "NWBFile": {"session_start_time": "2024-03-05T10:15:30+02:00", "keywords": ["a", "b"]}
-        }
-
-    @pytest.mark.parametrize("text", ["- a\n- b\n", "text", "", "a: [1", "a: !!python/object:os.system {}"])
-    def test_other_files_are_refused(self, tmp_path: Path, text: str) -> None:
-        path = tmp_path / "session.yaml"
-        path.write_text(text)
-        with pytest.raises(SourceError, match="metadata must be"):
-            load_metadata(path)
-
-    def test_no_file(self, tmp_path: Path) -> None:
-        with pytest.raises(SourceError, match="metadata must be a readable"):
-            load_metadata(tmp_path / "none.yaml")
-
-    def test_merge(self) -> None:
-        base = {"a": {"b": 1, "c": 2}, "list": [1, 2], "named": [{"name": "x", "v": 1}, {"name": "y"}]}
-        over = {"a": {"c": 3}, "list": [9], "named": [{"name": "x", "w": 2}, {"name": "z"}], "new": {"k": 1}}
-        assert merge(base, over) == {
-            "a": {"b": 1, "c": 3},
-            "list": [9],
-            "named": [{"name": "x", "v": 1, "w": 2}, {"name": "y"}, {"name": "z"}],
-            "new": {"k": 1},
-        }

@@ -1,4 +1,4 @@
-"""A plan without MPI and without writing: the same skeleton, into memory."""
+"""A conversion that stops at its plan, without MPI and without writing: the same skeleton, into memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parnwb.writer import check_compression
 if TYPE_CHECKING:
     from pynwb import NWBFile
 
-    from parnwb.conversion import Recording
+    from parnwb.conversion import SourceData
 
 
 def plan_nwbfile(
@@ -38,6 +38,6 @@ def plan_nwbfile(
     return WritePlan(layout, ranks, decomposition, buffer_mb, queue=write_queue(queue, layout))
 
 
-def plan_recording(recording: Recording, ranks: int, **settings: object) -> WritePlan:
+def plan_conversion(source: SourceData, ranks: int, **settings: object) -> WritePlan:
     """Return the plan by which ``ranks`` ranks would convert a recording. Independent; nothing is written."""
-    return plan_nwbfile(recording.nwbfile(), ranks, **settings)  # type: ignore[arg-type]
+    return plan_nwbfile(source.nwbfile(), ranks, **settings)  # type: ignore[arg-type]
