@@ -82,23 +82,24 @@ class BulkRule:
                 remedy="Give the array itself, or a GenericDataChunkIterator, which ranks can divide",
             )
         if isinstance(data, h5py.Dataset):
-            return not link_data and self._is_large(data) and self._is_plain(data)
+            return not link_data and self._is_large(data) and is_plain(data)
         return isinstance(data, np.ndarray) and self._is_large(data)
 
     def _is_large(self, data: Any) -> bool:
         return data.ndim > 0 and data.dtype.kind in NUMERIC_KINDS and data.size * data.dtype.itemsize >= self.threshold
 
-    @staticmethod
-    def _is_plain(dataset: h5py.Dataset) -> bool:
-        creation = dataset.id.get_create_plist()
-        layouts = (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS)
-        # Of numbers with fewer bits than their bytes have, as N-bit packs them, only HDF5 knows where the bits go.
-        own = h5py.h5t.py_create(dataset.dtype, logical=True)
-        return (
-            creation.get_layout() in layouts
-            and creation.get_external_count() == 0
-            and bool(dataset.id.get_type().equal(own))
-        )
+
+def is_plain(dataset: h5py.Dataset) -> bool:
+    """Tell whether ranks can read and write the values of a dataset, as far as its layout and type go. Independent."""
+    creation = dataset.id.get_create_plist()
+    layouts = (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS)
+    # Of numbers with fewer bits than their bytes have, as N-bit packs them, only HDF5 knows where the bits go.
+    own = h5py.h5t.py_create(dataset.dtype, logical=True)
+    return (
+        creation.get_layout() in layouts
+        and creation.get_external_count() == 0
+        and bool(dataset.id.get_type().equal(own))
+    )
 
 
 def location(builder: Builder) -> str:

@@ -14,6 +14,7 @@ from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import AppendTarget, finish_append
 from parnwb.errors import Interrupted, ParnwbError, TargetError
+from parnwb.growth import Growth
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
@@ -21,10 +22,12 @@ from parnwb.restore import is_worth_keeping
 from parnwb.skeleton import Compression
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
-from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, look_for_earlier, write
+from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, agree_on_growth, look_for_earlier, write
 
 if TYPE_CHECKING:
+    import h5py
     from hdmf.build import BuildManager
+    from hdmf.container import Data
     from mpi4py import MPI
     from pynwb import NWBFile
 
@@ -113,6 +116,7 @@ class NWBParallelIO:
         self._written: Written | None = None
         self._reserved: Target | None = None
         self._opened: Opened | None = None
+        self._growths: list[Growth] = []
         self._manager = manager
         try:
             with self._ranks.agreed("opening"):
@@ -181,9 +185,55 @@ class NWBParallelIO:
             self._fail(error)
             raise
 
+    def extend(self, dataset: str | h5py.Dataset | Data, values: Any) -> None:
+        """Give more rows to a dataset of the existing file, in modes ``'a'`` and ``'r+'``. Collective.
+
+        All ranks write them, with the chunks and filters that the dataset has, when ``write`` is called, or by
+        ``close`` if it is not. Until ``close`` the file on disk is as it was. Rows of text, references and structures
+        stay in memory until then, and the root writes them.
+
+        Parameters
+        ----------
+        dataset
+            Its path in the file, or what ``read`` has returned of it: ``series.data``, ``series.timestamps``, a column
+            of a table. Columns of one table must be extended one by one, its ``id`` as well.
+        values
+            The new rows, of the shape of the old but for their number: an array, ``np.memmap``, ``h5py.Dataset``,
+            iterator that ranks can divide, or list; the same on every rank, or None on any but the root.
+
+        Raises
+        ------
+        ParnwbError
+            The dataset has no room for them (it needs chunks and a ``maxshape`` of None), or they do not fit. The same
+            on all ranks.
+        """
+        try:
+            with self._ranks.agreed("extend"):
+                self._check_open()
+                if self._opened is None or self._written is not None:
+                    raise ParnwbError(
+                        "only datasets of an existing file opened in mode 'a' or 'r+' can be extended, before write",
+                        where=str(self.path),
+                        remedy="Open the file that has the dataset in mode 'r+', and call extend before write",
+                    )
+                opened = self._opened
+            growth = agree_on_growth(self._ranks, opened, dataset, values)
+            with self._ranks.agreed("extend"):
+                if growth.path in {earlier.path for earlier in self._growths}:
+                    raise ParnwbError(
+                        "a dataset can be extended once before each write",
+                        where=growth.path,
+                        remedy="Give all rows at once, or open the file again",
+                    )
+        except BaseException as error:
+            self._fail(error)
+            raise
+        if growth.rows:
+            self._growths.append(growth)
+
     def write(
         self,
-        container: NWBFile | None,
+        container: NWBFile | None = None,
         *,
         cache_spec: bool = True,
         link_data: bool = True,
@@ -199,7 +249,8 @@ class NWBParallelIO:
         ----------
         container
             The NWBFile, the same on every rank (object ids, identifier and date of creation are the root's), or None
-            on all but the root if its sources can be pickled. For an existing file, what ``read`` returned.
+            on all but the root if its sources can be pickled. For an existing file, what ``read`` returned, or None on
+            all ranks if there is nothing new but the rows given to ``extend``.
         cache_spec, link_data
             As for ``NWBHDF5IO.write``. An ``h5py.Dataset`` that is linked stays where it is; one that is copied
             is copied by all ranks.
@@ -233,6 +284,7 @@ class NWBParallelIO:
                 self._interrupts,
                 self._progress,
                 self._opened,
+                self._growths,
             )
         except Interrupted as error:
             if self._ranks.is_root:
@@ -268,9 +320,14 @@ class NWBParallelIO:
         self._committed = self._written is not None
 
     def close(self) -> None:
-        """Give the finished file its name, or change the existing one. Collective; a second call does nothing."""
+        """Give the finished file its name, or change the existing one. Collective; a second call does nothing.
+
+        What ``extend`` was given is written first, if ``write`` has not done it.
+        """
         if self._closed:
             return
+        if self._growths and self._written is None:
+            self.write()
         try:
             with self._ranks.agreed("close"):
                 if self._opened is not None:

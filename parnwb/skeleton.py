@@ -51,6 +51,8 @@ class Skeleton:
         Which is to fill it, and why.
     lowest
         Below this address are the bytes of a file that is appended to, and no chunk may be placed.
+    held
+        What keeps HDF5 from giving out the end of that file, where something was removed; None if nothing was.
     """
 
     file: h5py.File
@@ -60,6 +62,7 @@ class Skeleton:
     signature: dict[str, str]
     backend: BackendChoice
     lowest: int = 0
+    held: h5py.h5d.DatasetID | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import math
 import socket
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, no_records
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
+from parnwb.growth import Growth, are_written_by_all, check_growable, grown_sources, growth_of, rows_of
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layout import FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
@@ -156,6 +157,7 @@ def write(
     interrupts: Interrupts,
     progress: Progress | None = None,
     opened: Opened | None = None,
+    growths: Sequence[Growth] = (),
 ) -> Written:
     """Write ``nwbfile`` into the partial file of ``target``; nothing is renamed. Collective.
 
@@ -171,6 +173,8 @@ def write(
         Used on the root.
     opened
         This rank's view of the file that is appended to; None for a new one.
+    growths
+        Existing datasets that get more rows; with them, ``nwbfile`` may be None everywhere.
 
     Raises
     ------
@@ -183,19 +187,19 @@ def write(
     with ranks.agreed("checking the output"):
         if ranks.is_root and opened is None:
             earlier = look_for_earlier(target, settings)
-    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
+    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened, growths)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     if not published:
         _heed(ranks, target, interrupts)
     received = receive_sources(ranks, sources, have_own=nwbfile is not None)
-    sources = received.sources
+    sources = {**received.sources, **grown_sources(growths)}
     with ranks.agreed("planning"):
-        kept = layout.numbers_of(received.kept)
+        kept = layout.numbers_of(received.kept | {growth.path for growth in growths if growth.kept})
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done, kept)
     if published:
         return Written(plan, choice, published)
     _check_memory(ranks, plan)
-    samples = _sampled(ranks, layout, sources, have_own=nwbfile is not None)
+    samples = _sampled(ranks, layout.without(growth.path for growth in growths), sources, have_own=nwbfile is not None)
     _heed(ranks, target, interrupts)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
 
@@ -270,22 +274,25 @@ def _build(
     arguments: Mapping[str, Any],
     earlier: Earlier | None,
     opened: Opened | None,
+    growths: Sequence[Growth],
 ) -> tuple[Skeleton | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
     skeleton, own, content = None, {}, None
     with ranks.agreed("building the NWBFile"):
         if ranks.is_root:
-            if nwbfile is None:
+            if nwbfile is None and not growths:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
             backend = site.choose_backend(settings.backend)
             options = AuthoringOptions(settings.rule, settings.compression, backend, arguments)
             if opened is not None:
-                skeleton = opened.extend(nwbfile, options)
+                skeleton = opened.author(nwbfile, options, growths)
             elif earlier is None:
                 skeleton = author(nwbfile, target.path, manager, options)
             else:
                 skeleton = restore(earlier, nwbfile, target, manager, options)
-            own, content = skeleton.sources, skeleton.signature
+            agreed_already = {growth.path for growth in growths}
+            own = {path: source for path, source in skeleton.sources.items() if path not in agreed_already}
+            content = skeleton.signature
         elif nwbfile is not None:
             is_written = none_written if opened is None else opened.is_written
             own, content = _catalogue(nwbfile, manager, target, settings.rule, is_written)
@@ -315,6 +322,45 @@ def _sampled(ranks: Ranks, layout: FileLayout, sources: Mapping[str, Source], *,
     told = {path: f"data whose sample has the CRC-32C {', '.join(map(str, sums))}" for path, sums in samples.items()}
     agree_on_content(ranks, told if have_own else None)
     return samples
+
+
+def agree_on_growth(ranks: Ranks, opened: Opened, wanted: object, values: Any) -> Growth:
+    """Return what a dataset of the existing file is to get. Collective.
+
+    Parameters
+    ----------
+    opened
+        This rank's view of the file.
+    wanted
+        As for ``Opened.dataset``.
+    values
+        The rows; None on any rank but the root.
+
+    Raises
+    ------
+    ParnwbError
+        The dataset cannot be extended by these rows, or ranks do not agree. The same on all ranks.
+    """
+    with ranks.agreed("looking at the dataset to extend"):
+        dataset = opened.dataset(wanted)
+        check_growable(dataset)
+        if ranks.is_root and values is None:
+            raise AgreementError("the root must have the rows, got None", where="rank 0")
+        rows = None if values is None else rows_of(values, dataset)
+        told = {} if rows is None else {dataset.name: f"rows of shape {rows.shape} {getattr(rows, 'dtype', '')}"}
+    ranks.same({"dataset": dataset.name, "its shape": dataset.shape}, "Extend the same datasets on every rank")
+    agree_on_content(ranks, told or None)
+    shape = ranks.broadcast(None if rows is None else tuple(rows.shape))
+    if not are_written_by_all(dataset):
+        return Growth(dataset.name, tuple(dataset.shape), shape[0], values=rows)
+    received = receive_sources(ranks, {} if rows is None else {dataset.name: rows}, have_own=rows is not None)
+    kept = dataset.name in received.kept
+    with ranks.agreed("planning the extension of a dataset"):
+        growth = growth_of(dataset, shape, received.sources.get(dataset.name), kept=kept)
+    if growth.spec is not None:
+        layout = FileLayout((growth.spec,)) if growth.rows else FileLayout(())
+        _sampled(ranks, layout, grown_sources([growth]), have_own=growth.source is not None)
+    return growth
 
 
 def agree_on_content(ranks: Ranks, content: dict[str, str] | None) -> None:

@@ -125,10 +125,10 @@ def encode(work: Fill, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline:
         if work.plan.is_done(buffer.dataset, index):
             continue
         elements = spec.grid.cell(index)
-        lane.step(f"encoding {elements.place(spec.path)}")
+        lane.step(f"encoding {elements.place(spec.place)}")
         mask, data = pipeline.encode(chunk)
         raw_bytes += elements.size * spec.itemsize
         rows.append((buffer.dataset, ravel(index, extent), len(data), mask, crc32c(data)))
         payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
-    return Batch(requests, payloads, raw_bytes, buffer.slab.place(spec.path))
+    return Batch(requests, payloads, raw_bytes, buffer.slab.place(spec.place))
