@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,10 +53,13 @@ class BulkRule:
         Numeric arrays and copied HDF5 datasets of at least so many bytes are bulk; iterators always are.
     link_data
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
+    export_source
+        The file that is exported: its datasets are copied all the same where they keep their place.
     """
 
     threshold: int = DEFAULT_THRESHOLD_BYTES
     link_data: bool = True
+    export_source: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, int) or self.threshold < 0:
@@ -82,8 +86,15 @@ class BulkRule:
                 remedy="Give the array itself, or a GenericDataChunkIterator, which ranks can divide",
             )
         if isinstance(data, h5py.Dataset):
-            return not link_data and self._is_large(data) and is_plain(data)
+            is_copied = not link_data or self._is_exported(builder, data)
+            return is_copied and self._is_large(data) and is_plain(data)
         return isinstance(data, np.ndarray) and self._is_large(data)
+
+    def _is_exported(self, builder: DatasetBuilder, data: h5py.Dataset) -> bool:
+        """Tell whether a dataset is copied by an export, as hdmf decides it."""
+        if self.export_source is None or os.path.abspath(data.file.filename) != self.export_source:
+            return False
+        return (location(builder).rpartition("/")[0] or "/") == data.parent.name
 
     def _is_large(self, data: Any) -> bool:
         return data.ndim > 0 and data.dtype.kind in NUMERIC_KINDS and data.size * data.dtype.itemsize >= self.threshold

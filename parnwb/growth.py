@@ -14,11 +14,11 @@ from parnwb.codec import coder_for
 from parnwb.errors import LayoutError
 from parnwb.layout import DatasetSpec
 from parnwb.overlay import Overlay
-from parnwb.skeleton import read_spec
 from parnwb.sources import Source
 from parnwb.sources.adapt import as_source, is_source_like
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.joined import JoinedSource
+from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
 
 CREATE_GROWING = "Create it with H5DataIO(data, maxshape=(None, ...)), or add the values as a dataset of their own"

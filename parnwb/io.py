@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -12,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
-from parnwb.commits.amendment import AppendTarget, finish_append
-from parnwb.errors import Interrupted, ParnwbError, TargetError
+from parnwb.commits.amendment import AppendTarget, finish_append, real
+from parnwb.errors import Interrupted, ParnwbError, SourceError, TargetError
+from parnwb.export import Content, Export
 from parnwb.growth import Growth
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from hdmf.build import BuildManager
     from hdmf.container import Data
     from mpi4py import MPI
-    from pynwb import NWBFile
+    from pynwb import NWBHDF5IO, NWBFile
 
 CREATING_MODES = ("w", "w-", "x", "resume")
 APPENDING_MODES = ("a", "r+")
@@ -120,8 +123,8 @@ class NWBParallelIO:
         self._manager = manager
         try:
             with self._ranks.agreed("opening"):
-                self._target = _target(path)
                 check_mode(mode, path)
+                self._target = _target(path, mode)
                 self._settings = WriteSettings(
                     backend=backend,
                     transfer=transfer,
@@ -152,7 +155,7 @@ class NWBParallelIO:
 
     @property
     def path(self) -> Path:
-        """Where the finished file goes."""
+        """Where the finished file goes; of an existing one that is appended to, its own name, whatever links to it."""
         return self._target.path
 
     @property
@@ -267,20 +270,96 @@ class NWBParallelIO:
             With status 75, when a signal asked any rank to stop: with ``direct`` all is committed, and the same
             program with mode ``'resume'`` goes on; with ``mpio`` it begins anew.
         """
-        self._check_open()
+        with self._giving_up():
+            self._check_write(container, arguments)
+            rule = replace(self._settings.rule, link_data=link_data)
+        self._write(container, rule, {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments})
+
+    def export(
+        self,
+        src_io: NWBHDF5IO | str | Path | None,
+        nwbfile: NWBFile | None = None,
+        write_args: Mapping[str, Any] | None = None,
+        cache_spec: bool = True,
+    ) -> None:
+        """Write what another NWB file holds, as ``NWBHDF5IO.export`` does. Collective.
+
+        All ranks copy its large datasets: chunks as they are stored where the new file has the same chunks and filters
+        (with ``direct``), which it has unless they were replaced. Links, references and object ids stay. Signals are
+        treated as by ``write``, and mode ``'resume'`` goes on with an export.
+
+        Parameters
+        ----------
+        src_io
+            The ``NWBHDF5IO`` that has the file open for reading, on every rank or on the root alone (None elsewhere);
+            or the file's path.
+        nwbfile
+            What ``src_io`` has read and the program has changed, on every rank that gives ``src_io``; None for the file
+            as it is.
+        write_args
+            ``link_data``, ``exhaust_dci`` and ``expandable``, as for ``NWBHDF5IO.export``.
+        cache_spec
+            As for ``NWBHDF5IO.export``.
+
+        Raises
+        ------
+        ParnwbError, SystemExit
+            As ``write``.
+        """
+        with ExitStack() as files:
+            with self._giving_up():
+                self._check_export(nwbfile, write_args or {})
+                arguments = {"cache_spec": cache_spec, **(write_args or {})}
+                link_data = arguments.pop("link_data", True)
+                content = _export_from(src_io, nwbfile, files)
+                rule = self._settings.rule
+                rule = rule if content is None else content.rule(rule, link_data=link_data)
+            self._write(content, self._ranks.broadcast(rule), arguments)
+
+    @classmethod
+    def export_io(
+        cls,
+        path: str | Path,
+        src_io: NWBHDF5IO | str | Path | None,
+        comm: MPI.Intracomm | None = None,
+        nwbfile: NWBFile | None = None,
+        write_args: Mapping[str, Any] | None = None,
+        cache_spec: bool = True,
+        **settings: Any,
+    ) -> None:
+        """Export to a new file at ``path``, as ``export`` does. Collective.
+
+        Parameters
+        ----------
+        path, comm, **settings
+            For ``NWBParallelIO``; the mode is ``'w'``.
+        src_io, nwbfile, write_args, cache_spec
+            For ``export``.
+        """
+        with cls(path, "w", comm=comm, **settings) as io:
+            io.export(src_io, nwbfile, write_args, cache_spec)
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """Run a block on all ranks; if it fails on one, nothing is left of the file."""
+        try:
+            with self._ranks.agreed("looking at what is to be written"):
+                self._check_open()
+                yield
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _write(self, content: Content | None, rule: BulkRule, arguments: Mapping[str, Any]) -> None:
         self._handlers.enter_context(self._interrupts)
         try:
-            with self._ranks.agreed("write"):
-                self._check_write(container, arguments)
-                settings = self._with_link_data(link_data)
-                manager = self._opened.manager if self._opened is not None else self._manager or _default_manager()
             self._written = write(
                 self._ranks,
                 self._target,
-                container,
-                manager,
-                settings,
-                {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments},
+                content,
+                self._opened.manager if self._opened is not None else self._manager or _default_manager(),
+                replace(self._settings, rule=rule),
+                arguments,
                 self._interrupts,
                 self._progress,
                 self._opened,
@@ -363,7 +442,8 @@ class NWBParallelIO:
         path = self._target.path
         if mode in APPENDING_MODES and path.exists():
             self._target.check_no_lost_writers()
-        finish_append(path)
+        if mode in APPENDING_MODES or not path.is_symlink():  # a new file replaces the link, not what it leads to
+            finish_append(path)
         if mode == "r+" and not path.exists():
             raise TargetError("mode 'r+' needs a file that exists", where=str(path), remedy="Use mode 'a' or 'w'")
         if mode in APPENDING_MODES and path.exists():
@@ -423,10 +503,17 @@ class NWBParallelIO:
                     remedy="Call read on every rank, and add to what it returns",
                 )
 
-    def _with_link_data(self, link_data: bool) -> WriteSettings:
-        from dataclasses import replace
-
-        return replace(self._settings, rule=replace(self._settings.rule, link_data=link_data))
+    def _check_export(self, nwbfile: NWBFile | None, write_args: Mapping[str, Any]) -> None:
+        if self._opened is not None:
+            raise ParnwbError(
+                "an export makes a new file, in mode 'w'",
+                where=str(self.path),
+                remedy="Choose another name, or mode 'w' with overwrite=True",
+            )
+        self._check_write(nwbfile, {})
+        unknown = sorted(set(write_args) - {"link_data", "exhaust_dci", "expandable"})
+        if unknown:
+            raise ParnwbError(f"write_args can be link_data, exhaust_dci and expandable, got {', '.join(unknown)}")
 
     def _fail(self, error: BaseException) -> None:
         """Tell the others, unless they know, and leave."""
@@ -456,10 +543,15 @@ class NWBParallelIO:
                     last.callback(self._opened.close)
 
 
-def _target(path: str | Path) -> Target:
-    """Return the target at ``path``; refuse what is none, and a working folder that was removed."""
+def _target(path: str | Path, mode: str) -> Target:
+    """Return the target at ``path``; refuse what is none, and a working folder that was removed.
+
+    An existing file that is appended to is the one that links lead to: whatever it is called, it has one lock and one
+    journal. A link that a new file replaces stays a name of its own.
+    """
     try:
-        return Target(Path(path).absolute())
+        absolute = Path(path).absolute()
+        return Target(real(absolute) if mode in APPENDING_MODES and absolute.exists() else absolute)
     except (TypeError, ValueError) as error:
         raise TargetError(
             f"the output must be the path of a file: {error}", where=repr(path), remedy="Choose a name such as out.nwb"
@@ -470,6 +562,26 @@ def _target(path: str | Path) -> Target:
             where=str(path),
             remedy="Change to a folder that exists, or give the output from the root",
         ) from error
+
+
+def _export_from(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export | None:
+    """Return what is exported; a file that is opened for it goes to ``files``. Independent."""
+    from pynwb import NWBHDF5IO as Expected
+
+    if src_io is None:
+        return None
+    if isinstance(src_io, str | Path):
+        try:
+            src_io = files.enter_context(Expected(str(src_io), "r"))
+        except Exception as error:
+            raise SourceError(
+                f"the file to export cannot be opened: {type(error).__name__}: {error}",
+                where=str(src_io),
+                remedy="Give an NWB file that is not open for writing elsewhere",
+            ) from error
+    if not isinstance(src_io, Expected):
+        raise ParnwbError(f"export takes an NWBHDF5IO or a path, got {type(src_io).__name__}")
+    return Export(src_io, nwbfile)
 
 
 def check_mode(mode: str, path: str | Path) -> None:

@@ -17,12 +17,13 @@ import numpy.typing as npt
 from parnwb import memory, site
 from parnwb.append import Opened
 from parnwb.backends import Backend, DirectBackend, Fill, MpioBackend
-from parnwb.bulk import BulkRule, Predicate, build, bulk_sources, none_written, signature
+from parnwb.bulk import BulkRule, Predicate, bulk_sources, none_written, signature
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, no_records
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
+from parnwb.export import Content, Export, build_content
 from parnwb.growth import Growth, are_written_by_all, check_growable, grown_sources, growth_of, rows_of
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layout import FileLayout
@@ -48,7 +49,6 @@ from parnwb.target.permissions import Permissions
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
-    from pynwb import NWBFile
 
 DEFAULT_COMMIT_INTERVAL = 300.0
 TRANSFERS = ("independent", "collective")
@@ -150,7 +150,7 @@ class Written:
 def write(
     ranks: Ranks,
     target: Target,
-    nwbfile: NWBFile | None,
+    content: Content | None,
     manager: BuildManager,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
@@ -159,11 +159,11 @@ def write(
     opened: Opened | None = None,
     growths: Sequence[Growth] = (),
 ) -> Written:
-    """Write ``nwbfile`` into the partial file of ``target``; nothing is renamed. Collective.
+    """Write an NWBFile, or what is exported, into the partial file of ``target``; nothing is renamed. Collective.
 
     Parameters
     ----------
-    nwbfile
+    content
         The same on every rank, or None on all but the root where its sources can be pickled.
     arguments
         For ``NWBHDF5IO.write``: ``cache_spec``, ``expandable`` and so on.
@@ -174,7 +174,7 @@ def write(
     opened
         This rank's view of the file that is appended to; None for a new one.
     growths
-        Existing datasets that get more rows; with them, ``nwbfile`` may be None everywhere.
+        Existing datasets that get more rows; with them, ``content`` may be None everywhere.
 
     Raises
     ------
@@ -187,11 +187,11 @@ def write(
     with ranks.agreed("checking the output"):
         if ranks.is_root and opened is None:
             earlier = look_for_earlier(target, settings)
-    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened, growths)
+    skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     if not published:
         _heed(ranks, target, interrupts)
-    received = receive_sources(ranks, sources, have_own=nwbfile is not None)
+    received = receive_sources(ranks, sources, have_own=content is not None)
     sources = {**received.sources, **grown_sources(growths)}
     with ranks.agreed("planning"):
         kept = layout.numbers_of(received.kept | {growth.path for growth in growths if growth.kept})
@@ -199,7 +199,7 @@ def write(
     if published:
         return Written(plan, choice, published)
     _check_memory(ranks, plan)
-    samples = _sampled(ranks, layout.without(growth.path for growth in growths), sources, have_own=nwbfile is not None)
+    samples = _sampled(ranks, layout.without(growth.path for growth in growths), sources, have_own=content is not None)
     _heed(ranks, target, interrupts)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
 
@@ -268,7 +268,7 @@ def _begun_with(settings: WriteSettings, arguments: Mapping[str, Any]) -> dict[s
 def _build(
     ranks: Ranks,
     target: Target,
-    nwbfile: NWBFile | None,
+    content: Content | None,
     manager: BuildManager,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
@@ -277,36 +277,37 @@ def _build(
     growths: Sequence[Growth],
 ) -> tuple[Skeleton | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
-    skeleton, own, content = None, {}, None
+    skeleton, own, signed = None, {}, None
     with ranks.agreed("building the NWBFile"):
         if ranks.is_root:
-            if nwbfile is None and not growths:
+            if content is None and not growths:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
             backend = site.choose_backend(settings.backend)
             options = AuthoringOptions(settings.rule, settings.compression, backend, arguments)
             if opened is not None:
-                skeleton = opened.author(nwbfile, options, growths)
+                assert not isinstance(content, Export)
+                skeleton = opened.author(content, options, growths)
             elif earlier is None:
-                skeleton = author(nwbfile, target.path, manager, options)
+                skeleton = author(content, target.path, manager, options)
             else:
-                skeleton = restore(earlier, nwbfile, target, manager, options)
+                skeleton = restore(earlier, content, target, manager, options)
             agreed_already = {growth.path for growth in growths}
             own = {path: source for path, source in skeleton.sources.items() if path not in agreed_already}
-            content = skeleton.signature
-        elif nwbfile is not None:
+            signed = skeleton.signature
+        elif content is not None:
             is_written = none_written if opened is None else opened.is_written
-            own, content = _catalogue(nwbfile, manager, target, settings.rule, is_written)
-    agree_on_content(ranks, content)
+            own, signed = _catalogue(content, manager, target, settings.rule, is_written)
+    agree_on_content(ranks, signed)
     return skeleton, own
 
 
 def _catalogue(
-    nwbfile: NWBFile, manager: BuildManager, target: Target, rule: BulkRule, is_written: Predicate
+    content: Content, manager: BuildManager, target: Target, rule: BulkRule, is_written: Predicate
 ) -> tuple[dict[str, Source], dict[str, str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the root, which builds the same, has warned
         try:
-            builder = build(nwbfile, manager, str(target.path))
+            builder = build_content(content, manager, target.path, rule)
         except Exception as error:
             raise own_error(error) from error
         return bulk_sources(builder, rule, is_written), signature(builder, rule, is_written)

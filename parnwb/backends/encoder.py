@@ -17,9 +17,12 @@ from parnwb.comm import Lane
 from parnwb.commits.journal import crc32c
 from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
+from parnwb.layout import DatasetSpec
 from parnwb.plan import Buffer
+from parnwb.sources import EncodedSource, takes_over
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
+StoredChunk = tuple[tuple[int, ...], tuple[int, Any] | None]  # index in the chunk grid; filter mask and bytes
 REQUEST_COLUMNS = 5  # dataset, C-order position in the chunk grid, stored bytes, filter mask, CRC-32C
 
 
@@ -110,8 +113,12 @@ def encoded(work: Fill, lane: Lane) -> Iterator[Batch]:
     for dataset, spec in enumerate(work.plan.layout):
         if work.plan.count_chunks(work.ranks.rank, dataset) == 0:
             continue
+        source = work.source(dataset)
+        if takes_over(source, spec):
+            yield from (take_over(work, buffer, source, lane) for buffer in work.plan.buffers(work.ranks.rank, dataset))
+            continue
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
-        stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, work.source(dataset), lane.step)
+        stream = IndependentChunkIterator(work.plan, work.ranks.rank, dataset, source, lane.step)
         for buffer, pieces in stream.in_pieces():
             yield encode(work, buffer, assembler.assemble(buffer.slab, pieces), pipeline, lane)
 
@@ -119,16 +126,39 @@ def encoded(work: Fill, lane: Lane) -> Iterator[Batch]:
 def encode(work: Fill, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:
     """Encode the chunks of one buffer. Independent."""
     spec = work.plan.layout.datasets[buffer.dataset]
+
+    def encoded_chunks() -> Iterator[StoredChunk]:
+        for index, chunk in chunks:
+            if not work.plan.is_done(buffer.dataset, index):
+                lane.step(f"encoding {spec.grid.cell(index).place(spec.place)}")
+                yield index, pipeline.encode(chunk)
+
+    return _batch(spec, buffer, encoded_chunks())
+
+
+def take_over(work: Fill, buffer: Buffer, source: EncodedSource, lane: Lane) -> Batch:
+    """Return the chunks of one buffer as their file has them; those that it lacks the new one will lack, too.
+
+    Independent.
+    """
+    spec = work.plan.layout.datasets[buffer.dataset]
+
+    def chunks() -> Iterator[StoredChunk]:
+        for index, elements in work.plan.chunks(buffer):
+            if not work.plan.is_done(buffer.dataset, index):
+                lane.step(f"copying {elements.place(spec.place)}")
+                yield index, source.read_chunk(elements.start)
+
+    return _batch(spec, buffer, chunks())
+
+
+def _batch(spec: DatasetSpec, buffer: Buffer, chunks: Iterable[StoredChunk]) -> Batch:
     rows, payloads, raw_bytes = [], [], 0
-    extent = spec.grid.extent
-    for index, chunk in chunks:
-        if work.plan.is_done(buffer.dataset, index):
-            continue
-        elements = spec.grid.cell(index)
-        lane.step(f"encoding {elements.place(spec.place)}")
-        mask, data = pipeline.encode(chunk)
-        raw_bytes += elements.size * spec.itemsize
-        rows.append((buffer.dataset, ravel(index, extent), len(data), mask, crc32c(data)))
-        payloads.append(data)
+    for index, stored in chunks:
+        raw_bytes += spec.grid.cell(index).size * spec.itemsize
+        if stored is not None:
+            mask, data = stored
+            rows.append((buffer.dataset, ravel(index, spec.grid.extent), len(data), mask, crc32c(data)))
+            payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
     return Batch(requests, payloads, raw_bytes, buffer.slab.place(spec.place))
