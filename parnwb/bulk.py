@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from hdmf.backends.hdf5.h5_utils import H5Dataset
 from hdmf.build import (
     Builder,
     BuildManager,
@@ -196,6 +197,8 @@ def _text(value: Any) -> str:
         return f"reference to {location(value.builder)}"
     if isinstance(value, Builder):
         return f"reference to {location(value)}"
+    if isinstance(value, H5Dataset):  # references that were read, in hdmf's wrapper
+        value = value.dataset
     if isinstance(value, h5py.Dataset):
         return f"{value.file.filename}:{value.name}"
     if isinstance(value, np.ndarray) and value.dtype.kind not in "OV":

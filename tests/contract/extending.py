@@ -144,8 +144,11 @@ def _write(path: Path, created: dict[str, Any]) -> None:
     with NWBHDF5IO(path, "a") as io:
         file = io.read()
         with same_ids("last"):
-            add(file, "last", H5DataIO(values((4444, 8)), **grows, **gzip))
+            add(file, "last", H5DataIO(values((4444, 8))[:4400], **grows, **gzip))
         io.write(file, cache_spec=False)
+    with h5py.File(path, "r+") as hdf5:  # a chunk that is not full, where the file ends
+        hdf5[series("last")].resize(4444, axis=0)
+        hdf5[series("last")][4400:] = values((4444, 8))[4400:]
 
 
 def extend_plainly(name: str, path: Path) -> None:

@@ -83,6 +83,16 @@ def test_chunks_that_were_full_stay_where_they_were(folder: Path) -> None:
     assert len(after) == 8 and all(address >= size for place, address in after.items() if place not in before)
 
 
+@pytest.mark.parametrize("case", ["last", "last_of_latest"])
+def test_the_end_of_the_file_is_not_given_out_again(folder: Path, case: str) -> None:
+    """There HDF5 would have put the first of the new chunks."""
+    before = folder / "before" / f"{case}.nwb"
+    with h5py.File(before) as file, h5py.File(extended(folder, 4, case)) as after:
+        chunk = file[series("last")].id.get_chunk_info_by_coord((4400, 0))
+        assert chunk.byte_offset + chunk.size == before.stat().st_size
+        assert after[series("last")].id.get_chunk_info_by_coord((4400, 0)).byte_offset >= before.stat().st_size
+
+
 @pytest.fixture
 def path(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(folder / "before" / "numbers.nwb", tmp_path / "out.nwb"))

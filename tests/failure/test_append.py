@@ -231,6 +231,27 @@ def test_whoever_opens_the_file_next_finishes_it(material: Material, folder: Pat
     material.check_new(path)
 
 
+def test_a_link_leads_to_the_one_lock_and_journal(material: Material, folder: Path) -> None:
+    path = material.lay_out(folder)
+    link = folder.parent / "link.nwb"
+    link.symlink_to(path)
+    for first, second in ((path, link), (link, path)):
+        with NWBParallelIO(first, "a", progress=False) as io:
+            assert io.path == path
+            with pytest.raises(TargetError, match="another job is writing this output"):
+                NWBParallelIO(second, "a", progress=False)
+    until_commit(link)
+    assert committed(path)
+    with NWBParallelIO(link, "r+", progress=False):
+        pass
+    material.check_new(path)
+    path = material.lay_out(folder)
+    until_commit(path)
+    assert not verify(link).findings
+    material.check_new(path)
+    assert [item.name for item in folder.parent.iterdir() if item != folder] == [link.name] and link.is_symlink()
+
+
 def test_verify_leaves_an_append_alone_that_goes_on(material: Material, folder: Path) -> None:
     """Where the file system has no locks, too: a job that failed later would cut a file that is changed already."""
     path = material.lay_out(folder)
