@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +14,7 @@ from hdmf.build import BuildManager, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 
 from parnwb.bulk import BulkRule, build, uncopied_arrays
+from parnwb.errors import ParnwbError, SourceError
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,39 @@ class Export:
 
 
 Content: TypeAlias = NWBFile | Export
+
+
+def export_of(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export | None:
+    """Return what is exported, None if this rank has not been told. Independent.
+
+    Parameters
+    ----------
+    src_io
+        What has the file open; or its path.
+    nwbfile
+        As for ``Export``.
+    files
+        Closes a file that is opened here.
+
+    Raises
+    ------
+    ParnwbError
+        It is neither, or cannot be opened.
+    """
+    if src_io is None:
+        return None
+    if isinstance(src_io, str | Path):
+        try:
+            src_io = files.enter_context(NWBHDF5IO(str(src_io), "r"))
+        except Exception as error:
+            raise SourceError(
+                f"the file to export cannot be opened: {type(error).__name__}: {error}",
+                where=str(src_io),
+                remedy="Give an NWB file that is not open for writing elsewhere",
+            ) from error
+    if not isinstance(src_io, NWBHDF5IO):
+        raise ParnwbError(f"export takes an NWBHDF5IO or a path, got {type(src_io).__name__}")
+    return Export(src_io, nwbfile)
 
 
 def write_content(content: Content, io: NWBHDF5IO, arguments: Mapping[str, Any]) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from parnwb.agreement import agree_on_growth
 from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import AppendTarget, finish_append, real
-from parnwb.errors import Interrupted, ParnwbError, SourceError, TargetError
-from parnwb.export import Content, Export
+from parnwb.errors import Interrupted, ParnwbError, TargetError
+from parnwb.export import Content, export_of
 from parnwb.growth import Growth
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
@@ -25,7 +26,7 @@ from parnwb.restore import is_worth_keeping
 from parnwb.skeleton import Compression
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
-from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, agree_on_growth, look_for_earlier, write
+from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, look_for_earlier, write
 
 if TYPE_CHECKING:
     import h5py
@@ -210,27 +211,26 @@ class NWBParallelIO:
             The dataset has no room for them (it needs chunks and a ``maxshape`` of None), or they do not fit. The same
             on all ranks.
         """
+        with self._agreed("extend"):
+            if self._opened is None or self._written is not None:
+                raise ParnwbError(
+                    "only datasets of an existing file opened in mode 'a' or 'r+' can be extended, before write",
+                    where=str(self.path),
+                    remedy="Open the file that has the dataset in mode 'r+', and call extend before write",
+                )
+            opened = self._opened
         try:
-            with self._ranks.agreed("extend"):
-                self._check_open()
-                if self._opened is None or self._written is not None:
-                    raise ParnwbError(
-                        "only datasets of an existing file opened in mode 'a' or 'r+' can be extended, before write",
-                        where=str(self.path),
-                        remedy="Open the file that has the dataset in mode 'r+', and call extend before write",
-                    )
-                opened = self._opened
             growth = agree_on_growth(self._ranks, opened, dataset, values)
-            with self._ranks.agreed("extend"):
-                if growth.path in {earlier.path for earlier in self._growths}:
-                    raise ParnwbError(
-                        "a dataset can be extended once before each write",
-                        where=growth.path,
-                        remedy="Give all rows at once, or open the file again",
-                    )
         except BaseException as error:
             self._fail(error)
             raise
+        with self._agreed("extend"):
+            if growth.path in {earlier.path for earlier in self._growths}:
+                raise ParnwbError(
+                    "a dataset can be extended once before each write",
+                    where=growth.path,
+                    remedy="Give all rows at once, or open the file again",
+                )
         if growth.rows:
             self._growths.append(growth)
 
@@ -270,7 +270,7 @@ class NWBParallelIO:
             With status 75, when a signal asked any rank to stop: with ``direct`` all is committed, and the same
             program with mode ``'resume'`` goes on; with ``mpio`` it begins anew.
         """
-        with self._giving_up():
+        with self._agreed("write"):
             self._check_write(container, arguments)
             rule = replace(self._settings.rule, link_data=link_data)
         self._write(container, rule, {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments})
@@ -307,11 +307,11 @@ class NWBParallelIO:
             As ``write``.
         """
         with ExitStack() as files:
-            with self._giving_up():
+            with self._agreed("export"):
                 self._check_export(nwbfile, write_args or {})
                 arguments = {"cache_spec": cache_spec, **(write_args or {})}
                 link_data = arguments.pop("link_data", True)
-                content = _export_from(src_io, nwbfile, files)
+                content = export_of(src_io, nwbfile, files)
                 rule = self._settings.rule
                 rule = rule if content is None else content.rule(rule, link_data=link_data)
             self._write(content, self._ranks.broadcast(rule), arguments)
@@ -340,10 +340,10 @@ class NWBParallelIO:
             io.export(src_io, nwbfile, write_args, cache_spec)
 
     @contextmanager
-    def _giving_up(self) -> Iterator[None]:
-        """Run a block on all ranks; if it fails on one, nothing is left of the file."""
+    def _agreed(self, doing: str) -> Iterator[None]:
+        """Run the beginning of a call on all ranks; if it fails on one, all give up. Collective."""
         try:
-            with self._ranks.agreed("looking at what is to be written"):
+            with self._ranks.agreed(doing):
                 self._check_open()
                 yield
         except BaseException as error:
@@ -562,26 +562,6 @@ def _target(path: str | Path, mode: str) -> Target:
             where=str(path),
             remedy="Change to a folder that exists, or give the output from the root",
         ) from error
-
-
-def _export_from(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export | None:
-    """Return what is exported; a file that is opened for it goes to ``files``. Independent."""
-    from pynwb import NWBHDF5IO as Expected
-
-    if src_io is None:
-        return None
-    if isinstance(src_io, str | Path):
-        try:
-            src_io = files.enter_context(Expected(str(src_io), "r"))
-        except Exception as error:
-            raise SourceError(
-                f"the file to export cannot be opened: {type(error).__name__}: {error}",
-                where=str(src_io),
-                remedy="Give an NWB file that is not open for writing elsewhere",
-            ) from error
-    if not isinstance(src_io, Expected):
-        raise ParnwbError(f"export takes an NWBHDF5IO or a path, got {type(src_io).__name__}")
-    return Export(src_io, nwbfile)
 
 
 def check_mode(mode: str, path: str | Path) -> None:
