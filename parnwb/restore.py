@@ -160,7 +160,7 @@ def journal_format() -> dict[str, int]:
 def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> Samples:
     """Return checksums of a sample of every dataset's values, by path. Independent."""
     return {
-        spec.path: [crc32c(np.ascontiguousarray(piece)) for piece in sample(sources[spec.path], spec.grid, spec.path)]
+        spec.path: [crc32c(np.ascontiguousarray(piece)) for piece in sample(sources[spec.path], spec.grid, spec.place)]
         for spec in layout
         if spec.access != Access.SEQUENTIAL
     }
