@@ -71,11 +71,9 @@ def rows(file: NWBFile) -> None:
 
 EXPORTS: dict[str, Export] = {
     "as_it_is": Export(cache_spec=True),
-    "by_path": Export(by_path=True),
-    "by_default": Export(by_path=True, settings={}),
+    "by_path": Export(by_path=True, settings={}),
     "root_only": Export(everywhere=False),
     "copied": Export(write_args={"link_data": False}),
-    "read": Export(lambda file: None),
     "changed": Export(changed),
     "changed_on_root": Export(changed, everywhere=False),
     "changed_copied": Export(changed, {"link_data": False}),
