@@ -61,8 +61,9 @@ class Allocator:
             self._dummy = np.empty(max(nbytes, 2 * len(self._dummy)), dtype=np.uint8)
         dummy = self._dummy[:nbytes]
         self._overlay.expect(dummy.__array_interface__["data"][0], nbytes)
-        start = tuple(i * c for i, c in zip(index, spec.chunks, strict=True))
-        self._datasets[dataset].write_direct_chunk(start, dummy, filter_mask=mask)
+        start = [i * c for i, c in zip(index, spec.chunks, strict=True)]
+        start[0] += spec.first_row
+        self._datasets[dataset].write_direct_chunk(tuple(start), dummy, filter_mask=mask)
         return self._claim(spec, nbytes)
 
     def place_all(self, requests: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parnwb.errors import ParnwbError, TargetError
+from parnwb.growth import Growth, grown_sources, hold_end
+from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
 from parnwb.skeleton import AuthoringOptions, Skeleton, author_on, reopen_on
 from parnwb.target import ExistingBytes
@@ -124,16 +127,73 @@ class Opened:
         """Tell whether what a builder stands for is in the file."""
         return bool(self._io.get_written(builder))
 
-    def extend(self, nwbfile: NWBFile, options: AuthoringOptions) -> Skeleton:
+    def dataset(self, wanted: object) -> h5py.Dataset:
+        """Return a dataset of the file.
+
+        Parameters
+        ----------
+        wanted
+            It itself, its path, or a container whose data it is, such as a column of a table.
+
+        Raises
+        ------
+        TargetError
+            It is not in this file.
+        """
+        import h5py
+
+        found = getattr(wanted, "data", wanted) if not isinstance(wanted, h5py.Dataset) else wanted
+        if isinstance(found, str):
+            found = self._file.get(found)
+        if not isinstance(found, h5py.Dataset) or found.file != self._file:
+            raise TargetError(
+                f"only a dataset of this file can be extended, got {wanted!r}",
+                where=str(self._path),
+                remedy="Give its path in the file, or what read has returned of it",
+            )
+        return found
+
+    def author(self, nwbfile: NWBFile | None, options: AuthoringOptions, growths: Sequence[Growth] = ()) -> Skeleton:
         """Write what is new in memory, bulk datasets empty; on the root only.
 
-        The skeleton is opened anew on what was written. So the user's own view stays open; and HDF5 knows nothing of
-        space that was freed meanwhile, which is still in use as long as the file on disk is the old one.
+        The skeleton is opened anew on what was written. So the user's own view stays open, with old data where they
+        were; and HDF5 knows nothing of space that was freed meanwhile, which is still in use as long as the file on
+        disk is the old one.
+
+        Parameters
+        ----------
+        nwbfile
+            What ``read`` returned, with more in it; None if only datasets grow.
+        options
+            How it is written.
+        growths
+            Datasets that get more rows.
         """
-        written = author_on(self._file, self._overlay, nwbfile, self._path, self.manager, options, self._io)
+        if nwbfile is None:
+            written = Skeleton(self._file, self._overlay, FileLayout(()), {}, {}, options.backend)
+        else:
+            written = author_on(self._file, self._overlay, nwbfile, self._path, self.manager, options, self._io)
         self._file.flush()
-        overlay = Overlay(self._overlay.extents(), self._overlay.end, self.bytes)
-        return replace(written, file=reopen_on(overlay, self._path), overlay=overlay, lowest=self.lowest)
+        overlay = self._copied(self._overlay)
+        specs = list(written.layout)
+        if growths:
+            with reopen_on(overlay, self._path) as file:
+                begun = [growth.begin(file) for growth in growths]
+            specs += [spec for spec in begun if spec is not None]
+            overlay = self._copied(overlay)
+        file = reopen_on(overlay, self._path)
+        return replace(
+            written,
+            file=file,
+            overlay=overlay,
+            layout=FileLayout(tuple(sorted(specs, key=lambda spec: spec.path))),
+            sources={**written.sources, **grown_sources(growths)},
+            lowest=self.lowest,
+            held=hold_end(file, overlay, self.lowest),
+        )
+
+    def _copied(self, overlay: Overlay) -> Overlay:
+        return Overlay(overlay.extents(), overlay.end, self.bytes)
 
     def close_view(self) -> None:
         """Close HDF5's view of the file; the bytes stay open, and locked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 from hdmf.backends.hdf5 import HDF5IO
+from hdmf.backends.hdf5.h5_utils import H5Dataset
 from hdmf.build import (
     Builder,
     BuildManager,
@@ -61,10 +63,13 @@ class BulkRule:
         these. Iterators over such elements always are. Text and references, which only HDF5 can place, never are.
     link_data
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
+    export_source
+        The file that is exported: its datasets are copied all the same where they keep their place.
     """
 
     threshold: int = DEFAULT_THRESHOLD_BYTES
     link_data: bool = True
+    export_source: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, int) or self.threshold < 0:
@@ -88,7 +93,8 @@ class BulkRule:
                 remedy="Give the array itself, or a GenericDataChunkIterator, which ranks can divide",
             )
         if isinstance(data, h5py.Dataset):
-            return not self._is_linked(builder) and self._is_large(data.shape, data.dtype) and _is_plain(data)
+            is_copied = not self._is_linked(builder) or self._is_exported(builder, data)
+            return is_copied and self._is_large(data.shape, data.dtype) and is_plain(data)
         if _is_array(data):
             return _is_array_of_its_elements(data, builder.dtype) and self._is_large(data.shape, data.dtype)
         if isinstance(data, list | tuple):
@@ -100,13 +106,19 @@ class BulkRule:
         own = getattr(builder.data, "link_data", None) if isinstance(builder.data, DataIO) else None
         return self.link_data if own is None else bool(own)
 
+    def _is_exported(self, builder: DatasetBuilder, data: h5py.Dataset) -> bool:
+        """Tell whether a dataset is copied by an export, as hdmf decides it."""
+        if self.export_source is None or os.path.abspath(data.file.filename) != self.export_source:
+            return False
+        return (location(builder).rpartition("/")[0] or "/") == data.parent.name
+
     def _is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         large = math.prod(shape) * dtype.itemsize >= self.threshold
         return large and len(shape) > 0 and is_self_contained(dtype)
 
 
-def _is_plain(dataset: h5py.Dataset) -> bool:
-    """Tell whether the dataset of another file is stored as the numpy dtype that h5py shows."""
+def is_plain(dataset: h5py.Dataset) -> bool:
+    """Tell whether a dataset is stored as the numpy dtype that h5py shows, and where ranks can reach it. Independent."""
     creation = dataset.id.get_create_plist()
     layouts = (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS)
     # Of numbers with fewer bits than their bytes have, as N-bit packs them, only HDF5 knows where the bits go.
@@ -244,6 +256,8 @@ def _text(value: Any) -> str:
         return f"reference to {location(value.builder)}"
     if isinstance(value, Builder):
         return f"reference to {location(value)}"
+    if isinstance(value, H5Dataset):  # references that were read, in hdmf's wrapper
+        value = value.dataset
     if isinstance(value, h5py.Dataset):
         return f"{value.file.filename}:{value.name}"
     if is_zarr_array(value):

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 import warnings
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
+from parnwb.agreement import agree_on_growth
 from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
-from parnwb.commits.amendment import AppendTarget, finish_append
+from parnwb.commits.amendment import AppendTarget, finish_append, real
 from parnwb.errors import Interrupted, ParnwbError, TargetError
+from parnwb.export import Content, export_of
 from parnwb.extensions import extension_manager
+from parnwb.growth import Growth
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
@@ -26,9 +31,11 @@ from parnwb.write_queue import Policy
 from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, look_for_earlier, write
 
 if TYPE_CHECKING:
+    import h5py
     from hdmf.build import BuildManager
+    from hdmf.container import Data
     from mpi4py import MPI
-    from pynwb import NWBFile
+    from pynwb import NWBHDF5IO, NWBFile
 
     from parnwb.extensions import Extensions
 
@@ -131,10 +138,11 @@ class NWBParallelIO:
         self._reserved: Target | None = None
         self._opened: Opened | None = None
         self._earlier: Earlier | None = None
+        self._growths: list[Growth] = []
         try:
             with self._ranks.agreed("opening"):
-                self._target = _target(path)
                 check_mode(mode, path)
+                self._target = _target(path, mode)
                 self._manager = manager = _manager(manager, extensions)
                 self._settings = WriteSettings(
                     backend=backend,
@@ -171,7 +179,7 @@ class NWBParallelIO:
 
     @property
     def path(self) -> Path:
-        """Where the finished file goes."""
+        """Where the finished file goes; of an existing one that is appended to, its own name, whatever links to it."""
         return self._target.path
 
     @property
@@ -204,9 +212,54 @@ class NWBParallelIO:
             self._fail(error)
             raise
 
+    def extend(self, dataset: str | h5py.Dataset | Data, values: Any) -> None:
+        """Give more rows to a dataset of the existing file, in modes ``'a'`` and ``'r+'``. Collective.
+
+        All ranks write them, with the chunks and filters that the dataset has, when ``write`` is called, or by
+        ``close`` if it is not. Until ``close`` the file on disk is as it was. Rows of text, references and structures
+        stay in memory until then, and the root writes them.
+
+        Parameters
+        ----------
+        dataset
+            Its path in the file, or what ``read`` has returned of it: ``series.data``, ``series.timestamps``, a column
+            of a table. Columns of one table must be extended one by one, its ``id`` as well.
+        values
+            The new rows, of the shape of the old but for their number: an array, ``np.memmap``, ``h5py.Dataset``,
+            iterator that ranks can divide, or list; the same on every rank, or None on any but the root.
+
+        Raises
+        ------
+        ParnwbError
+            The dataset has no room for them (it needs chunks and a ``maxshape`` of None), or they do not fit. The same
+            on all ranks.
+        """
+        with self._agreed("extend"):
+            if self._opened is None or self._written is not None:
+                raise ParnwbError(
+                    "only datasets of an existing file opened in mode 'a' or 'r+' can be extended, before write",
+                    where=str(self.path),
+                    remedy="Open the file that has the dataset in mode 'r+', and call extend before write",
+                )
+            opened = self._opened
+        try:
+            growth = agree_on_growth(self._ranks, opened, dataset, values)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        with self._agreed("extend"):
+            if growth.path in {earlier.path for earlier in self._growths}:
+                raise ParnwbError(
+                    "a dataset can be extended once before each write",
+                    where=growth.path,
+                    remedy="Give all rows at once, or open the file again",
+                )
+        if growth.rows:
+            self._growths.append(growth)
+
     def write(
         self,
-        container: NWBFile | None,
+        container: NWBFile | None = None,
         *,
         cache_spec: bool = True,
         link_data: bool = True,
@@ -222,7 +275,8 @@ class NWBParallelIO:
         ----------
         container
             The NWBFile, the same on every rank (object ids, identifier and date of creation are the root's), or None
-            on all but the root if its sources can be pickled. For an existing file, what ``read`` returned.
+            on all but the root if its sources can be pickled. For an existing file, what ``read`` returned, or None on
+            all ranks if there is nothing new but the rows given to ``extend``.
         cache_spec, link_data
             As for ``NWBHDF5IO.write``. An ``h5py.Dataset`` that is linked stays where it is; one that is copied
             is copied by all ranks.
@@ -239,24 +293,101 @@ class NWBParallelIO:
             With status 75, when a signal asked any rank to stop: with ``direct`` all is committed, and the same
             program with mode ``'resume'`` goes on; with ``mpio`` it begins anew.
         """
-        self._check_open()
+        with self._agreed("write"):
+            self._check_write(container, arguments)
+            rule = replace(self._settings.rule, link_data=link_data)
+        self._write(container, rule, {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments})
+
+    def export(
+        self,
+        src_io: NWBHDF5IO | str | Path | None,
+        nwbfile: NWBFile | None = None,
+        write_args: Mapping[str, Any] | None = None,
+        cache_spec: bool = True,
+    ) -> None:
+        """Write what another NWB file holds, as ``NWBHDF5IO.export`` does. Collective.
+
+        All ranks copy its large datasets: chunks as they are stored where the new file has the same chunks and filters
+        (with ``direct``), which it has unless they were replaced. Links, references and object ids stay. Signals are
+        treated as by ``write``, and mode ``'resume'`` goes on with an export.
+
+        Parameters
+        ----------
+        src_io
+            The ``NWBHDF5IO`` that has the file open for reading, on every rank or on the root alone (None elsewhere);
+            or the file's path.
+        nwbfile
+            What ``src_io`` has read and the program has changed, on every rank that gives ``src_io``; None for the file
+            as it is.
+        write_args
+            ``link_data``, ``exhaust_dci`` and ``expandable``, as for ``NWBHDF5IO.export``.
+        cache_spec
+            As for ``NWBHDF5IO.export``.
+
+        Raises
+        ------
+        ParnwbError, SystemExit
+            As ``write``.
+        """
+        with ExitStack() as files:
+            with self._agreed("export"):
+                self._check_export(nwbfile, write_args or {})
+                arguments = {"cache_spec": cache_spec, **(write_args or {})}
+                link_data = arguments.pop("link_data", True)
+                content = export_of(src_io, nwbfile, files)
+                rule = self._settings.rule
+                rule = rule if content is None else content.rule(rule, link_data=link_data)
+            self._write(content, self._ranks.broadcast(rule), arguments)
+
+    @classmethod
+    def export_io(
+        cls,
+        path: str | Path,
+        src_io: NWBHDF5IO | str | Path | None,
+        comm: MPI.Intracomm | None = None,
+        nwbfile: NWBFile | None = None,
+        write_args: Mapping[str, Any] | None = None,
+        cache_spec: bool = True,
+        **settings: Any,
+    ) -> None:
+        """Export to a new file at ``path``, as ``export`` does. Collective.
+
+        Parameters
+        ----------
+        path, comm, **settings
+            For ``NWBParallelIO``; the mode is ``'w'``.
+        src_io, nwbfile, write_args, cache_spec
+            For ``export``.
+        """
+        with cls(path, "w", comm=comm, **settings) as io:
+            io.export(src_io, nwbfile, write_args, cache_spec)
+
+    @contextmanager
+    def _agreed(self, doing: str) -> Iterator[None]:
+        """Run the beginning of a call on all ranks; if it fails on one, all give up. Collective."""
+        try:
+            with self._ranks.agreed(doing):
+                self._check_open()
+                yield
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _write(self, content: Content | None, rule: BulkRule, arguments: Mapping[str, Any]) -> None:
         self._handlers.enter_context(self._interrupts)
         try:
-            with self._ranks.agreed("write"):
-                self._check_write(container, arguments)
-                settings = self._with_link_data(link_data)
-                manager = self._opened.manager if self._opened is not None else self._manager or _default_manager()
             self._written = write(
                 self._ranks,
                 self._target,
-                container,
-                manager,
-                settings,
-                {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments},
+                content,
+                self._opened.manager if self._opened is not None else self._manager or _default_manager(),
+                replace(self._settings, rule=rule),
+                arguments,
                 self._interrupts,
                 self._progress,
                 self._opened,
                 self._earlier,
+                self._growths,
             )
         except Interrupted as error:
             if self._ranks.is_root:
@@ -292,9 +423,14 @@ class NWBParallelIO:
         self._committed = self._written is not None
 
     def close(self) -> None:
-        """Give the finished file its name, or change the existing one. Collective; a second call does nothing."""
+        """Give the finished file its name, or change the existing one. Collective; a second call does nothing.
+
+        What ``extend`` was given is written first, if ``write`` has not done it.
+        """
         if self._closed:
             return
+        if self._growths and self._written is None:
+            self.write()
         try:
             with self._ranks.agreed("close"):
                 if self._opened is not None:
@@ -330,7 +466,8 @@ class NWBParallelIO:
         path = self._target.path
         if mode in APPENDING_MODES and path.exists():
             self._target.check_no_lost_writers()
-        finish_append(path)
+        if mode in APPENDING_MODES or not path.is_symlink():  # a new file replaces the link, not what it leads to
+            finish_append(path)
         if mode == "r+" and not path.exists():
             raise TargetError("mode 'r+' needs a file that exists", where=str(path), remedy="Use mode 'a' or 'w'")
         if mode in APPENDING_MODES and path.exists():
@@ -390,10 +527,17 @@ class NWBParallelIO:
                     remedy="Call read on every rank, and add to what it returns",
                 )
 
-    def _with_link_data(self, link_data: bool) -> WriteSettings:
-        from dataclasses import replace
-
-        return replace(self._settings, rule=replace(self._settings.rule, link_data=link_data))
+    def _check_export(self, nwbfile: NWBFile | None, write_args: Mapping[str, Any]) -> None:
+        if self._opened is not None:
+            raise ParnwbError(
+                "an export makes a new file, in mode 'w'",
+                where=str(self.path),
+                remedy="Choose another name, or mode 'w' with overwrite=True",
+            )
+        self._check_write(nwbfile, {})
+        unknown = sorted(set(write_args) - {"link_data", "exhaust_dci", "expandable"})
+        if unknown:
+            raise ParnwbError(f"write_args can be link_data, exhaust_dci and expandable, got {', '.join(unknown)}")
 
     def _fail(self, error: BaseException) -> None:
         """Tell the others, unless they know, and leave."""
@@ -428,10 +572,15 @@ class NWBParallelIO:
                     last.callback(self._opened.close)
 
 
-def _target(path: str | Path) -> Target:
-    """Return the target at ``path``; refuse what is none, and a working folder that was removed."""
+def _target(path: str | Path, mode: str) -> Target:
+    """Return the target at ``path``; refuse what is none, and a working folder that was removed.
+
+    An existing file that is appended to is the one that links lead to: whatever it is called, it has one lock and one
+    journal. A link that a new file replaces stays a name of its own.
+    """
     try:
-        return Target(Path(path).absolute())
+        absolute = Path(path).absolute()
+        return Target(real(absolute) if mode in APPENDING_MODES and absolute.exists() else absolute)
     except (TypeError, ValueError) as error:
         raise TargetError(
             f"the output must be the path of a file: {error}", where=repr(path), remedy="Choose a name such as out.nwb"

@@ -68,11 +68,11 @@ class _RankIterator(AbstractDataChunkIterator):
 
     def _tell(self, slab: Hyperslab) -> None:
         if self._told is not None:
-            self._told(f"reading {slab.place(self.spec.path)}")
+            self._told(f"reading {slab.place(self.spec.place)}")
 
     def _read(self, slab: Hyperslab) -> np.ndarray[Any, Any]:
         self._tell(slab)
-        return read_checked(self._own_source(), slab, self.spec.path)
+        return read_checked(self._own_source(), slab, self.spec.place)
 
 
 class IndependentChunkIterator(_RankIterator):
@@ -110,7 +110,7 @@ class IndependentChunkIterator(_RankIterator):
             They cover the buffer; values are valid until the next are asked for.
         """
         self._tell(slab)
-        for piece in read_pieces(self._own_source(), slab, self.spec.path):
+        for piece in read_pieces(self._own_source(), slab, self.spec.place):
             yield piece
             self._tell(slab)
 

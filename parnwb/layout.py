@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,8 @@ class DatasetSpec:
         How the source may be read: the value of a ``parnwb.sources.Access``.
     coder
         Program that does the deflate where parnwb encodes: a name for ``parnwb.codec.deflate.coder``.
+    first_row
+        Of a dataset that grows, the row from which on it is written, where a chunk begins; ``shape`` counts from there.
     """
 
     path: str
@@ -111,6 +113,12 @@ class DatasetSpec:
     fillvalue: bytes = b""
     access: str = "random"
     coder: str = ""
+    first_row: int = 0
+
+    @property
+    def place(self) -> str:
+        """The path, and where elements are not counted from the first row, from which; for errors."""
+        return self.path if not self.first_row else f"{self.path} from row {self.first_row} on: "
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -178,6 +186,11 @@ class FileLayout:
         """Bytes of all bulk data, uncompressed."""
         return sum(spec.nbytes for spec in self.datasets)
 
+    def without(self, paths: Iterable[str]) -> FileLayout:
+        """Return the layout without the datasets at ``paths``."""
+        left_out = set(paths)
+        return FileLayout(tuple(spec for spec in self.datasets if spec.path not in left_out))
+
     def numbers_of(self, paths: Collection[str]) -> frozenset[int]:
         """Return the numbers of the datasets at ``paths``."""
         return frozenset(number for number, spec in enumerate(self.datasets) if spec.path in paths)
@@ -195,6 +208,7 @@ class FileLayout:
                 "fillvalue": spec.fillvalue.hex(),
                 "access": spec.access,
                 "coder": spec.coder,
+                "first_row": spec.first_row,
             }
             for spec in self.datasets
         ]
@@ -225,4 +239,5 @@ def _spec_from_json(item: dict[str, Any]) -> DatasetSpec:
         fillvalue=bytes.fromhex(item["fillvalue"]),
         access=item["access"],
         coder=item["coder"],
+        first_row=item.get("first_row", 0),  # journals of earlier versions have none
     )

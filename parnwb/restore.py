@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from parnwb import layout as layouts
 from parnwb import plan as plans
-from parnwb.bulk import build, bulk_sources, signature
+from parnwb.bulk import bulk_sources, signature
 from parnwb.comm import Ranks
 from parnwb.commits.journal import CLOSING, Committed, check_covered, crc32c, frames, no_records, replay
 from parnwb.commits.stored import damaged, own_share
 from parnwb.errors import ParnwbError, ResumeError, TargetError
+from parnwb.export import Content, build_content
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
@@ -29,7 +30,6 @@ from parnwb.target import TOKEN_BYTES, Target
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
-    from pynwb import NWBFile
 
 Samples = dict[str, list[int]]
 REMEDY = "Resume with the recording and settings that the file was begun with, or start anew (without --resume)"
@@ -160,7 +160,7 @@ def journal_format() -> dict[str, int]:
 def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> Samples:
     """Return checksums of a sample of every dataset's values, by path. Independent."""
     return {
-        spec.path: [crc32c(np.ascontiguousarray(piece)) for piece in sample(sources[spec.path], spec.grid, spec.path)]
+        spec.path: [crc32c(np.ascontiguousarray(piece)) for piece in sample(sources[spec.path], spec.grid, spec.place)]
         for spec in layout
         if spec.access != Access.SEQUENTIAL
     }
@@ -168,12 +168,12 @@ def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> Samples:
 
 def restore(
     earlier: Earlier,
-    nwbfile: NWBFile,
+    content: Content,
     target: Target,
     manager: BuildManager,
     options: AuthoringOptions,
 ) -> Skeleton:
-    """Return the skeleton of the last commit, its data coming from ``nwbfile``. Independent; on the root.
+    """Return the skeleton of the last commit, its data coming from ``content``. Independent; on the root.
 
     Raises
     ------
@@ -181,17 +181,17 @@ def restore(
         The NWBFile, its data or the settings are not those that the file was begun with.
     """
     try:
-        builder = build(nwbfile, manager, str(target.path))
+        builder = build_content(content, manager, target.path, options.rule)
     except Exception as error:
         raise own_error(error) from error
     rule, committed = options.rule, earlier.committed
-    sources, content = bulk_sources(builder, rule), signature(builder, rule)
+    sources, signed = bulk_sources(builder, rule), signature(builder, rule)
     begun = committed.description
     if not {"format", "layout", "signature", "samples", "compression", "arguments"} <= begun.keys():
         raise ResumeError("the journal does not say what was begun", where=str(target.journal), remedy=REMEDY)
     _check_same("the version of parnwb", begun["format"], journal_format())
     datasets = FileLayout.from_json(begun["layout"])
-    _check_same("the NWBFile", begun["signature"], content)
+    _check_same("the NWBFile", begun["signature"], signed)
     _check_same("the compression", {"compression": begun["compression"]}, {"compression": options.compression})
     _check_same("the argument of write", begun["arguments"], described(options.write_arguments))
     accesses = {spec.path: spec.access for spec in datasets}
@@ -202,7 +202,7 @@ def restore(
         overlay.discard(int(address), int(address + size))  # it may have been metadata's in an earlier frame
     file = reopen_on(overlay, target.path)
     choice = BackendChoice("direct", "the file was begun with it")
-    return Skeleton(file, overlay, datasets, sources, content, choice)
+    return Skeleton(file, overlay, datasets, sources, signed, choice)
 
 
 def done_chunks(layout: FileLayout, committed: Committed) -> dict[int, npt.NDArray[np.bool_]]:

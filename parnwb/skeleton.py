@@ -18,18 +18,19 @@ import numpy as np
 from hdmf.backends.hdf5 import h5tools
 from hdmf.backends.hdf5.h5_utils import HDF5IODataChunkIteratorQueue
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
-from pynwb import NWBHDF5IO, NWBFile
+from pynwb import NWBHDF5IO
 
 from parnwb.bulk import BulkRule, bulk_sources, has_filter, signature, uncopied_arrays, unwrapped
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
-from parnwb.element import type_text
 from parnwb.errors import LayoutError, ParnwbError
-from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout, FilterSpec
+from parnwb.export import Content, write_content
+from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
 from parnwb.site import BackendChoice, choose_backend
-from parnwb.sources import Source
+from parnwb.sources import Source, takes_over
+from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
 
 Compression = str | int | None
@@ -55,6 +56,8 @@ class Skeleton:
         Which is to fill it, and why.
     lowest
         Below this address are the bytes of a file that is appended to, and no chunk may be placed.
+    held
+        What keeps HDF5 from giving out the end of that file, where something was removed; None if nothing was.
     """
 
     file: h5py.File
@@ -64,6 +67,7 @@ class Skeleton:
     signature: dict[str, str]
     backend: BackendChoice
     lowest: int = 0
+    held: h5py.h5d.DatasetID | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class AuthoringOptions:
     backend
         Which is to fill the file, and why.
     write_arguments
-        Passed on to ``NWBHDF5IO.write``.
+        Passed on to ``NWBHDF5IO.write`` or ``export``.
     """
 
     rule: BulkRule = BulkRule()
@@ -88,13 +92,13 @@ class AuthoringOptions:
     write_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-def author(nwbfile: NWBFile, path: Path, manager: BuildManager, options: AuthoringOptions) -> Skeleton:
-    """Write ``nwbfile`` into memory, bulk datasets empty. Independent; on the root only.
+def author(content: Content, path: Path, manager: BuildManager, options: AuthoringOptions) -> Skeleton:
+    """Write an NWBFile, or what is exported, into memory, bulk datasets empty. Independent; on the root only.
 
     Parameters
     ----------
-    nwbfile
-        As for ``NWBHDF5IO.write``.
+    content
+        As for ``NWBHDF5IO.write``, or an export.
     path
         Final path of the file, for links that are relative to it.
     manager
@@ -108,31 +112,31 @@ def author(nwbfile: NWBFile, path: Path, manager: BuildManager, options: Authori
         A dataset cannot be created as asked; its path and settings are named.
     """
     overlay = Overlay()
-    return author_on(open_on(overlay, path), overlay, nwbfile, path, manager, options)
+    return author_on(open_on(overlay, path), overlay, content, path, manager, options)
 
 
 def author_on(
     file: h5py.File,
     overlay: Overlay,
-    nwbfile: NWBFile,
+    content: Content,
     path: Path,
     manager: BuildManager,
     options: AuthoringOptions,
     reader: NWBHDF5IO | None = None,
 ) -> Skeleton:
-    """Write ``nwbfile`` into ``file``, as ``author`` does. Independent; on the root only.
+    """Write ``content`` into ``file``, as ``author`` does. Independent; on the root only.
 
     Parameters
     ----------
     file
         Open on ``overlay``.
     reader
-        By which ``nwbfile`` was read from ``file``; only what is new since then is written.
+        By which it was read from ``file``; only what is new since then is written.
     """
     io = _SkeletonIO(file, path, manager, options, reader)
     try:
         with uncopied_arrays():
-            io.write(nwbfile, link_data=options.rule.link_data, **options.write_arguments)
+            write_content(content, io, {"link_data": options.rule.link_data, **options.write_arguments})
     except Exception as error:
         raise own_error(error) from error
     return Skeleton(file, overlay, io.layout(), io.sources, io.signature, options.backend)
@@ -301,7 +305,8 @@ class _UnfilledGroup(h5py.Group):
     def spec(self) -> DatasetSpec:
         """Return what was created, as the file has it."""
         spec = replace(read_spec(self[self._path]), access=self._source.access.value, coder=self._coder)
-        if spec.coder or self._hdf5_encodes or not any(item.identifier == DEFLATE for item in spec.filters):
+        needs_coder = any(item.identifier == DEFLATE for item in spec.filters) and not takes_over(self._source, spec)
+        if spec.coder or self._hdf5_encodes or not needs_coder:
             return spec
         return replace(spec, coder=coder_for(spec, self._sample(spec.grid, spec.numpy_dtype)))
 
@@ -371,26 +376,6 @@ def _stored_shares(skeleton: Skeleton, spec: DatasetSpec) -> list[float]:
     """Return for each piece of a dataset's sample which part of its bytes it takes in the file."""
     dtype, pieces = spec.numpy_dtype, sample(skeleton.sources[spec.path], spec.grid, spec.path)
     return [stored_share(spec, [in_file_dtype(piece, dtype).astype(dtype)]) for piece in pieces]
-
-
-def read_spec(dataset: h5py.Dataset) -> DatasetSpec:
-    """Return the layout of a dataset as its file records it. Independent."""
-    creation = dataset.id.get_create_plist()
-    filters = (creation.get_filter(number) for number in range(creation.get_nfilters()))
-    fillvalue = b""
-    if creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
-        value = np.zeros((), dtype=dataset.dtype)
-        creation.get_fill_value(value)
-        fillvalue = value.tobytes()
-    return DatasetSpec(
-        path=dataset.name,
-        shape=tuple(dataset.shape),
-        maxshape=tuple(dataset.maxshape),
-        dtype=type_text(dataset.dtype),
-        chunks=dataset.chunks,
-        filters=tuple(FilterSpec(number, tuple(values), name.decode()) for number, _, values, name in filters),
-        fillvalue=fillvalue,
-    )
 
 
 def whole_extents(chunks: Any, shape: tuple[int, ...], path: str) -> Any:

@@ -29,8 +29,9 @@ from parnwb.index import differences, missing_chunks
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
-from parnwb.skeleton import own_error, read_spec
+from parnwb.skeleton import own_error
 from parnwb.sources import Source, read_checked
+from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sending import Received, receive_sources
 from parnwb.target import Target
 

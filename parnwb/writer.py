@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import socket
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,28 +14,29 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb import memory, site
+from parnwb.agreement import agree_on_content, agree_on_samples
 from parnwb.append import Opened
 from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, Portion
-from parnwb.bulk import BulkRule, Predicate, build, bulk_sources, none_written, signature
+from parnwb.bulk import BulkRule, Predicate, bulk_sources, none_written, signature
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
+from parnwb.export import Content, Export, build_content
+from parnwb.growth import Growth, grown_sources
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layout import FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import (
     Earlier,
-    Samples,
     check_committed,
     check_nothing_lost,
     describe_attempt,
     described,
     done_chunks,
     find_earlier,
-    fingerprints,
     restore,
 )
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, expected_bytes, own_error
@@ -50,7 +49,6 @@ from parnwb.write_queue import described as described_policy
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
-    from pynwb import NWBFile
 
 DEFAULT_COMMIT_INTERVAL = 300.0
 TRANSFERS = ("independent", "collective")
@@ -161,7 +159,7 @@ class Written:
 def write(
     ranks: Ranks,
     target: Target,
-    nwbfile: NWBFile | None,
+    content: Content | None,
     manager: BuildManager,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
@@ -169,12 +167,13 @@ def write(
     progress: Progress | None = None,
     opened: Opened | None = None,
     earlier: Earlier | None = None,
+    growths: Sequence[Growth] = (),
 ) -> Written:
-    """Write ``nwbfile`` into the partial file of ``target``; nothing is renamed. Collective.
+    """Write an NWBFile, or what is exported, into the partial file of ``target``; nothing is renamed. Collective.
 
     Parameters
     ----------
-    nwbfile
+    content
         The same on every rank, or None on all but the root where its sources can be pickled.
     arguments
         For ``NWBHDF5IO.write``: ``cache_spec``, ``expandable`` and so on.
@@ -186,6 +185,8 @@ def write(
         This rank's view of the file that is appended to; None for a new one.
     earlier
         What is resumed, as ``look_for_earlier`` has found it; on the root.
+    growths
+        Existing datasets that get more rows; with them, ``content`` may be None everywhere.
 
     Raises
     ------
@@ -195,20 +196,21 @@ def write(
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
     said = {**vars(settings), "queue": described_policy(settings.queue)}
     ranks.same({"path": str(target.path), **said, **small}, "Pass the same keywords on every rank")
-    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
+    skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     queue = ranks.on_root("arranging the queue", lambda: write_queue(settings.queue, layout))
     if not published:
         _heed(ranks, target, interrupts)
-    received = receive_sources(ranks, sources, have_own=nwbfile is not None)
-    sources = received.sources
+    received = receive_sources(ranks, sources, have_own=content is not None)
+    sources = {**received.sources, **grown_sources(growths)}
     with ranks.agreed("planning"):
-        kept = layout.numbers_of(received.kept)
+        kept = layout.numbers_of(received.kept | {growth.path for growth in growths if growth.kept})
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done, kept, queue)
     if published:
         return Written(plan, choice, published)
     _check_memory(ranks, plan)
-    samples = _sampled(ranks, layout, sources, have_own=nwbfile is not None)
+    new = layout.without(growth.path for growth in growths)
+    samples = agree_on_samples(ranks, new, sources, have_own=content is not None)
     _heed(ranks, target, interrupts)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
 
@@ -280,90 +282,49 @@ def _begun_with(settings: WriteSettings, arguments: Mapping[str, Any]) -> dict[s
 def _build(
     ranks: Ranks,
     target: Target,
-    nwbfile: NWBFile | None,
+    content: Content | None,
     manager: BuildManager,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
     earlier: Earlier | None,
     opened: Opened | None,
+    growths: Sequence[Growth],
 ) -> tuple[Skeleton | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
-    skeleton, own, content = None, {}, None
+    skeleton, own, signed = None, {}, None
     with ranks.agreed("building the NWBFile"):
         if ranks.is_root:
-            if nwbfile is None:
+            if content is None and not growths:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
             backend = site.choose_backend(settings.backend)
             options = AuthoringOptions(settings.rule, settings.compression, backend, arguments)
             if opened is not None:
-                skeleton = opened.extend(nwbfile, options)
+                assert not isinstance(content, Export)
+                skeleton = opened.author(content, options, growths)
             elif earlier is None:
-                skeleton = author(nwbfile, target.path, manager, options)
+                skeleton = author(content, target.path, manager, options)
             else:
-                skeleton = restore(earlier, nwbfile, target, manager, options)
-            own, content = skeleton.sources, skeleton.signature
-        elif nwbfile is not None:
+                skeleton = restore(earlier, content, target, manager, options)
+            agreed_already = {growth.path for growth in growths}
+            own = {path: source for path, source in skeleton.sources.items() if path not in agreed_already}
+            signed = skeleton.signature
+        elif content is not None:
             is_written = none_written if opened is None else opened.is_written
-            own, content = _catalogue(nwbfile, manager, target, settings.rule, is_written)
-    agree_on_content(ranks, content)
+            own, signed = _catalogue(content, manager, target, settings.rule, is_written)
+    agree_on_content(ranks, signed)
     return skeleton, own
 
 
 def _catalogue(
-    nwbfile: NWBFile, manager: BuildManager, target: Target, rule: BulkRule, is_written: Predicate
+    content: Content, manager: BuildManager, target: Target, rule: BulkRule, is_written: Predicate
 ) -> tuple[dict[str, Source], dict[str, str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the root, which builds the same, has warned
         try:
-            builder = build(nwbfile, manager, str(target.path))
+            builder = build_content(content, manager, target.path, rule)
         except Exception as error:
             raise own_error(error) from error
         return bulk_sources(builder, rule, is_written), signature(builder, rule, is_written)
-
-
-def _sampled(ranks: Ranks, layout: FileLayout, sources: Mapping[str, Source], *, have_own: bool) -> Samples:
-    """Return checksums of a sample of the data, and check that ranks with an NWBFile of their own agree. Collective.
-
-    A rank whose array has other values, made at random perhaps, would have its share of the file filled with them.
-    """
-    with ranks.agreed("sampling the data"):
-        samples = fingerprints(layout, sources) if have_own else {}
-    told = {path: f"data whose sample has the CRC-32C {', '.join(map(str, sums))}" for path, sums in samples.items()}
-    agree_on_content(ranks, told if have_own else None)
-    return samples
-
-
-def agree_on_content(ranks: Ranks, content: dict[str, str] | None) -> None:
-    """Check that every NWBFile says what the root's says. Collective.
-
-    Raises
-    ------
-    AgreementError
-        Names the first rank and field that differ, and both values.
-    """
-    text = None if content is None else json.dumps(content, sort_keys=True)
-    digests = ranks.gather_all(None if text is None else hashlib.sha256(text.encode()).hexdigest())
-    culprit = next((r for r, digest in enumerate(digests) if digest not in (None, digests[0])), None)
-    if culprit is None:
-        return
-    reference = ranks.broadcast(content) or {}
-    found = _first_difference(reference, content or {}) if ranks.rank == culprit else None
-    field, there, here = next(item for item in ranks.gather_all(found) if item is not None)
-    raise ranks.known_to_all(
-        AgreementError(
-            f"all ranks must be given the same NWBFile: at {field} rank 0 has {there}, rank {culprit} has {here}",
-            remedy="Build it from the same values on every rank (broadcast what is random or a time of day), "
-            "or pass None on all ranks but the root",
-        )
-    )
-
-
-def _first_difference(reference: dict[str, str], content: dict[str, str]) -> tuple[str, str, str]:
-    for field in sorted({*reference, *content}):
-        there, here = reference.get(field, "nothing"), content.get(field, "nothing")
-        if there != here:
-            return field, there, here
-    raise AssertionError("digests differ but no field does")  # pragma: no cover - would be a hash collision
 
 
 def _check_memory(ranks: Ranks, plan: WritePlan) -> None:

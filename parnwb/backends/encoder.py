@@ -18,9 +18,12 @@ from parnwb.comm import Lane, Ranks
 from parnwb.commits.journal import crc32c
 from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
+from parnwb.layout import DatasetSpec
 from parnwb.plan import Buffer, WritePlan
+from parnwb.sources import EncodedSource, takes_over
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
+StoredChunk = tuple[tuple[int, ...], tuple[int, Any] | None]  # index in the chunk grid; filter mask and bytes
 REQUEST_COLUMNS = 5  # dataset, C-order position in the chunk grid, stored bytes, filter mask, CRC-32C
 
 
@@ -120,9 +123,12 @@ def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
     """
     plan = portion.plan
     for dataset, buffers in groupby(plan.buffers(rank), lambda buffer: buffer.dataset):
-        spec = plan.layout.datasets[dataset]
+        spec, source = plan.layout.datasets[dataset], portion.source(dataset)
+        if takes_over(source, spec):
+            yield from (take_over(plan, buffer, source, lane) for buffer in buffers)
+            continue
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
-        stream = IndependentChunkIterator(plan, rank, dataset, portion.source(dataset), lane.step)
+        stream = IndependentChunkIterator(plan, rank, dataset, source, lane.step)
         for buffer in buffers:
             yield encode(plan, buffer, assembler.assemble(buffer.slab, stream.pieces(buffer.slab)), pipeline, lane)
 
@@ -130,16 +136,39 @@ def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
 def encode(plan: WritePlan, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:
     """Encode the chunks of one buffer. Independent."""
     spec = plan.layout.datasets[buffer.dataset]
+
+    def encoded_chunks() -> Iterator[StoredChunk]:
+        for index, chunk in chunks:
+            if not plan.is_done(buffer.dataset, index):
+                lane.step(f"encoding {spec.grid.cell(index).place(spec.place)}")
+                yield index, pipeline.encode(chunk)
+
+    return _batch(spec, buffer, encoded_chunks())
+
+
+def take_over(plan: WritePlan, buffer: Buffer, source: EncodedSource, lane: Lane) -> Batch:
+    """Return the chunks of one buffer as their file has them; those that it lacks the new one will lack, too.
+
+    Independent.
+    """
+    spec = plan.layout.datasets[buffer.dataset]
+
+    def chunks() -> Iterator[StoredChunk]:
+        for index, elements in plan.chunks(buffer):
+            if not plan.is_done(buffer.dataset, index):
+                lane.step(f"copying {elements.place(spec.place)}")
+                yield index, source.read_chunk(elements.start)
+
+    return _batch(spec, buffer, chunks())
+
+
+def _batch(spec: DatasetSpec, buffer: Buffer, chunks: Iterable[StoredChunk]) -> Batch:
     rows, payloads, raw_bytes = [], [], 0
-    extent = spec.grid.extent
-    for index, chunk in chunks:
-        if plan.is_done(buffer.dataset, index):
-            continue
-        elements = spec.grid.cell(index)
-        lane.step(f"encoding {elements.place(spec.path)}")
-        mask, data = pipeline.encode(chunk)
-        raw_bytes += elements.size * spec.itemsize
-        rows.append((buffer.dataset, ravel(index, extent), len(data), mask, crc32c(data)))
-        payloads.append(data)
+    for index, stored in chunks:
+        raw_bytes += spec.grid.cell(index).size * spec.itemsize
+        if stored is not None:
+            mask, data = stored
+            rows.append((buffer.dataset, ravel(index, spec.grid.extent), len(data), mask, crc32c(data)))
+            payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
-    return Batch(requests, payloads, raw_bytes, buffer.slab.place(spec.path))
+    return Batch(requests, payloads, raw_bytes, buffer.slab.place(spec.place))

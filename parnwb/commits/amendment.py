@@ -137,7 +137,7 @@ def finish_append_alone(path: Path) -> None:
     """
     if not journal_of(path).exists() or not path.exists():
         return
-    target = Target(path)
+    target = Target(real(path))
     target.reserve([Process.this()])
     try:
         finish_append(path)

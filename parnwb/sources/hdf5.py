@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
+from parnwb.layout import DatasetSpec
 from parnwb.sources.access import Access
+from parnwb.sources.raw_chunks import RawChunks
 
 if TYPE_CHECKING:
     import h5py
@@ -60,6 +62,22 @@ class HDF5DatasetSource:
         """
         box: Any = (*slab.slices, ...)  # the ellipsis keeps the one element of a scalar an array
         return np.asarray(self._opened()[box])
+
+    def fits(self, spec: DatasetSpec) -> bool:
+        """Tell whether the dataset's chunks can be taken over into one of ``spec`` as they are. Independent."""
+        return RawChunks(self._opened()).fit(spec)
+
+    def read_chunk(self, start: tuple[int, ...]) -> tuple[int, bytes] | None:
+        """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.
+
+        Independent.
+
+        Raises
+        ------
+        SourceError
+            The file cannot be opened again, or the chunk not be read.
+        """
+        return RawChunks(self._opened()).read(start)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the description to pickle.

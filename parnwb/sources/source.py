@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.hyperslab import Hyperslab
+from parnwb.layout import DatasetSpec
 from parnwb.sources.access import Access
 
 
@@ -44,6 +45,22 @@ class PiecewiseSource(Source, Protocol):
 
     def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
         """Iterate over ``(part, values)`` that cover ``slab``; values are valid until the next are asked for."""
+
+
+@runtime_checkable
+class EncodedSource(Source, Protocol):
+    """A source that has its values as the filtered chunks of a file, too."""
+
+    def fits(self, spec: DatasetSpec) -> bool:
+        """Tell whether its chunks can be taken over into a dataset of ``spec`` as they are."""
+
+    def read_chunk(self, start: tuple[int, ...]) -> tuple[int, bytes] | None:
+        """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if there is none in the file."""
+
+
+def takes_over(source: Source | None, spec: DatasetSpec) -> TypeGuard[EncodedSource]:
+    """Tell whether a dataset of ``spec`` is filled with the chunks of its source as they are. Independent."""
+    return isinstance(source, EncodedSource) and source.fits(spec)
 
 
 def read_checked(source: Source, slab: Hyperslab, path: str) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ from unittest.mock import patch
 import h5py
 import pytest
 from contract.compare import Allowed, Snapshot, differences
-from failure.appending import add, append
+from failure.appending import append, change, prepare
 from failure.calls import KILLED, Call, EndAfter, Log, in_child, unwatch, watch
 from failure.pages import Disk
 from failure.resuming import (
@@ -78,6 +78,7 @@ class Material:
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     path = write_plainly(tmp_path_factory.mktemp("material") / OUT, session(1, movie=False))
+    prepare(path)
     old, before = path.read_bytes(), comparable(path)
     append(path, lambda path: NWBHDF5IO(path, "a"))
     return Material(old, before, comparable(path))
@@ -208,7 +209,7 @@ def until_commit(path: Path) -> None:
         settings = {"bulk_threshold": 1024, "progress": False}
         with NWBParallelIO(path, "a", **settings) as io:
             file = io.read()
-            add(file)
+            change(io, file)
             io.write(file)
             io.commit()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -230,12 +231,33 @@ def test_whoever_opens_the_file_next_finishes_it(material: Material, folder: Pat
     material.check_new(path)
 
 
+def test_a_link_leads_to_the_one_lock_and_journal(material: Material, folder: Path) -> None:
+    path = material.lay_out(folder)
+    link = folder.parent / "link.nwb"
+    link.symlink_to(path)
+    for first, second in ((path, link), (link, path)):
+        with NWBParallelIO(first, "a", progress=False) as io:
+            assert io.path == path
+            with pytest.raises(TargetError, match="another job is writing this output"):
+                NWBParallelIO(second, "a", progress=False)
+    until_commit(link)
+    assert committed(path)
+    with NWBParallelIO(link, "r+", progress=False):
+        pass
+    material.check_new(path)
+    path = material.lay_out(folder)
+    until_commit(path)
+    assert not verify(link).findings
+    material.check_new(path)
+    assert [item.name for item in folder.parent.iterdir() if item != folder] == [link.name] and link.is_symlink()
+
+
 def test_verify_leaves_an_append_alone_that_goes_on(material: Material, folder: Path) -> None:
     """Where the file system has no locks, too: a job that failed later would cut a file that is changed already."""
     path = material.lay_out(folder)
     with NWBParallelIO(path, "a", progress=False, bulk_threshold=1024) as io:
         file = io.read()
-        add(file)
+        change(io, file)
         io.write(file)
         assert committed(path)
         with pytest.raises(TargetError, match="another job is writing this output"):
@@ -316,7 +338,7 @@ def test_what_was_committed_stays_if_the_program_fails(material: Material, folde
     path = material.lay_out(folder)
     with pytest.raises(KeyError), NWBParallelIO(path, "a", progress=False, bulk_threshold=1024) as io:
         file = io.read()
-        add(file)
+        change(io, file)
         io.write(file)
         io.commit()
         raise KeyError("later")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from failure.faults import in_appends, in_calls, in_content, in_sources, in_target  # noqa: F401
+from failure.faults import in_appends, in_calls, in_content, in_growth, in_sources, in_target  # noqa: F401
 from failure.faults.fault import FAULTS, Fault, applicable
 from failure.mounts import SMALL_BYTES, mounted
 from mpi_launch import run_mpi

@@ -20,7 +20,8 @@ from parnwb.errors import StorageError
 from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
-from parnwb.skeleton import open_on, read_spec
+from parnwb.skeleton import open_on
+from parnwb.sources.raw_chunks import read_spec
 
 
 class Authored:

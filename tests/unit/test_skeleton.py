@@ -26,7 +26,8 @@ from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FilterSpec
 from parnwb.overlay import Overlay
 from parnwb.site import BackendChoice
-from parnwb.skeleton import AuthoringOptions, Skeleton, author, check_chunks, open_on, own_error, read_spec
+from parnwb.skeleton import AuthoringOptions, Skeleton, author, check_chunks, open_on, own_error
+from parnwb.sources.raw_chunks import read_spec
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::hdmf.build.warnings.DtypeConversionWarning"),

@@ -15,7 +15,7 @@ from parnwb.codec.native import NativeFilters, check_encodable
 from parnwb.errors import CodecError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FilterSpec
-from parnwb.skeleton import read_spec
+from parnwb.sources.raw_chunks import read_spec
 
 SHAPE, CHUNKS = (330, 5), (96, 4)
 

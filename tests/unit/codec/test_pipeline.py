@@ -20,7 +20,7 @@ from parnwb.codec.pipeline import OwnFilters, Unfiltered
 from parnwb.errors import CodecError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FilterSpec
-from parnwb.skeleton import read_spec
+from parnwb.sources.raw_chunks import read_spec
 
 numbers = count()
 quickly = settings(deadline=None, max_examples=60)

@@ -1,0 +1,84 @@
+"""Rows that are in a file already, followed by those of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from parnwb.codec.cast import in_file_dtype
+from parnwb.hyperslab import Hyperslab
+from parnwb.sources.access import Access
+from parnwb.sources.source import PiecewiseSource, Source
+
+
+@dataclass(frozen=True)
+class JoinedSource:
+    """The last rows of one source and then all of another, as one. All calls are independent.
+
+    Parameters
+    ----------
+    before
+        Whose rows from ``first`` on come first; it can be read in any order.
+    first
+        Row of ``before``.
+    after
+        What follows, of the same shape but for its rows; converted to the type of ``before`` as HDF5 does.
+    """
+
+    before: Source
+    first: int
+    after: Source
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of both together, in elements."""
+        return (self._joint + self.after.shape[0], *self.after.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of ``before``."""
+        return self.before.dtype
+
+    @property
+    def access(self) -> Access:
+        """What ``after`` promises."""
+        return self.after.access
+
+    def read(self, slab: Hyperslab) -> npt.NDArray[Any]:
+        """Return the values of ``slab``, of shape ``slab.count``. Independent.
+
+        Raises
+        ------
+        SourceError
+            One of the two could not be read.
+        """
+        values = np.empty(slab.count, dtype=self.dtype)
+        for part, piece in self.pieces(slab):
+            values[part.relative_to(slab.start).slices] = piece
+        return values
+
+    def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
+        """Iterate over ``(part, values)`` that cover ``slab``, in order. Independent."""
+        head = slab.intersect(Hyperslab.whole((self._joint, *self.shape[1:])))
+        if head.size:
+            yield head, self.before.read(_moved(head, self.first))
+        rest = slab.intersect(Hyperslab((self._joint, *(0 for _ in slab.start[1:])), self.after.shape))
+        if rest.size:
+            inner = _moved(rest, -self._joint)
+            after = self.after
+            found = after.pieces(inner) if isinstance(after, PiecewiseSource) else [(inner, after.read(inner))]
+            for part, values in found:
+                yield _moved(part, self._joint), in_file_dtype(values, self.dtype).astype(self.dtype, copy=False)
+
+    @property
+    def _joint(self) -> int:
+        """Row at which ``after`` begins."""
+        return self.before.shape[0] - self.first
+
+
+def _moved(slab: Hyperslab, rows: int) -> Hyperslab:
+    return Hyperslab((slab.start[0] + rows, *slab.start[1:]), slab.count)

@@ -1,0 +1,81 @@
+"""``RawChunks``: the chunks of an HDF5 dataset as they are stored, to be taken over without decoding them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from parnwb.element import type_text
+from parnwb.errors import SourceError
+from parnwb.layout import DatasetSpec, FilterSpec
+
+if TYPE_CHECKING:
+    import h5py
+
+
+class RawChunks:
+    """Filtered bytes and filter masks, one chunk at a time. All calls are independent.
+
+    Parameters
+    ----------
+    dataset
+        A chunked dataset of a file that is open.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset = dataset
+
+    def fit(self, spec: DatasetSpec) -> bool:
+        """Tell whether these bytes mean the same as chunks of a dataset of ``spec``."""
+        found = read_spec(self._dataset)
+        fields = ("shape", "dtype", "chunks", "filters")
+        return found.chunks is not None and all(getattr(found, name) == getattr(spec, name) for name in fields)
+
+    def read(self, start: tuple[int, ...]) -> tuple[int, bytes] | None:
+        """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.
+
+        Raises
+        ------
+        SourceError
+            HDF5 cannot read it.
+        """
+        try:
+            mask, stored = self._dataset.id.read_direct_chunk(start)
+        except Exception as error:
+            if self._is_missing(start):
+                return None
+            raise SourceError(
+                f"a chunk cannot be read as it is stored: {type(error).__name__}: {error}",
+                where=f"{self._dataset.file.filename}:{self._dataset.name}, chunk at {start}",
+                remedy="Check the file, with parnwb verify or h5check",
+            ) from error
+        return mask, bytes(stored)
+
+    def _is_missing(self, start: tuple[int, ...]) -> bool:
+        try:
+            return self._dataset.id.get_chunk_info_by_coord(start).byte_offset is None
+        except Exception:  # noqa: BLE001 - what is wrong is told by the error that has been caught already
+            return False
+
+
+def read_spec(dataset: h5py.Dataset) -> DatasetSpec:
+    """Return the layout of a dataset as its file records it. Independent."""
+    import h5py
+
+    creation = dataset.id.get_create_plist()
+    filters = (creation.get_filter(number) for number in range(creation.get_nfilters()))
+    fillvalue = b""
+    if creation.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
+        value = np.zeros((), dtype=dataset.dtype)
+        creation.get_fill_value(value)
+        fillvalue = value.tobytes()
+    return DatasetSpec(
+        path=dataset.name,
+        shape=tuple(dataset.shape),
+        maxshape=tuple(dataset.maxshape),
+        dtype=type_text(dataset.dtype),
+        chunks=dataset.chunks,
+        filters=tuple(FilterSpec(number, tuple(values), name.decode()) for number, _, values, name in filters),
+        fillvalue=fillvalue,
+    )
