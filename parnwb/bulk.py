@@ -118,7 +118,7 @@ class BulkRule:
 
 
 def is_plain(dataset: h5py.Dataset) -> bool:
-    """Tell whether a dataset is stored as the numpy dtype that h5py shows, and where ranks can reach it. Independent."""
+    """Tell whether a dataset is stored as the dtype that h5py shows, and where ranks can reach it. Independent."""
     creation = dataset.id.get_create_plist()
     layouts = (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS)
     # Of numbers with fewer bits than their bytes have, as N-bit packs them, only HDF5 knows where the bits go.
