@@ -4,25 +4,20 @@
 #    module load python openmpi
 source "$HOME/parnwb/.venv/bin/activate"
 
-# 2. How srun reaches your MPI library: pmix for Open MPI, pmi2 for MPICH and its kin (cray_shasta on HPE Cray).
-#    The wrong one starts ranks that do not know of each other, which parnwb refuses. `srun --mpi=list` shows what
-#    your SLURM has.
+# 2. How ranks are started: launch [-N NODES -n RANKS] PROGRAM..., by default on all nodes and tasks of the job.
+#    If one rank is killed, all must end. Open MPI: srun --mpi=pmix. MPICH from PyPI: its own mpiexec, which takes the
+#    nodes from SLURM. A site's own MPICH, Intel MPI or Cray MPICH: srun --mpi=pmi2 or cray_shasta, see `srun --mpi=list`.
+#    The wrong one starts ranks that do not know of each other, which parnwb refuses.
 case $(parnwb doctor --mpi) in
-    "Open MPI"*) mpi_type=pmix ;;
-    *) mpi_type=pmi2 ;;
+    "Open MPI"*) launch() { srun --mpi=pmix --kill-on-bad-exit=1 "$@"; } ;;
+    *) launch() { [[ $1 != -N ]] || shift 2; mpiexec "$@"; } ;;
 esac
 
-# launch [-n RANKS] PROGRAM...: start it on all ranks of the job; if one of them is killed, all end.
-#    Where srun cannot start MPI programs: mpiexec "$@"
-launch() {
-    srun --mpi="$mpi_type" --kill-on-bad-exit=1 "$@"
-}
-
-# stripe FOLDER: spread the files that will be created there over storage servers. Lustre:
+# 3. stripe FOLDER: spread the files that will be created there over storage servers. Lustre:
 #    lfs setstripe --stripe-count 8 --stripe-size 4M "$1"
 stripe() {
     :
 }
 
-# One thread for each rank: ranks are the unit of parallelism.
+# 4. One thread for each rank: ranks are the unit of parallelism.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from cluster import hosts, slurm
+from cluster.account import Account
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,9 @@ def cluster() -> Iterator[slurm.Slurm]:
         pytest.skip(reason)
     with hosts.hosts_up() as made, slurm.slurm_up(made) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def account(cluster: slurm.Slurm, tmp_path_factory: pytest.TempPathFactory) -> Account:
+    """Give a user's account on the cluster."""
+    return Account.create(cluster, tmp_path_factory.mktemp("home"))

@@ -35,6 +35,8 @@ LAUNCHERS = {
     "mpich": ["-launcher", "ssh", "-launcher-exec", str(HERE / "rsh")],
 }
 HOST_FLAG = {"openmpi": "--host", "mpich": "-hosts"}
+# UCX, which carries MPICH's messages, takes hosts with one kernel for one, and tries to share memory between them.
+ONE_KERNEL = {"UCX_TLS": "tcp,self"}
 
 
 def why_not() -> str | None:
@@ -117,7 +119,7 @@ class Hosts:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the variables with which programs are launched."""
-        return {"PARNWB_TEST_HOSTS": str(self.folder), "TMPDIR": str(self.folder), **(extra or {})}
+        return {"PARNWB_TEST_HOSTS": str(self.folder), "TMPDIR": str(self.folder), **ONE_KERNEL, **(extra or {})}
 
     def run_mpi(
         self, ranks_per_node: int, argv: Sequence[str | os.PathLike[str]], *, timeout: float, **env: str

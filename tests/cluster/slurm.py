@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.hosts import SECONDS, Host, Hosts
+from cluster.hosts import ONE_KERNEL, SECONDS, Host, Hosts
 from mpi_launch import LEFT_OUT, die_with_parent, launcher_environment
 
 PROGRAMS = ("munged", "sbatch", "slurmctld", "slurmd")
@@ -109,12 +109,15 @@ class Slurm:
     hosts: Hosts
     folder: Path
 
-    def run(self, *argv: str | os.PathLike[str], cwd: Path | None = None, **env: str) -> str:
+    def run(
+        self, *argv: str | os.PathLike[str], cwd: Path | None = None, timeout: float = SECONDS, **env: str
+    ) -> str:
         """Run one of SLURM's commands on the head and return what it prints."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
-        environment = {**launcher_environment(), **inherited, "SLURM_CONF": str(self.folder / "slurm.conf"), **env}
+        given = {**ONE_KERNEL, "SLURM_CONF": str(self.folder / "slurm.conf"), **env}
+        environment = {**launcher_environment(), **inherited, **given}
         place = ["env", f"--chdir={cwd or self.folder}"]
-        return self.hosts.head.run(*place, *argv, env=environment)
+        return self.hosts.head.run(*place, *argv, timeout=timeout, env=environment)
 
     def submit(self, *argv: str | os.PathLike[str], cwd: Path, **env: str) -> int:
         """Submit a script with sbatch's options before it and its arguments after it; return the job's number."""
