@@ -21,3 +21,7 @@ stripe() {
 
 # 4. One thread for each rank: ranks are the unit of parallelism.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+# 5. pynwb keeps a cache in the home folder, which ranks that are the first to use it would write at the same time, and
+#    read from each other half written.
+export PYNWB_NO_CACHE_DIR=1

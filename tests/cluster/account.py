@@ -49,15 +49,20 @@ class Account:
         return ["--metadata", str(self.home / "metadata.yaml")]
 
     def submit(
-        self, script: str, *arguments: str | os.PathLike[str], options: tuple[str, ...] = (), **env: str
+        self, name: str, *arguments: str | os.PathLike[str], options: tuple[str, ...] = (), **env: str
     ) -> int:
         """Submit one of the job scripts on two ranks of each node that it has; return the job's number."""
-        size = ["--nodes=1"] if script in ("single_node", "array") else ["--nodes=2"]
-        logs = f"--output={self.home}/%x-%A_%a-%j.log"
+        size = "--nodes=1" if name in ("single_node", "array") else "--nodes=2"
+        return self.submit_file(JOBSCRIPTS / f"{name}.sbatch", *arguments, options=(size, *options), **env)
+
+    def submit_file(
+        self, script: Path, *arguments: str | os.PathLike[str], options: tuple[str, ...] = ("--nodes=2",), **env: str
+    ) -> int:
+        """Submit any script on two ranks of each node, with the site file that users get."""
         search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         env = {"HOME": str(self.home), "PYTHONPATH": search, "PARNWB_SITE": str(JOBSCRIPTS / "site.sh"), **env}
-        sbatch = [*size, "--ntasks-per-node=2", "--export=ALL", logs, *options]
-        return self.slurm.submit(*sbatch, JOBSCRIPTS / f"{script}.sbatch", *arguments, cwd=self.home, **env)
+        sbatch = ["--ntasks-per-node=2", "--export=ALL", f"--output={self.home}/%x-%j.log", *options]
+        return self.slurm.submit(*sbatch, script, *arguments, cwd=self.home, **env)
 
 
 def assert_done(job: Job) -> None:
