@@ -1,4 +1,4 @@
-"""Ranks that do not know of each other, as the wrong --mpi of srun starts them, are refused before anything is written."""
+"""Ranks that do not know of each other, as srun starts them with the wrong --mpi, are refused."""
 
 from __future__ import annotations
 
