@@ -1,4 +1,4 @@
-"""Makes storage slow, so that a small recording keeps a job busy: each write of chunks takes PARNWB_TEST_DELAY seconds."""
+"""Makes storage slow, so that a small recording keeps a job busy: PARNWB_TEST_DELAY seconds for each write."""
 
 from __future__ import annotations
 
