@@ -28,6 +28,7 @@ test:  ## Run all tests with the PyPI wheels, then with h5py on parallel HDF5 (A
 	@$(ENVIRONMENTS)/wheels.sh test
 	@$(ENVIRONMENTS)/mpio.sh
 	@$(ENVIRONMENTS)/node.sh
+	@$(ENVIRONMENTS)/cluster.sh
 	@$(ENVIRONMENTS)/run_tests.sh $(ARGS)
 
 lint:  ## Check style, types and the layers

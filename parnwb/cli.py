@@ -199,6 +199,25 @@ def plan(source: Path, ranks: int, as_json: bool, compression: str | None, **giv
 
 
 @commands.command()
+@click.argument("folder", default=Path("."), type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--mpi", "only_mpi", is_flag=True, help="Print only name and version of the MPI library, for scripts.")
+def doctor(folder: Path, as_json: bool, only_mpi: bool) -> None:
+    """Say what is here (MPI, HDF5, hosts, limits), and what is wrong with it, for files in FOLDER."""
+    from parnwb import doctor
+
+    if only_mpi:
+        click.echo(doctor.mpi_library())
+        return
+    report = doctor.examine(folder)
+    if report is not None and _speaks():
+        lines = [json.dumps(report.to_json(), indent=1)] if as_json else doctor.describe(report)
+        click.echo("\n".join(lines))
+    if report is not None and not report.good:
+        raise click.exceptions.Exit(1)
+
+
+@commands.command()
 @click.option("--megabytes", default=350, show_default=True, type=click.IntRange(min=1), help="Size of the recording.")
 @click.option("--folder", default=Path("demo"), type=click.Path(path_type=Path), show_default=True)
 def demo(megabytes: int, folder: Path) -> None:

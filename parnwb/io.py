@@ -24,6 +24,7 @@ from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import Earlier, is_worth_keeping
+from parnwb.site import versions
 from parnwb.skeleton import Compression
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
@@ -162,11 +163,16 @@ class NWBParallelIO:
                 if not isinstance(break_lock, bool):
                     raise ParnwbError(f"break_lock must be True or False, got {break_lock!r}")
             self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
+            self._ranks.same(versions(), "Install the same on every host: see parnwb doctor")
             processes = self._ranks.gather_all(Process.this())
             with self._ranks.agreed("reserving the output"):
                 if self._ranks.is_root:
                     self._reserved = self._target
                     self._target.reserve(processes, break_lock=break_lock)
+            token = self._ranks.broadcast(self._target.lock.token)
+            with self._ranks.agreed("finding the output on every host"):
+                if self._ranks.leads_host and not self._ranks.is_root:
+                    self._target.lock.check_seen(token)
             if self._ranks.on_root("looking at the output", lambda: self._is_appended_to(mode)):
                 with self._ranks.agreed("opening the existing file"):
                     self._open(manager)

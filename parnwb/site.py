@@ -32,6 +32,19 @@ def parallel_hdf5() -> bool:
     return bool(h5py.get_config().mpi)
 
 
+def versions() -> dict[str, str]:
+    """Return the versions that must be the same on all ranks: what decides messages, plans and bytes. Independent."""
+    import h5py
+
+    from parnwb import __version__
+
+    return {
+        "the version of parnwb": __version__,
+        "the version of h5py": h5py.version.version,
+        "the version of HDF5": h5py.version.hdf5_version,
+    }
+
+
 def check_backend(wanted: str) -> None:
     """Refuse a backend that there is not, or that this build does not have. Independent.
 

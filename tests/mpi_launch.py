@@ -111,6 +111,18 @@ def run_mpi(
         When the time is over. Its message holds what the ranks wrote until then.
     """
     command = [mpiexec_path(), *FLAGS[mpi_vendor()], "-n", str(n), *map(os.fspath, argv)]
+    return run_launcher(command, timeout=timeout, env=env, cwd=cwd, input=input)
+
+
+def run_launcher(
+    command: Sequence[str],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    input: str | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that starts MPI ranks, wherever, under the same clock as ``run_mpi``, which see."""
     mark = uuid.uuid4().hex
     start = time.time()
     # Files, not pipes: a rank that outlives its launcher holds a pipe open, and reading it would never end.
@@ -123,10 +135,10 @@ def run_mpi(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            env=_environment(env, mark),
+            env={**_inherited(), **launcher_environment(), **(env or {}), MARK: mark},
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         try:
             returncode = process.wait(timeout)
@@ -156,13 +168,17 @@ def processes_of_launch(mark: str) -> list[int]:
     return found
 
 
-def _environment(extra: Mapping[str, str] | None, mark: str) -> dict[str, str]:
+def launcher_environment() -> dict[str, str]:
+    """Return the variables that this interpreter's MPI needs on machines such as those that run tests."""
+    return ENVIRONMENT[mpi_vendor()]
+
+
+def _inherited() -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return {**threads, **inherited, **ENVIRONMENT[mpi_vendor()], **(extra or {}), MARK: mark}
+    return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **inherited}
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the launcher killed when the tests are: runs in the child, before it becomes mpiexec."""
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -9,6 +9,7 @@ from parnwb.comm.launch import (
     check_launch,
     launched_rank,
     launched_size,
+    library,
     tell_once,
     world,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "describe",
     "launched_rank",
     "launched_size",
+    "library",
     "portable",
     "tell_once",
     "unpacked",

@@ -39,7 +39,11 @@ def world() -> MPI.Intracomm:
         warnings.filterwarnings("ignore", "suspicious MPI execution environment")
         try:
             _check_library()
+            import mpi4py
             from mpi4py import MPI
+
+            if mpi4py.rc.initialize and not MPI.Is_initialized():  # only looked at until now, see `library`
+                MPI.Init_thread(MPI.THREAD_MULTIPLE)
         except (ImportError, RuntimeError) as error:
             words = "; ".join(str(error).splitlines())
             raise _everywhere(
@@ -57,6 +61,27 @@ def alone() -> MPI.Intracomm:
     from mpi4py import MPI
 
     return MPI.COMM_SELF
+
+
+def library() -> str:
+    """Return name and version of the MPI library, such as ``Open MPI 4.1.4``. Independent; does not start MPI.
+
+    Raises
+    ------
+    ImportError, RuntimeError
+        mpi4py finds no library.
+    """
+    import mpi4py
+
+    start = mpi4py.rc.initialize
+    if "mpi4py.MPI" not in sys.modules:
+        mpi4py.rc.initialize, mpi4py.rc.finalize = False, start
+    try:
+        from mpi4py import MPI
+    finally:
+        mpi4py.rc.initialize = start
+    name, version = MPI.get_vendor()
+    return f"{name} {'.'.join(map(str, version))}"
 
 
 def launched_size() -> int:
@@ -78,23 +103,14 @@ def _check_library() -> None:
     """Refuse MPICH under Open MPI's launcher before it starts: it would end the process in words of its own."""
     if "mpi4py.MPI" in sys.modules or not os.environ.get("OMPI_COMM_WORLD_SIZE"):
         return
-    import mpi4py
-
-    start = mpi4py.rc.initialize
-    mpi4py.rc.initialize, mpi4py.rc.finalize = False, start
-    from mpi4py import MPI
-
-    library = " ".join(MPI.Get_library_version().split("\n")[0].split())
-    if "Open MPI" not in library:
+    if not (found := library()).startswith("Open MPI"):
         raise _everywhere(
             LaunchError(
-                f"the launcher is Open MPI's, but mpi4py loads another library: {library}",
+                f"the launcher is Open MPI's, but mpi4py loads another library: {found}",
                 where=f"host {socket.gethostname()}",
                 remedy=f"Use the mpiexec that belongs to it, such as {Path(sys.executable).parent / 'mpiexec'}",
             )
         )
-    if start:
-        MPI.Init_thread(MPI.THREAD_MULTIPLE)
 
 
 def check_launch(comm: MPI.Intracomm | None) -> None:

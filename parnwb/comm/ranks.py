@@ -77,6 +77,7 @@ class Ranks:
         # Messages to and from each rank; and sends that nobody waits for, with their buffers.
         self._sent, self._received = [0] * self.size, [0] * self.size
         self._unfinished: list[tuple[MPI.Request, npt.NDArray[Any]]] = []
+        self._hosts: tuple[str, ...] = (socket.gethostname(),)
         if self._comm is not None:
             tell_once(self.rank)
             self._hosts, watch = zip(*self.gather_all((socket.gethostname(), self._watchdog.active)), strict=True)
@@ -88,6 +89,16 @@ class Ranks:
     def is_root(self) -> bool:
         """True on the rank that authors metadata and prints messages."""
         return self.rank == 0
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host of each rank."""
+        return self._hosts
+
+    @property
+    def leads_host(self) -> bool:
+        """True on the first rank of each host."""
+        return self._hosts.index(self._hosts[self.rank]) == self.rank
 
     @property
     def comm(self) -> MPI.Intracomm | None:
@@ -199,7 +210,7 @@ class Ranks:
                 raise self.known_to_all(
                     AgreementError(
                         f"{name} must be the same on all ranks: rank 0 has {texts[0].get(name, 'none')}, "
-                        f"rank {rank} has {other.get(name, 'none')}",
+                        f"{self._rank_elsewhere(rank)} has {other.get(name, 'none')}",
                         remedy=remedy,
                     )
                 )
@@ -431,6 +442,9 @@ class Ranks:
             if missing:
                 message += f", and no answer comes from {', '.join(map(self._name, missing))}"
             self._end(comm, first, ParnwbError(message, where=place, remedy=LONGER))
+
+    def _rank_elsewhere(self, rank: int) -> str:
+        return f"rank {rank}" if self._hosts[rank] == self._hosts[0] else self._name(rank)
 
     def _name(self, rank: int) -> str:
         return f"rank {rank} on {self._hosts[rank]}"

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import threading
 import time
 import warnings
@@ -26,6 +27,7 @@ from typing import Any
 from parnwb.errors import TargetError
 from parnwb.target.permissions import Permissions, create_file
 from parnwb.target.process import Place, Process
+from parnwb.target.visible import open_soon
 
 HEARTBEAT_SECONDS = 30.0
 # Without a heartbeat for so long a job on another host is said to be perhaps dead; it is for a person to decide.
@@ -33,6 +35,7 @@ SILENT_SECONDS = 600.0
 PATIENCE_SECONDS = 10.0
 HALF_WRITTEN_SECONDS = 1.0
 LARGEST = 1 << 26
+HEAD_BYTES = 4096
 CLAIMS_ON_CLAIMS = 2
 NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 BREAK = "If it has surely ended, or may lose its work, pass break_lock=True (--break-lock)"
@@ -231,6 +234,35 @@ class Lock:
                 where=str(self.path),
                 remedy="The output is another job's now: this one has ended without touching it further",
             )
+
+    @property
+    def token(self) -> str:
+        """By which other hosts recognise the lock; empty where it is not held."""
+        return self._holder.token if self._holder is not None else ""
+
+    def check_seen(self, token: str) -> None:
+        """Check that this host sees the lock that the root has taken, hence the root's folder.
+
+        Raises
+        ------
+        TargetError
+            It does not, even after some seconds.
+        """
+        reason = "there is another job's"
+        try:
+            descriptor = open_soon(self.path)
+            try:
+                if token.encode() in os.read(descriptor, HEAD_BYTES):
+                    return
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            reason = str(error.strerror)
+        raise TargetError(
+            f"every host must see the folder in which the root writes, but not its lock file here: {reason}",
+            where=f"{self.path} on host {socket.gethostname()}",
+            remedy="Write to a folder that all hosts share",
+        )
 
     def release(self) -> None:
         """Remove the lock file if it is still ours; without a lock do nothing."""

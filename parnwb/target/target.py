@@ -17,6 +17,7 @@ from parnwb.target.lock import Lock
 from parnwb.target.permissions import OWNER_READS_AND_WRITES, Permissions, create_file
 from parnwb.target.process import Process
 from parnwb.target.space import space_left
+from parnwb.target.visible import open_soon
 
 TOKEN_BYTES = 16
 # A rank whose job has lost the output notices it after so long at the latest, at its next write.
@@ -212,7 +213,7 @@ class Target:
             The folder is of this host only, or another program has replaced the file.
         """
         try:
-            descriptor = os.open(self.partial, os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = open_soon(self.partial)
             try:
                 seen = os.pread(descriptor, len(token), self.token_at)
                 self._ours = identity(os.fstat(descriptor))

@@ -56,3 +56,20 @@ is_current() {
 mark_current() {
     echo "$3" > "$1/.installed-$2"
 }
+
+# installed PACKAGE: whether Debian's package is.
+installed() {
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null) == installed ]]
+}
+
+# install_packages PACKAGE...: Debian's, as root; says what went wrong if it does.
+install_packages() {
+    local log status=0
+    echo "Installing $*"
+    log=$(mktemp)
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update && apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"; } &> "$log" || status=1
+    ((status == 0)) || tail -n 20 "$log" >&2
+    rm -f "$log"
+    return $status
+}

@@ -6,10 +6,6 @@ source "$(dirname "$0")/common.sh"
 command -v dpkg-query > /dev/null ||
     fail "make test needs Debian or Ubuntu (elsewhere: tests/environments/wheels.sh test, then .venv/bin/pytest)"
 
-installed() {
-    [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null) == installed ]]
-}
-
 missing=()
 for package in gcc hdf5-tools libhdf5-openmpi-dev libopenmpi-dev openmpi-bin; do
     installed "$package" || missing+=("$package")
@@ -23,15 +19,7 @@ command -v node > /dev/null || missing+=(nodejs)
 command -v npm > /dev/null || missing+=(npm)
 ((${#missing[@]})) || exit 0
 
-install=(apt-get install -y --no-install-recommends "${missing[@]}")
 if ((EUID)) || ! command -v apt-get > /dev/null; then
-    fail "missing Debian packages: ${missing[*]}; install them with: sudo ${install[*]}"
+    fail "missing Debian packages: ${missing[*]}; install them with: sudo apt-get install ${missing[*]}"
 fi
-echo "Installing ${missing[*]}"
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-export DEBIAN_FRONTEND=noninteractive
-if ! { apt-get update && "${install[@]}" -o DPkg::Lock::Timeout=300; } &> "$log"; then
-    tail -n 20 "$log" >&2
-    fail "missing Debian packages, and apt-get failed: ${missing[*]}"
-fi
+install_packages "${missing[@]}" || fail "missing Debian packages, and apt-get failed: ${missing[*]}"

@@ -164,6 +164,7 @@ CHANGES = {
     "fillvalue": b"\x08\x00",
     "access": "gridded",
     "coder": "zlib-4",
+    "first_row": 4,
 }
 
 

@@ -287,7 +287,8 @@ def test_create_replaces_an_earlier_attempt_and_nothing_else(tmp_path):
     assert (target.partial.read_bytes(), target.path.read_text()) == (token, "final")
 
 
-def test_other_ranks_recognise_what_the_root_created(tmp_path):
+def test_other_ranks_recognise_what_the_root_created(tmp_path, monkeypatch):
+    monkeypatch.setattr("parnwb.target.visible.PATIENCE_SECONDS", 0.1)
     root, other = Target(tmp_path / "x.nwb"), Target(tmp_path / "x.nwb")
     token = root.create()
     other.recognise(token)

@@ -1,0 +1,27 @@
+# What is particular to your cluster. Every job script here reads this file; nothing else needs to be changed for a site.
+
+# 1. The environment in which parnwb is installed, and the modules that it needs:
+#    module load python openmpi
+source "$HOME/parnwb/.venv/bin/activate"
+
+# 2. How ranks are started: launch [-N NODES -n RANKS] PROGRAM..., by default on all nodes and tasks of the job.
+#    If one rank is killed, all must end. Open MPI: srun --mpi=pmix. MPICH from PyPI: its own mpiexec, which takes the
+#    nodes from SLURM. A site's own MPICH, Intel MPI or Cray MPICH: srun --mpi=pmi2 or cray_shasta, see `srun --mpi=list`.
+#    The wrong one starts ranks that do not know of each other, which parnwb refuses.
+case $(parnwb doctor --mpi) in
+    "Open MPI"*) launch() { srun --mpi=pmix --kill-on-bad-exit=1 "$@"; } ;;
+    *) launch() { [[ $1 != -N ]] || shift 2; mpiexec "$@"; } ;;
+esac
+
+# 3. stripe FOLDER: spread the files that will be created there over storage servers. Lustre:
+#    lfs setstripe --stripe-count 8 --stripe-size 4M "$1"
+stripe() {
+    :
+}
+
+# 4. One thread for each rank: ranks are the unit of parallelism.
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+# 5. pynwb keeps a cache in the home folder, which ranks that are the first to use it would write at the same time, and
+#    read from each other half written.
+export PYNWB_NO_CACHE_DIR=1

@@ -1,0 +1,488 @@
+"""``parnwb doctor``: what this machine, this build and this launch can do, and a remedy for all that is wrong."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import resource
+import secrets
+import shutil
+import socket
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from parnwb.comm import Ranks, launched_size, library, world
+from parnwb.errors import LaunchError
+from parnwb.memory import MiB, rooms
+from parnwb.site import CACHING_FILE_SYSTEMS, choose_backend, file_system, parallel_hdf5
+from parnwb.target.visible import open_soon
+
+PACKAGES = ("parnwb", "h5py", "hdmf", "pynwb", "mpi4py", "numpy")
+CODERS = {"isal": "isal", "deflate": "libdeflate", "zlib_ng": "zlib-ng"}
+# What srun --mpi= is for a library, by the beginning of its name. Cray's MPICH may want cray_shasta.
+SRUN_TYPES = {"Open MPI": "pmix", "MPICH": "pmi2", "MVAPICH": "pmi2", "Intel MPI": "pmi2"}
+
+VULCAN_RANKS = 31
+"""From which on Open MPI 4's usual way of collective writing was seen to hang (an issue of HDF5's)."""
+
+LEAST_OPEN_FILES = 256
+LEAST_MEMORY = 512 * MiB
+"""Of a rank with the default buffers, in bytes."""
+
+LEAST_SHARED_MEMORY = 16 * MiB
+"""Of a rank, in bytes: MPI's messages within a host go through /dev/shm, and containers often have 64 MiB of it."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something that is wrong, and what to do about it.
+
+    Parameters
+    ----------
+    what, remedy
+        In words.
+    prevents
+        Whether it keeps parnwb from writing here at all; else it makes it slow, or concerns one backend.
+    """
+
+    what: str
+    remedy: str
+    prevents: bool = True
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """Releases of HDF5 with a known fault, from ``first`` to before ``fixed``."""
+
+    first: tuple[int, int, int]
+    fixed: tuple[int, int, int]
+    what: str
+    remedy: str
+
+
+# For h5py built with MPI, which backend `mpio` uses; `direct` lets HDF5 write nothing in parallel.
+FAULTY = (
+    Faulty(
+        (1, 0, 0),
+        (1, 10, 2),
+        "cannot write filtered datasets with backend 'mpio'",
+        "Use backend='direct', or a newer HDF5",
+    ),
+    Faulty(
+        (1, 0, 0),
+        (1, 14, 0),
+        "writes chunks that a filter has skipped, as LZF's may be, unreadably with backend 'mpio' (parnwb refuses)",
+        "Use backend='direct' for such filters, or HDF5 1.14 or newer",
+    ),
+    Faulty(
+        (1, 14, 0),
+        (1, 14, 3),
+        "can return wrong data for chunked datasets without filters with backend 'mpio' (parnwb refuses)",
+        "Use backend='direct', or HDF5 1.14.3 or newer",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What one rank finds.
+
+    Parameters
+    ----------
+    host
+        Its name.
+    versions
+        Of Python packages and of HDF5.
+    cores
+        On which the rank may run.
+    open_files
+        How many it may have.
+    free_memory, free_shared_memory
+        Bytes; -1 where they are not known.
+    file_system, free_bytes
+        Of the folder for files: its type, as the kernel names it, and what this user may still write.
+    trouble
+        Why this rank does not see there what the root writes; empty if it does.
+    """
+
+    host: str
+    versions: Mapping[str, str]
+    cores: tuple[int, ...]
+    open_files: int
+    free_memory: int
+    free_shared_memory: int
+    file_system: str
+    free_bytes: int
+    trouble: str
+
+    @classmethod
+    def here(cls, folder: Path, trouble: str) -> Seat:
+        """Return what this rank finds. Independent."""
+        return cls(
+            socket.gethostname(),
+            _versions(),
+            tuple(sorted(os.sched_getaffinity(0))),
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            min((room.free for room in rooms()), default=-1),
+            _free_bytes(Path("/dev/shm")),
+            file_system(folder),
+            _free_bytes(folder),
+            trouble,
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``doctor`` has found.
+
+    Parameters
+    ----------
+    mpi
+        Name and version of the library; empty if there is none.
+    launched, ranks
+        How many ranks the launcher has started, and how many this MPI world has.
+    hosts
+        Number of ranks on each host.
+    srun
+        What ``srun --mpi=`` must be.
+    versions
+        Of the root.
+    parallel_hdf5
+        Whether h5py was built with MPI.
+    filters, coders
+        HDF5's filters that this build can apply, and programs that deflate.
+    folder
+        Where to write.
+    backend, reason
+        What ``auto`` would take there, and why.
+    seats
+        One of each host.
+    advice
+        All that is wrong.
+    """
+
+    mpi: str
+    launched: int
+    ranks: int
+    hosts: Mapping[str, int]
+    srun: str
+    versions: Mapping[str, str]
+    parallel_hdf5: bool
+    filters: tuple[str, ...]
+    coders: tuple[str, ...]
+    folder: str
+    backend: str
+    reason: str
+    seats: tuple[Seat, ...]
+    advice: tuple[Advice, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing keeps parnwb from writing."""
+        return not any(advice.prevents for advice in self.advice)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON's types."""
+        return {"good": self.good, **asdict(self)}
+
+
+def examine(folder: Path) -> Report | None:
+    """Look at everything, on all ranks; return the report on the root, None elsewhere. Collective.
+
+    Also where ranks are not one world, or there is no MPI: each process then reports for itself.
+
+    Parameters
+    ----------
+    folder
+        Where files are to be written; a file is created there for a moment.
+    """
+    advice = list(_about_library())
+    try:
+        ranks = Ranks(world()) if launched_size() > 1 else None
+    except LaunchError as error:
+        advice.append(Advice(error.message, error.remedy or ""))
+        ranks = None
+    if ranks is None:
+        return _report(folder, [_seat_alone(folder)], advice)
+    try:
+        seats = _seats(ranks, folder)
+        return _report(folder, seats, advice) if ranks.is_root else None
+    finally:
+        ranks.free()
+
+
+def _report(folder: Path, seats: Sequence[Seat], advice: Sequence[Advice]) -> Report:
+    choice = choose_backend("auto")
+    found = [
+        *advice,
+        *_about_slurm(),
+        *_about_versions(seats),
+        *_about_hdf5(seats[0].versions["HDF5"], len(seats)),
+        *_about_coders(),
+        *_about_limits(seats),
+        *_about_folder(folder, seats),
+    ]
+    return Report(
+        mpi=mpi_library(),
+        launched=launched_size(),
+        ranks=len(seats),
+        hosts=dict(Counter(seat.host for seat in seats)),
+        srun=srun_type(mpi_library()),
+        versions=seats[0].versions,
+        parallel_hdf5=parallel_hdf5(),
+        filters=_filters(),
+        coders=_coders(),
+        folder=str(folder),
+        backend=choice.name,
+        reason=choice.reason,
+        seats=tuple({seat.host: seat for seat in reversed(seats)}.values())[::-1],
+        advice=tuple(found),
+    )
+
+
+def srun_type(mpi: str) -> str:
+    """Return what ``srun --mpi=`` must be for a library; empty where that is not known. Independent."""
+    return next((kind for name, kind in SRUN_TYPES.items() if mpi.startswith(name)), "")
+
+
+# -- MPI -----------------------------------------------------------------------------------------------------
+
+
+def mpi_library() -> str:
+    """Return name and version of the MPI library; empty without one. Independent."""
+    try:
+        return library()
+    except (ImportError, RuntimeError):
+        return ""
+
+
+def _about_library() -> Iterator[Advice]:
+    if not mpi_library():
+        yield Advice("mpi4py finds no MPI library", "Load your site's MPI module, or: pip install 'parnwb[mpich]'")
+
+
+def _about_slurm() -> Iterator[Advice]:
+    """Look whether SLURM, if it is here, can start ranks of this library."""
+    wanted = srun_type(mpi_library())
+    if not wanted or shutil.which("srun") is None:
+        return
+    try:
+        done = subprocess.run(["srun", "--mpi=list"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    offered = (done.stdout + done.stderr).split()
+    if done.returncode == 0 and not any(word == wanted or word.startswith(f"{wanted}_") for word in offered):
+        yield Advice(
+            f"srun cannot start ranks of {mpi_library()}: it has no --mpi={wanted}",
+            "Use this MPI's own mpiexec within the job, or another MPI",
+        )
+
+
+# -- software ------------------------------------------------------------------------------------------------
+
+
+def _versions() -> dict[str, str]:
+    import h5py
+
+    from parnwb import __version__
+
+    found = {"parnwb": __version__, "HDF5": h5py.version.hdf5_version}
+    for name in PACKAGES[1:]:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _about_versions(seats: Sequence[Seat]) -> Iterator[Advice]:
+    first = seats[0]
+    for name in first.versions:
+        other = next((seat for seat in seats if seat.versions.get(name) != first.versions[name]), None)
+        if other is not None:
+            yield Advice(
+                f"{name} is {first.versions[name]} on {first.host} and {other.versions.get(name)} on {other.host}",
+                "Install the same on every host, or use one environment on a file system that they share",
+            )
+
+
+def _about_hdf5(version: str, ranks: int) -> Iterator[Advice]:
+    if not parallel_hdf5():
+        return
+    yield from known_faults(version)
+    mpi = mpi_library()
+    if mpi.startswith("Open MPI 4") and ranks >= VULCAN_RANKS and "OMPI_MCA_fcoll" not in os.environ:
+        yield Advice(
+            f"collective writes of backend 'mpio' can hang with {mpi} on {ranks} ranks",
+            "export OMPI_MCA_fcoll=dynamic_gen2",
+            prevents=False,
+        )
+    if mpi.startswith("Open MPI 4.1") and os.environ.get("OMPI_MCA_io", "").startswith("romio"):
+        yield Advice(
+            f"{mpi} with ROMIO crashes on chunked files with backend 'mpio'", "unset OMPI_MCA_io", prevents=False
+        )
+
+
+def known_faults(version: str) -> Iterator[Advice]:
+    """Yield what is known of a release of parallel HDF5, such as ``1.14.1``. Independent."""
+    release = tuple(int(part) for part in version.split("-")[0].split(".")[:3])
+    for fault in FAULTY:
+        if fault.first <= release < fault.fixed:
+            yield Advice(f"HDF5 {version} {fault.what}", fault.remedy, prevents=False)
+
+
+def _filters() -> tuple[str, ...]:
+    import h5py.h5z as h5z
+
+    known = {"gzip": h5z.FILTER_DEFLATE, "shuffle": h5z.FILTER_SHUFFLE, "lzf": h5z.FILTER_LZF}
+    known |= {"szip": h5z.FILTER_SZIP, "fletcher32": h5z.FILTER_FLETCHER32}
+    return tuple(name for name, number in known.items() if h5z.filter_avail(number))
+
+
+def _coders() -> tuple[str, ...]:
+    found = ["zlib"]
+    for module, name in CODERS.items():
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            continue
+        found.append(name)
+    return tuple(found)
+
+
+def _about_coders() -> Iterator[Advice]:
+    missing = set(CODERS.values()) - set(_coders())
+    if missing:
+        what = f"fast deflate programs cannot be loaded: {', '.join(sorted(missing))}"
+        yield Advice(what, "Install parnwb anew", prevents=False)
+
+
+# -- limits --------------------------------------------------------------------------------------------------
+
+
+def _about_limits(seats: Sequence[Seat]) -> Iterator[Advice]:
+    for host, ranks in Counter(seat.host for seat in seats).items():
+        here = [seat for seat in seats if seat.host == host]
+        cores = {core for seat in here for core in seat.cores}
+        if len(cores) < ranks:
+            yield Advice(
+                f"{ranks} ranks share {len(cores)} cores on {host}",
+                "Start fewer ranks, or give each a core: --cpus-per-task (SLURM), --bind-to none (Open MPI)",
+                prevents=False,
+            )
+        if (files := min(seat.open_files for seat in here)) < LEAST_OPEN_FILES:
+            yield Advice(f"a process may have {files} open files on {host}", f"ulimit -n {4 * LEAST_OPEN_FILES}")
+        memory = min(seat.free_memory for seat in here)
+        if 0 <= memory < LEAST_MEMORY * ranks:
+            yield Advice(
+                f"{memory // MiB} MiB of memory are free for {ranks} ranks on {host}",
+                "Ask for more (--mem), start fewer ranks on a host, or use a smaller buffer_mb",
+            )
+        shared = min(seat.free_shared_memory for seat in here)
+        if ranks > 1 and 0 <= shared < LEAST_SHARED_MEMORY * ranks:
+            yield Advice(
+                f"{shared // MiB} MiB of /dev/shm are free for {ranks} ranks on {host}, which MPI's messages need",
+                "Give the container more: --shm-size=1g, or mount the host's /dev/shm",
+            )
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        info = os.statvfs(folder)
+    except OSError:
+        return -1
+    return info.f_bavail * info.f_frsize
+
+
+# -- the folder ----------------------------------------------------------------------------------------------
+
+
+def _seat_alone(folder: Path) -> Seat:
+    """Return what this process finds, after it has written to the folder."""
+    probe = _probe(folder)
+    try:
+        return Seat.here(folder, _write_probe(probe))
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _seats(ranks: Ranks, folder: Path) -> list[Seat]:
+    """Return what each rank finds, after the root has written to the folder. Collective."""
+    probe = ranks.broadcast(_probe(folder))
+    try:
+        with ranks.agreed("writing to the folder"):
+            trouble = _write_probe(probe) if ranks.is_root else ""
+        trouble = ranks.broadcast(trouble)
+        with ranks.agreed("looking at the folder and the host"):
+            if not trouble and ranks.leads_host:
+                trouble = _look_at_probe(probe)
+            seat = Seat.here(folder, trouble)
+        return ranks.gather_all(seat)
+    finally:
+        if ranks.is_root:
+            probe.unlink(missing_ok=True)
+
+
+def _probe(folder: Path) -> Path:
+    return folder / f".parnwb-doctor-{secrets.token_hex(4)}"
+
+
+def _write_probe(probe: Path) -> str:
+    try:
+        with probe.open("xb") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return f"it cannot be written to: {error.strerror}"
+    return ""
+
+
+def _look_at_probe(probe: Path) -> str:
+    try:
+        os.close(open_soon(probe))
+    except OSError as error:
+        return f"it does not see what is written there: {error.strerror}"
+    return ""
+
+
+def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
+    if seats[0].trouble:
+        yield Advice(
+            f"{folder}: {seats[0].trouble}", "Check that it exists, its permissions, the quota and its mount options"
+        )
+        return
+    for seat in seats:
+        if seat.trouble:
+            yield Advice(f"{folder} on {seat.host}: {seat.trouble}", "Write to a folder that all hosts share")
+    hosts = len({seat.host for seat in seats})
+    kind = seats[0].file_system
+    if kind in CACHING_FILE_SYSTEMS:
+        yield Advice(
+            f"{folder} is of type {kind}, which several hosts cannot write one file on"
+            + (f" (parnwb refuses; there are {hosts})" if hosts > 1 else ""),
+            "Run all ranks on one host, or write to a parallel file system",
+        )
+
+
+def describe(report: Report) -> Iterator[str]:
+    """Yield the lines of a report, for people. Independent."""
+    hosts = ", ".join(f"{host} ({ranks})" for host, ranks in report.hosts.items())
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    seat = report.seats[0]
+    memory = "unknown" if seat.free_memory < 0 else f"{seat.free_memory // MiB} MiB"
+    yield f"software    {versions}"
+    yield f"MPI         {report.mpi or 'none'}" + (f"; under SLURM: srun --mpi={report.srun}" if report.srun else "")
+    yield f"ranks       {report.ranks} on {len(report.hosts)} host(s): {hosts}"
+    yield f"h5py        {'with' if report.parallel_hdf5 else 'without'} MPI; filters: {', '.join(report.filters)}"
+    yield f"deflate by  {', '.join(report.coders)}"
+    yield f"folder      {report.folder}: {seat.file_system}, {seat.free_bytes // MiB} MiB free"
+    yield f"backend     auto takes {report.backend} there: {report.reason}"
+    yield f"a rank has  {len(seat.cores)} core(s), {memory} of memory free, {seat.open_files} open files"
+    for advice in report.advice:
+        yield f"  {'wrong' if advice.prevents else 'note'}: {advice.what}. {advice.remedy}"
+    yield "GOOD: nothing is in the way" if report.good else "BAD: parnwb cannot write here as it is"

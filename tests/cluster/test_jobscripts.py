@@ -1,0 +1,72 @@
+"""Every script in jobscripts/ is submitted as it is, with its own site file, and leaves a verified file."""
+
+from __future__ import annotations
+
+import pytest
+from cluster.account import JOBSCRIPTS, Account, assert_done
+
+pytestmark = pytest.mark.mpi_skip
+SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def jobs(account: Account) -> dict[str, int]:
+    """Submit them all at once; each test waits for one."""
+    one, two = account.recording("one"), account.recording("two", seed=1)
+    home, reading = account.home, account.reading
+    sessions = home / "sessions.txt"
+    lines = [f"{recording} {home}/array-{name}.nwb {' '.join(reading)}" for name, recording in (("1", one), ("2", two))]
+    sessions.write_text("\n".join(lines) + "\n")
+    (home / "weak").mkdir()
+    arguments = {
+        "array": [sessions],
+        "many_nodes": [one, home / "many_nodes.nwb", *reading],
+        "requeue": [one, home / "requeue.nwb", *reading],
+        "single_node": [one, home / "single_node.nwb", *reading],
+        "strong_scaling": [one, home / "strong_scaling.nwb", *reading],
+        "weak_scaling": [home / "weak", "1"],
+    }
+    beside_others = ("--oversubscribe",)  # the last of it and --exclusive counts
+    options = {"array": ("--array=1-2%4",), "strong_scaling": beside_others, "weak_scaling": beside_others}
+    return {
+        name: account.submit(name, *given, options=options.get(name, ()), REPETITIONS="1")
+        for name, given in arguments.items()
+    }
+
+
+def test_none_is_left_out(jobs: dict[str, int]) -> None:
+    assert sorted(jobs) == sorted(path.stem for path in JOBSCRIPTS.glob("*.sbatch"))
+
+
+@pytest.mark.parametrize("name", ["many_nodes", "requeue", "single_node"])
+def test_it_leaves_a_verified_file(account: Account, jobs: dict[str, int], name: str) -> None:
+    job = account.slurm.wait(jobs[name], seconds=SECONDS)
+    assert_done(job)
+    assert f"GOOD: {account.home}/{name}.nwb" in job.log
+    assert sorted(path.name for path in account.home.glob(f"{name}.nwb*")) == [f"{name}.nwb"]
+
+
+def test_many_nodes_are_two(account: Account, jobs: dict[str, int]) -> None:
+    assert "4 on 2 host(s): node1 (2), node2 (2)" in account.slurm.wait(jobs["many_nodes"], seconds=SECONDS).log
+
+
+def test_an_array_converts_every_session_once(account: Account, jobs: dict[str, int]) -> None:
+    for task in (1, 2):
+        job = account.slurm.wait(f"{jobs['array']}_{task}", seconds=SECONDS)
+        assert_done(job)
+        assert f"GOOD: {account.home}/array-{task}.nwb" in job.log
+    before = (account.home / "array-1.nwb").stat()
+    again = account.submit("array", account.home / "sessions.txt", options=("--array=1",))
+    job = account.slurm.wait(f"{again}_1", seconds=SECONDS)
+    assert_done(job)
+    assert "is there" in job.log
+    assert (account.home / "array-1.nwb").stat() == before
+
+
+@pytest.mark.parametrize("name", ["strong_scaling", "weak_scaling"])
+def test_scaling_is_measured_at_each_number_of_ranks(account: Account, jobs: dict[str, int], name: str) -> None:
+    job = account.slurm.wait(jobs[name], seconds=SECONDS)
+    assert_done(job)
+    measured = [line.split(":")[0] for line in job.log.splitlines() if " MB/s on " in line]
+    assert measured == [f"{size}, 1" for size in ("1 ranks on 1 nodes", "2 ranks on 1 nodes", "4 ranks on 2 nodes")]
+    assert "GOOD: " in job.log

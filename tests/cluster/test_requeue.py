@@ -1,0 +1,96 @@
+"""Jobs that end before they are done: at a signal, by scancel, with a node; what they leave is resumed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cluster.account import JOBSCRIPTS, ROOT, Account, assert_done
+from contract.compare import Allowed, differences
+from failure.resuming import comparable
+
+pytestmark = pytest.mark.mpi_skip
+SECONDS = 240
+# neuroconv takes the columns of a table from a set.
+SAME_ORDER = {"PYTHONHASHSEED": "0"}
+SLOWLY = str(ROOT / "tests" / "cluster" / "slow")
+
+
+def journal(path: Path) -> Path:
+    return path.with_name(path.name + ".partial.journal")
+
+
+def has_committed(path: Path) -> bool:
+    """Tell whether data are safe, not only the description of the file."""
+    partial = path.with_name(path.name + ".partial")
+    return journal(path).exists() and partial.exists() and partial.stat().st_size > 1_000_000
+
+
+@pytest.fixture(scope="module")
+def recording(account: Account) -> Path:
+    """Return one that takes a slow job some 20 s."""
+    return account.recording("long", megabytes=60)
+
+
+@pytest.fixture(scope="module")
+def slow_site(account: Account) -> dict[str, str]:
+    """Return what makes jobs slow: a site file of their own, over the one that users get."""
+    site = account.home / "slow.sh"
+    site.write_text(f"""
+source {JOBSCRIPTS}/site.sh
+export PYTHONPATH={SLOWLY}:$PYTHONPATH PARNWB_TEST_DELAY=1
+""")
+    return {"PARNWB_SITE": str(site), **SAME_ORDER}
+
+
+def submit_slow(account: Account, recording: Path, output: Path, slow_site: dict[str, str], *options: str) -> int:
+    """Submit the job that requeues itself, so that it lasts, and commits every second."""
+    often = ["--commit-interval", "1", "--buffer-mb", "1"]
+    given = [recording, output, *account.reading]
+    return account.submit("requeue", *given, options=options, PARNWB_CONVERT=" ".join(often), **slow_site)
+
+
+def assert_equals_uninterrupted(account: Account, path: Path, recording: Path) -> None:
+    """Check that a file is what one process writes that is left alone."""
+    whole = account.home / "whole.nwb"
+    if not whole.exists():
+        argv = [Path(sys.prefix) / "bin" / "parnwb", "convert", recording, whole, *account.reading, "--quiet"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **SAME_ORDER}
+        subprocess.run(argv, check=True, timeout=120, env=environment)
+    expected, found = comparable(whole), comparable(path)
+    for each in (expected, found):
+        del each["/identifier"]  # made anew by each job
+    assert not differences(expected, found, Allowed())
+    assert sorted(item.name for item in path.parent.glob(f"{path.name}*")) == [path.name]
+
+
+def test_a_job_that_is_signalled_is_requeued_and_goes_on(
+    account: Account, recording: Path, slow_site: dict[str, str]
+) -> None:
+    """As by --signal at the wall-clock limit, which SLURM sends at a time of its own, up to a minute early."""
+    output = account.home / "signalled.nwb"
+    number = submit_slow(account, recording, output, slow_site)
+    account.slurm.wait(number, lambda job: has_committed(output), seconds=SECONDS)
+    account.slurm.run("scancel", "--batch", "--signal=USR1", str(number))
+    job = account.slurm.wait(number, lambda job: job.restarts == 1 and job.state == "COMPLETED", seconds=SECONDS)
+    assert "the job was asked to stop" in job.log
+    assert "were there from an earlier job" in job.log, job.log
+    assert f"GOOD: {output}" in job.log
+    assert_equals_uninterrupted(account, output, recording)
+
+
+def test_a_cancelled_job_is_resumed_by_a_new_one(account: Account, recording: Path, slow_site: dict[str, str]) -> None:
+    output = account.home / "cancelled.nwb"
+    number = submit_slow(account, recording, output, slow_site)
+    account.slurm.wait(number, lambda job: has_committed(output), seconds=SECONDS)
+    account.slurm.run("scancel", str(number))
+    assert account.slurm.wait(number, seconds=SECONDS).state == "CANCELLED"
+    assert not output.exists() and journal(output).exists()
+    again = account.submit("requeue", recording, output, *account.reading, break_lock="yes", **SAME_ORDER)
+    job = account.slurm.wait(again, seconds=SECONDS)
+    assert_done(job)
+    assert "were there from an earlier job" in job.log, job.log
+    assert_equals_uninterrupted(account, output, recording)

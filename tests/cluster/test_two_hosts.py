@@ -1,0 +1,87 @@
+"""Ranks on two hosts: the right file, and what goes wrong on one host is told once, before anything is written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from cluster.hosts import Hosts
+from contract.compare import Allowed, differences
+from failure.resuming import comparable, session, write_plainly
+
+from parnwb.site import parallel_hdf5
+
+pytestmark = pytest.mark.mpi_skip
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("two_hosts_program.py")
+BACKENDS = ("direct", "mpio") if parallel_hdf5() else ("direct",)
+SECONDS = 120
+
+
+def run(hosts: Hosts, output: Path, backend: str = "direct", trouble: str = "none") -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, PROGRAM, output, backend, trouble]
+    return hosts.run_mpi(2, argv, timeout=SECONDS, PYTHONPATH=str(ROOT))
+
+
+def assert_is_plain(path: Path) -> None:
+    """Check that a file is what pynwb writes."""
+    plain = write_plainly(path.with_name("plain.nwb"), session())
+    allowed = Allowed(size_ratio=2.0, fill_and_allocation_time=True, early_allocation=True)
+    assert not differences(comparable(plain), comparable(path), allowed)
+    assert sorted(item.name for item in path.parent.glob(f"{path.name}*")) == [path.name]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_file_is_the_one_that_pynwb_writes(two_hosts: Hosts, tmp_path: Path, backend: str) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", backend)
+    assert done.returncode == 0, done.stderr
+    assert_is_plain(tmp_path / "out.nwb")
+
+
+def test_a_host_without_the_folder_is_named(two_hosts: Hosts, tmp_path: Path) -> None:
+    with two_hosts.nodes[1].without(tmp_path):
+        done = run(two_hosts, tmp_path / "out.nwb")
+    assert done.returncode != 0
+    assert "every host must see the folder in which the root writes" in done.stderr, done.stderr
+    assert "on host node2" in done.stderr and "Write to a folder that all hosts share" in done.stderr
+    assert done.stderr.count("every host must see") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_with_another_parnwb_is_named(two_hosts: Hosts, tmp_path: Path) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", trouble="version")
+    assert done.returncode != 0
+    assert "the version of parnwb must be the same on all ranks" in done.stderr, done.stderr
+    assert "rank 2 on node2 has '0.0.9'" in done.stderr
+    assert done.stderr.count("must be the same on all ranks") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_link_that_is_down_for_a_while_delays_only(two_hosts: Hosts, tmp_path: Path, backend: str) -> None:
+    output, node = tmp_path / "out.nwb", two_hosts.nodes[1]
+    with ThreadPoolExecutor(1) as executor:
+        running = executor.submit(run, two_hosts, output, backend, "link")
+        while not (tmp_path / "begun").exists() and not running.done():
+            time.sleep(0.05)
+        node.set_link("down")
+        time.sleep(3)
+        node.set_link("up")
+        done = running.result()
+    assert done.returncode == 0, done.stderr
+    assert_is_plain(output)
+
+
+def test_doctor_reports_once_and_names_the_host_without_the_folder(two_hosts: Hosts, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "parnwb", "doctor", str(tmp_path)]
+    with two_hosts.nodes[1].without(tmp_path):
+        done = two_hosts.run_mpi(1, argv, timeout=SECONDS, PYTHONPATH=str(ROOT))
+    assert done.returncode != 0
+    assert done.stdout.count("MPI         ") == 1, done.stdout
+    assert "2 on 2 host(s): node1 (1), node2 (1)" in done.stdout
+    assert f"wrong: {tmp_path} on node2: it does not see what is written there" in done.stdout
+    assert list(tmp_path.iterdir()) == []

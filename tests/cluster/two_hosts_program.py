@@ -1,0 +1,51 @@
+"""Write a file on ranks of two hosts. Arguments: the output, the backend, and a trouble that one host has.
+
+Troubles: ``none``; ``version``: node2 has another parnwb; ``link``: its network is down for a while, when the file
+``link-down`` beside the output appears.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from failure.resuming import SETTINGS, session
+from mpi4py import MPI
+
+import parnwb
+from parnwb import NWBParallelIO
+from parnwb.sources.array import ArraySource
+
+
+def slowly(path: Path) -> None:
+    """Let reading take its time, and say when it has begun."""
+    read = ArraySource.read
+
+    def slow(self: ArraySource, *arguments: object) -> np.ndarray:
+        (path.parent / "begun").touch()
+        time.sleep(0.05)
+        return read(self, *arguments)
+
+    ArraySource.read = slow
+
+
+def main() -> None:
+    output, backend, trouble = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    warnings.simplefilter("ignore")
+    if trouble == "version" and socket.gethostname() == "node2":
+        parnwb.__version__ = "0.0.9"
+    if trouble == "link":
+        slowly(output)
+    with NWBParallelIO(output, "w", comm=MPI.COMM_WORLD, backend=backend, progress=False, **SETTINGS) as io:
+        io.write(session())
+
+
+if __name__ == "__main__":
+    main()
