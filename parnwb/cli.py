@@ -144,6 +144,7 @@ def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> Non
     from parnwb.comm import world
     from parnwb.progress import progress_for
 
+    _import_pynwb()
     run = _convert_specification if _is_specification(source, given) else _convert_recording
     work = run(source, output, given)
     comm = world()
@@ -164,15 +165,17 @@ def verify(
     output: Path, against: Path | None, buffer_mb: float, watchdog: float, quiet: bool, **given: Any
 ) -> None:
     """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""
-    from parnwb import conversion
     from parnwb.comm import world
     from parnwb.progress import progress_for
 
     if against is None and (ignored := [name for name in ("interface", "options", "metadata") if given[name]]):
         raise click.UsageError(f"--{ignored[0].removesuffix('s')} says how the recording of --against is read: add it")
+    _import_pynwb()
     comm = world()
     source = _source_data(against, given) if against is not None else None
     settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "progress": progress_for(not quiet)}
+    from parnwb import conversion
+
     verdict = conversion.check(output, comm, against=source, **settings)
     if comm.Get_rank() == 0:
         _show_verdict(verdict)
@@ -225,6 +228,22 @@ def demo(megabytes: int, folder: Path) -> None:
     from parnwb.demo import run
 
     raise click.exceptions.Exit(run(folder, megabytes))
+
+
+def _import_pynwb(patience: float = 10.0) -> None:
+    """Import pynwb, again where that fails: the first in a new home writes a cache that others read half done."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            import pynwb  # noqa: F401 - what it brings is used by those who import it later
+        except ImportError:
+            raise
+        except Exception:  # a pickle that was cut off may raise anything
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _is_specification(source: Path, given: dict[str, Any]) -> bool:
