@@ -308,7 +308,7 @@ def verify_text(given: Given) -> list[Any]:
     return ["verify", given.text("text.nwb", "not HDF5 at all")]
 
 
-@case(1, "cannot be opened")
+@case(1, "a folder is no NWB file", "verify_folder")
 def verify_folder(given: Given) -> list[Any]:
     return ["verify", given.folder]
 

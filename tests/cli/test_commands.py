@@ -126,7 +126,8 @@ def test_progress_in_a_log_is_plain_lines(recording: Path, tmp_path: Path) -> No
     assert output.exists() and list(tmp_path.iterdir()) == [output]
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", done.stderr + done.stdout), "control characters in a log"
     progress = [line for line in done.stderr.splitlines() if line.startswith("writing ")]
-    assert progress and re.fullmatch(r"writing .*: 100 % of 2 MB, \d+ MB/s, ratio [\d.]+", progress[-1])
+    rate = r"writing .*: 100 % of 2 MB, \d+ MB/s, ratio [\d.]+"
+    assert progress and re.fullmatch(rf"{rate}; /acquisition/\w+/data 100 %, 2 of 2 datasets complete", progress[-1])
     assert str(output) in done.stdout and "MB/s on 2 rank" in done.stdout
 
 
