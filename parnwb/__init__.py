@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
     from parnwb.layout import DatasetSpec, FileLayout
     from parnwb.plan import WritePlan
+    from parnwb.resident import Distributed, DistributedRagged, Owned
     from parnwb.verify import verify
 
 __version__ = "0.1.0"
@@ -23,10 +24,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "CollectiveChunkIterator": "iterator",
     "DatasetSpec": "layout",
+    "Distributed": "resident",
+    "DistributedRagged": "resident",
     "FileLayout": "layout",
     "Hyperslab": "hyperslab",
     "IndependentChunkIterator": "iterator",
     "NWBParallelIO": "io",
+    "Owned": "resident",
     "ParnwbError": "errors",
     "WritePlan": "plan",
     "verify": "verify",
@@ -35,10 +39,13 @@ _HOMES = {
 __all__ = [
     "CollectiveChunkIterator",
     "DatasetSpec",
+    "Distributed",
+    "DistributedRagged",
     "FileLayout",
     "Hyperslab",
     "IndependentChunkIterator",
     "NWBParallelIO",
+    "Owned",
     "ParnwbError",
     "WritePlan",
     "verify",

@@ -23,6 +23,7 @@ from hdmf.data_utils import AbstractDataChunkIterator, DataIO, GenericDataChunkI
 from hdmf.spec import DatasetSpec as HdmfDatasetSpec
 
 from parnwb.errors import LayoutError, ParnwbError
+from parnwb.resident import Resident
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
 
@@ -49,7 +50,8 @@ class BulkRule:
     Parameters
     ----------
     threshold
-        Numeric arrays and copied HDF5 datasets of at least so many bytes are bulk; iterators always are.
+        Numeric arrays and copied HDF5 datasets of at least so many bytes are bulk; iterators, and data that are spread
+        over ranks, always are.
     link_data
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
     """
@@ -73,7 +75,7 @@ class BulkRule:
         if isinstance(data, DataIO):
             link_data = getattr(data, "link_data", link_data)
             data = data.data
-        if isinstance(data, GenericDataChunkIterator):
+        if isinstance(data, GenericDataChunkIterator | Resident):
             return True
         if isinstance(data, AbstractDataChunkIterator):
             raise LayoutError(
@@ -131,7 +133,7 @@ def _source(builder: DatasetBuilder) -> Source:
     hdmf converts bare arrays with numpy and leaves all others to HDF5; the two differ where values do not fit.
     """
     source = as_source(unwrapped(builder.data))
-    converts = isinstance(builder.data, np.ndarray) and isinstance(builder.dtype, type)
+    converts = isinstance(builder.data, np.ndarray | Resident) and isinstance(builder.dtype, type)
     if converts and np.dtype(builder.dtype).newbyteorder("=") != source.dtype.newbyteorder("="):
         return CastSource(source, np.dtype(builder.dtype))
     return source
@@ -229,7 +231,8 @@ def uncopied_arrays() -> Iterator[None]:
     def convert_dtype(cls: type[ObjectMapper], spec: Any, value: Any) -> tuple[Any, Any]:
         convert = original.__get__(None, cls)
         is_large = isinstance(value, np.ndarray) and value.nbytes >= DEFAULT_THRESHOLD_BYTES
-        if is_large and value.dtype.kind in NUMERIC_KINDS and isinstance(spec, HdmfDatasetSpec):
+        is_numeric = (is_large or isinstance(value, Resident)) and value.dtype.kind in NUMERIC_KINDS
+        if is_numeric and isinstance(spec, HdmfDatasetSpec):
             return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
         return convert(spec, value)
 

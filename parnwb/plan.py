@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.decomposition import Grains, Share, Strategy, strategy
+from parnwb.decomposition import Grains, Runs, Share, Strategy, strategy
 from parnwb.errors import PlanError
-from parnwb.hyperslab import Hyperslab, ravel
+from parnwb.hyperslab import Hyperslab, ravel, run_boxes
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.sources.access import Access
 
@@ -62,6 +62,11 @@ class WritePlan:
         By number of a dataset, which chunks an earlier attempt has written, in C order; they are not written again.
     kept
         Numbers of the datasets that rank 0 alone can read, beside sequential ones.
+    elsewhere
+        Numbers of the datasets that are written by other plans.
+    assigned
+        By number of a dataset, the runs of grains that each rank writes, and nothing else is written; None for
+        everything, as the decomposition says.
     """
 
     layout: FileLayout
@@ -70,6 +75,8 @@ class WritePlan:
     buffer_mb: float = DEFAULT_BUFFER_MB
     done: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
     kept: frozenset[int] = frozenset()
+    elsewhere: frozenset[int] = frozenset()
+    assigned: Mapping[int, Sequence[Runs]] | None = field(default=None, repr=False)
     _strategy: Strategy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,19 +100,28 @@ class WritePlan:
     def _shares_by_dataset(self, rank: int) -> dict[int, list[Share]]:
         """Return the shares of one rank by dataset. The rank that was asked for last is remembered."""
         if rank not in self._remembered:
-            shares: list[Share] = self._strategy(self._spread, self.ranks, rank)
-            if rank == 0:
-                shares = shares + [
-                    Share(number, Hyperslab.whole(self.grain_grids[number].extent))
-                    for number in range(len(self.layout))
-                    if self.is_kept(number)
-                ]
+            shares = self._assigned_to(rank, self.assigned) if self.assigned is not None else self._decomposed(rank)
             by_dataset: dict[int, list[Share]] = {}
             for share in sorted((s for s in shares if s.grains.size), key=lambda share: share.dataset):
                 by_dataset.setdefault(share.dataset, []).append(share)
             self._remembered.clear()
             self._remembered[rank] = by_dataset
         return self._remembered[rank]
+
+    def _assigned_to(self, rank: int, assigned: Mapping[int, Sequence[Runs]]) -> list[Share]:
+        return [
+            Share(number, box)
+            for number, runs in assigned.items()
+            for low, high in runs[rank]
+            for box in run_boxes(low, high, self.grain_grids[number].extent)
+        ]
+
+    def _decomposed(self, rank: int) -> list[Share]:
+        shares: list[Share] = self._strategy(self._spread, self.ranks, rank)
+        if rank > 0:
+            return shares
+        kept = (number for number in range(len(self.layout)) if self.is_kept(number) and number not in self.elsewhere)
+        return shares + [Share(number, Hyperslab.whole(self.grain_grids[number].extent)) for number in kept]
 
     @cached_property
     def _remembered(self) -> dict[int, dict[int, list[Share]]]:
@@ -116,7 +132,7 @@ class WritePlan:
         """The grains that a strategy spreads over ranks; none of what stays with the root."""
         return [
             Grains((0,), 1)
-            if self.is_kept(number)
+            if self.is_kept(number) or number in self.elsewhere
             else Grains(grid.extent, max(1, math.prod(grid.chunk) * spec.itemsize), self._open_runs(number))
             for number, (spec, grid) in enumerate(zip(self.layout, self.grain_grids, strict=True))
         ]
@@ -151,7 +167,12 @@ class WritePlan:
             return False
         return all(self.is_done(buffer.dataset, index) for index, _ in self.chunks(buffer))
 
-    def _open_runs(self, dataset: int) -> tuple[tuple[int, int], ...] | None:
+    def open_runs(self, dataset: int) -> Runs:
+        """Return the runs of grains with a chunk that is not done, in C order."""
+        runs = self._open_runs(dataset)
+        return ((0, self.grain_grids[dataset].size),) if runs is None else runs
+
+    def _open_runs(self, dataset: int) -> Runs | None:
         """Return the runs of grains with a chunk that is not done; None if nothing is done."""
         if dataset not in self.done:
             return None
@@ -192,14 +213,20 @@ class WritePlan:
 
     def rounds(self, dataset: int) -> int:
         """Return how many collective steps a dataset takes: the largest chunk count of any rank."""
+        if dataset in self.elsewhere or (self.assigned is not None and dataset not in self.assigned):
+            return 0
         return max(self.count_chunks(rank, dataset) for rank in range(self.ranks))
 
     # -- what it costs -------------------------------------------------------------------------------------
 
     @property
     def remaining_bytes(self) -> int:
-        """Uncompressed bytes of the chunks that are not done."""
-        return self.layout.nbytes - sum(self._bytes_of(number, bits) for number, bits in self.done.items())
+        """Uncompressed bytes of the chunks that this plan has to write."""
+        if self.assigned is not None:
+            return sum(self.nbytes(rank) for rank in range(self.ranks))
+        others = sum(self.layout.datasets[number].nbytes for number in self.elsewhere)
+        done = sum(self._bytes_of(number, bits) for number, bits in self.done.items() if number not in self.elsewhere)
+        return self.layout.nbytes - others - done
 
     def _bytes_of(self, dataset: int, chunks: npt.NDArray[np.bool_]) -> int:
         """Return the bytes of some chunks of a dataset, those at its end counted as far as they are filled."""

@@ -7,7 +7,7 @@ import json
 import math
 import socket
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, no_records
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
+from parnwb.exchange import find_residents, rounds
+from parnwb.gathering import Asking, answer
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layout import FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
@@ -184,11 +186,13 @@ def write(
     with ranks.agreed("checking the output"):
         if ranks.is_root and opened is None:
             earlier = look_for_earlier(target, settings)
-    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened)
+    asking, have_own = Asking(ranks), nwbfile is not None
+    skeleton, sources = _build(ranks, target, nwbfile, manager, settings, arguments, earlier, opened, asking)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     if not published:
         _heed(ranks, target, interrupts)
-    received = receive_sources(ranks, sources, have_own=nwbfile is not None)
+    residents = find_residents(ranks, sources, have_own=have_own)
+    received = receive_sources(ranks, sources, have_own=have_own)
     sources = received.sources
     with ranks.agreed("planning"):
         kept = layout.numbers_of(received.kept)
@@ -196,7 +200,7 @@ def write(
     if published:
         return Written(plan, choice, published)
     _check_memory(ranks, plan)
-    samples = _sampled(ranks, layout, sources, have_own=nwbfile is not None)
+    samples = _sampled(ranks, layout, sources, residents, asking, have_own=have_own)
     _heed(ranks, target, interrupts)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
 
@@ -217,13 +221,32 @@ def write(
         job = Job(ranks, target, layout, skeleton, told, interrupts, journal, settings.commit_interval)
         job = replace(job, description=description, manifest=settings.manifest)
         with closing(_backend(choice, settings).open(job)) as file:
-            file.fill(Portion(plan, sources))
+            for portion in portions(ranks, plan, sources, residents):
+                file.fill(portion)
             file.complete()
     finally:
         told.finish()
         if journal is not None:
             journal.close()
     return Written(plan, choice)
+
+
+def portions(
+    ranks: Ranks, plan: WritePlan, sources: Mapping[str, Source], residents: Mapping[str, Source]
+) -> Iterator[Portion]:
+    """Iterate over what is written one after another: what any rank can read, then what is spread. Collective.
+
+    Parameters
+    ----------
+    residents
+        Those of the sources that are spread over ranks, by path.
+    """
+    spread = plan.layout.numbers_of(residents)
+    yield Portion(replace(plan, elsewhere=spread), sources)
+    for number in sorted(spread):
+        source = residents[plan.layout.datasets[number].path]
+        for part, received in rounds(ranks, plan.layout, plan.open_runs(number), number, source, plan.buffer_mb):
+            yield Portion(part, received)
 
 
 def _heed(ranks: Ranks, target: Target, interrupts: Interrupts) -> None:
@@ -274,6 +297,7 @@ def _build(
     arguments: Mapping[str, Any],
     earlier: Earlier | None,
     opened: Opened | None,
+    asking: Asking,
 ) -> tuple[Skeleton | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
     skeleton, own, content = None, {}, None
@@ -282,17 +306,20 @@ def _build(
             if nwbfile is None:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
             backend = site.choose_backend(settings.backend)
-            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments)
-            if opened is not None:
-                skeleton = opened.extend(nwbfile, options)
-            elif earlier is None:
-                skeleton = author(nwbfile, target.path, manager, options)
-            else:
-                skeleton = restore(earlier, nwbfile, target, manager, options)
+            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments, asking)
+            with asking:
+                if opened is not None:
+                    skeleton = opened.extend(nwbfile, options)
+                elif earlier is None:
+                    skeleton = author(nwbfile, target.path, manager, options)
+                else:
+                    skeleton = restore(earlier, nwbfile, target, manager, options)
             own, content = skeleton.sources, skeleton.signature
-        elif nwbfile is not None:
-            is_written = none_written if opened is None else opened.is_written
-            own, content = _catalogue(nwbfile, manager, target, settings.rule, is_written)
+        else:
+            if nwbfile is not None:
+                is_written = none_written if opened is None else opened.is_written
+                own, content = _catalogue(nwbfile, manager, target, settings.rule, is_written)
+            answer(ranks, own.values())
     agree_on_content(ranks, content)
     return skeleton, own
 
@@ -309,16 +336,33 @@ def _catalogue(
         return bulk_sources(builder, rule, is_written), signature(builder, rule, is_written)
 
 
-def _sampled(ranks: Ranks, layout: FileLayout, sources: Mapping[str, Source], *, have_own: bool) -> Samples:
+def _sampled(
+    ranks: Ranks,
+    layout: FileLayout,
+    sources: Mapping[str, Source],
+    residents: Mapping[str, Source],
+    asking: Asking,
+    *,
+    have_own: bool,
+) -> Samples:
     """Return checksums of a sample of the data, and check that ranks with an NWBFile of their own agree. Collective.
 
     A rank whose array has other values, made at random perhaps, would have its share of the file filled with them.
+    Data that are spread over ranks are sampled by the root alone, which asks the others.
     """
     with ranks.agreed("sampling the data"):
-        samples = fingerprints(layout, sources) if have_own else {}
+        shared = FileLayout(tuple(spec for spec in layout if spec.path not in residents))
+        samples = fingerprints(shared, sources) if have_own else {}
+        spread = FileLayout(tuple(spec for spec in layout if spec.path in residents))
+        if ranks.is_root:
+            with asking:
+                of_residents = fingerprints(spread, residents)
+        else:
+            of_residents = {}
+            answer(ranks, residents.values())
     told = {path: f"data whose sample has the CRC-32C {', '.join(map(str, sums))}" for path, sums in samples.items()}
     agree_on_content(ranks, told if have_own else None)
-    return samples
+    return {**samples, **of_residents}
 
 
 def agree_on_content(ranks: Ranks, content: dict[str, str] | None) -> None:
