@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from parnwb.comm import Ranks
 from parnwb.decomposition import Runs, cut_runs
-from parnwb.errors import AgreementError, ParnwbError
+from parnwb.errors import AgreementError, LayoutError, ParnwbError
 from parnwb.gathering import EVERYWHERE, resident_of, with_inner
 from parnwb.held import Part, described_parts
 from parnwb.hyperslab import Hyperslab, even_share
@@ -29,6 +29,7 @@ from parnwb.sources.access import Access
 
 MAX_ROUND_BYTES = 512 * MiB
 """What a rank gets in a round at most, one chunk in any case: MPI counts a call's bytes in 31 bits."""
+MAX_CHUNK_BYTES = 2**31
 BUFFERS_OF_ROUND = 4
 """Into how many buffers a rank's part of a round is cut, so that encoding and writing overlap."""
 
@@ -70,18 +71,24 @@ def find_residents(ranks: Ranks, sources: Mapping[str, Source], *, have_own: boo
     """
     found = {path: source for path, source in sources.items() if resident_of(source) is not None}
     keys = ranks.gather_all({path: _identity(source) for path, source in found.items()} if have_own else None)
-    reference = keys[0] if keys[0] is not None else {}
+    reference = keys[0] or {}
     with ranks.agreed("looking for data that are spread over ranks"):
         for rank, own in enumerate(keys):
-            if own is None and reference:
-                raise AgreementError(
-                    f"data that are spread over ranks must be in the NWBFile of all ranks: rank {rank} has none",
-                    where=min(reference),
-                    remedy=EVERYWHERE,
-                )
-            for path in () if own is None else sorted({*reference, *own}):
+            if own is None:
+                _check_none(reference, rank)
+                continue
+            for path in sorted({*reference, *own}):
                 _check_identity(path, reference.get(path), own.get(path), rank, ranks.size)
     return found
+
+
+def _check_none(reference: Mapping[str, object], rank: int) -> None:
+    if reference:
+        raise AgreementError(
+            f"data that are spread over ranks must be in the NWBFile of all ranks: rank {rank} has none",
+            where=min(reference),
+            remedy=EVERYWHERE,
+        )
 
 
 def _identity(source: Source) -> tuple[int, int, int]:
@@ -93,18 +100,18 @@ def _identity(source: Source) -> tuple[int, int, int]:
 def _check_identity(
     path: str, first: tuple[int, int, int] | None, own: tuple[int, int, int] | None, rank: int, size: int
 ) -> None:
-    if first is None or own is None or first[0] != own[0]:
-        raise AgreementError(
-            f"data that are spread over ranks must be the same array on all ranks: rank {rank} has another than rank 0",
-            where=path,
-            remedy="Make such arrays in the same order on all ranks, and put each into the same container everywhere",
-        )
-    if own[1:] != (rank, size):
+    if own is not None and own[1:] != (rank, size):
         raise AgreementError(
             f"data that are spread over ranks must be made on the communicator of NWBParallelIO: rank {rank} of {size} "
             f"was rank {own[1]} of {own[2]}",
             where=path,
             remedy="Give both the same comm",
+        )
+    if first is None or own is None or first[0] != own[0]:
+        raise AgreementError(
+            f"data that are spread over ranks must be the same array on all ranks: rank {rank} has another than rank 0",
+            where=path,
+            remedy="Make such arrays in the same order on all ranks, and put each into the same container everywhere",
         )
 
 
@@ -130,6 +137,12 @@ def rounds(
     resident = resident_of(source)
     assert resident is not None
     spec = layout.datasets[number]
+    if spec.chunk_bytes >= MAX_CHUNK_BYTES:  # alike on all ranks
+        raise LayoutError(
+            f"chunks of data that are spread over ranks must have less than 2 GiB, these have {spec.chunk_bytes} bytes",
+            where=spec.path,
+            remedy="Give H5DataIO(chunks=...), 2 to 16 MB each",
+        )
     limit = min(int(buffer_mb * MiB), MAX_ROUND_BYTES)
     length = max(1, limit // spec.chunk_bytes)
     whole = _divided(open_runs, ranks.size)

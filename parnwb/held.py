@@ -97,10 +97,6 @@ def _merged(starts: Positions, counts: Positions) -> Positions:
 class Held(Protocol):
     """A piece of a dataset that one rank has in memory. All calls are independent."""
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its values."""
-
     def within(self, box: Hyperslab) -> Iterator[Part]:
         """Iterate over its parts within a box of the dataset; nothing is copied before their values are taken."""
 
@@ -124,11 +120,6 @@ class Block:
     def slab(self) -> Hyperslab:
         """The box."""
         return Hyperslab(self.start, self.values.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its values."""
-        return self.values.nbytes
 
     def within(self, box: Hyperslab) -> Iterator[Part]:
         """Yield the common part of two boxes, if there is one."""
@@ -155,11 +146,6 @@ class Columns:
     values: Values
     axis: int
     index: Positions
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its values."""
-        return self.values.nbytes
 
     @cached_property
     def _order(self) -> Positions:
@@ -199,11 +185,6 @@ class Rows:
     rows: Sequence[Values]
     starts: Positions
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its values."""
-        return sum(row.nbytes for row in self.rows)
-
     @cached_property
     def _order(self) -> Positions:
         """The rows that are not empty, by where they begin."""
@@ -212,20 +193,21 @@ class Rows:
         return order[counts[order] > 0]
 
     @cached_property
-    def _runs(self) -> Positions:
-        counts = np.array([len(self.rows[number]) for number in self._order], dtype=np.int64)
-        return np.stack([self.starts[self._order], counts], axis=1)
+    def _runs(self) -> tuple[Positions, Positions]:
+        """First and one past the last position of each of them."""
+        starts = self.starts[self._order]
+        return starts, starts + np.array([len(self.rows[number]) for number in self._order], dtype=np.int64)
 
     def within(self, box: Hyperslab) -> Iterator[Part]:
         """Yield what lies within a box, if anything does."""
-        low, high = box.start[0], box.stop[0]
-        first = int(np.searchsorted(self._runs.sum(axis=1), low, side="right"))
-        last = int(np.searchsorted(self._runs[:, 0], high))
+        begins, ends = self._runs
+        first = int(np.searchsorted(ends, box.start[0], side="right"))
+        last = int(np.searchsorted(begins, box.stop[0]))
         if first >= last or box.size == 0:
             return
-        starts = np.maximum(self._runs[first:last, 0], low)
-        counts = np.minimum(self._runs[first:last].sum(axis=1), high) - starts
-        inner = starts - self._runs[first:last, 0]
+        starts = np.maximum(begins[first:last], box.start[0])
+        counts = np.minimum(ends[first:last], box.stop[0]) - starts
+        inner = starts - begins[first:last]
 
         def take() -> Values:
             others = (slice(None), *box.slices[1:])

@@ -174,7 +174,7 @@ class Distributed(Resident):
             others = [n for number, n in enumerate(values.shape) if number != axis]
             _same(
                 ranks,
-                dtype=values.dtype.str if values.dtype.names is None else values.dtype.descr,
+                dtype=str(values.dtype),
                 axes=values.ndim,
                 axis=axis,
                 **{"shape beside the axis": others, "index given": positions is not None},
@@ -225,10 +225,11 @@ class Owned(Resident):
         try:
             with ranks.agreed("Owned"):
                 held = _blocks(block, start)
-                kinds = {(item.values.dtype.str, item.values.ndim) for item in held}
+                kinds = {(item.values.dtype, item.values.ndim) for item in held}
                 if len(kinds) > 1:
-                    raise ParnwbError(f"all blocks must have one dtype and number of axes, got {sorted(kinds)}")
-            dtype, axes = _first(ranks, kinds.pop() if kinds else None, ("dtype", "number of axes"), ("<f8", 1))
+                    raise ParnwbError(f"all blocks must have one dtype and number of axes, got {_listed(kinds)}")
+            kind = kinds.pop() if kinds else None
+            dtype, axes = _first(ranks, kind, ("dtype", "number of axes"), (np.dtype("f8"), 1))
             _same(ranks, shape=None if shape is None else tuple(int(n) for n in shape))
             boxes = ranks.gather_all([item.slab for item in held])
             owners = [(box, rank) for rank, own in enumerate(boxes) for box in own]
@@ -236,7 +237,7 @@ class Owned(Resident):
                 whole = tuple(int(n) for n in shape) if shape is not None else _reach([box for box, _ in owners], axes)
                 _check_within(owners, whole)
                 check_boxes(owners, whole)
-            super().__init__(whole, np.dtype(dtype), held, ranks.rank, ranks.size, _key(ranks))
+            super().__init__(whole, dtype, held, ranks.rank, ranks.size, _key(ranks))
         finally:
             ranks.free()
 
@@ -284,20 +285,20 @@ class DistributedRagged:
                 if not isinstance(depth, int) or depth < 1:
                     raise ParnwbError(f"depth must be 1 or more, got {depth!r}")
                 levels = _levels(rows, depth)
-                kinds = {(leaf.dtype.str, leaf.shape[1:]) for leaf in levels.leaves}
+                kinds = {(leaf.dtype, leaf.shape[1:]) for leaf in levels.leaves}
                 if len(kinds) > 1:
-                    raise ParnwbError(f"rows must have one dtype and shape beside their length, got {sorted(kinds)}")
+                    raise ParnwbError(f"rows must have one dtype and shape beside their length, got {_listed(kinds)}")
                 positions = None if index is None else _positions(index, len(rows), "index")
             _same(ranks, depth=depth, **{"index given": positions is not None})
             kind = kinds.pop() if kinds else None
-            dtype, trailing = _first(ranks, kind, ("dtype", "shape of an element"), ("<f8", ()))
+            dtype, trailing = _first(ranks, kind, ("dtype", "shape of an element"), (np.dtype("f8"), ()))
             counts = ranks.gather_all(len(rows))
             total = sum(counts)
             if positions is None:
                 positions = sum(counts[: ranks.rank]) + np.arange(len(rows), dtype=np.int64)
             else:
                 check_positions(ranks, positions, total, "index")
-            self.data, self.indexes = _spread(ranks, levels, positions, total, np.dtype(dtype), tuple(trailing))
+            self.data, self.indexes = _spread(ranks, levels, positions, total, dtype, trailing)
         finally:
             ranks.free()
 
@@ -424,6 +425,10 @@ def _first(ranks: Ranks, kind: Any, names: Sequence[str], default: Any) -> Any:
                     )
                 )
     return expected
+
+
+def _listed(kinds: Iterable[tuple[Any, ...]]) -> str:
+    return " and ".join(sorted(" ".join(map(str, kind)) for kind in kinds))
 
 
 def _numeric(values: Any, what: str) -> npt.NDArray[Any]:
