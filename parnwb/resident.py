@@ -24,7 +24,7 @@ from parnwb.sources.access import Access
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-NUMERIC_KINDS = "biufV"
+NUMERIC_KINDS = "biuf"
 REMEDY = "Write with NWBParallelIO, on the communicator that the data were made with"
 
 
@@ -435,7 +435,7 @@ def _numeric(values: Any, what: str) -> npt.NDArray[Any]:
     array = np.asarray(values)
     if array.ndim == 0:
         raise ParnwbError(f"{what} takes arrays of at least one axis, got {values!r}")
-    if array.dtype.kind not in NUMERIC_KINDS or array.dtype.hasobject:
+    if array.dtype.kind not in NUMERIC_KINDS:
         raise ParnwbError(f"{what} takes numbers and booleans, got dtype {array.dtype}")
     return array
 
