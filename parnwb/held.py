@@ -18,6 +18,8 @@ from parnwb.hyperslab import Hyperslab
 
 Values = npt.NDArray[Any]
 Positions = npt.NDArray[np.int64]
+CACHED_BYTES = 256 * 1024
+"""So much is surely in a core's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +29,12 @@ class Part:
     Parameters
     ----------
     slab
-        Where they are, in elements of the dataset. Along ``axis`` it begins at the first run, and its count is the
-        number of positions in all runs.
+        Where they are, in elements of the dataset. Along ``axis`` it begins at the lowest position, and its count is
+        the number of positions in all runs.
     axis
         The axis with the runs.
     runs
-        ``(first position, count)`` of each run, ascending and not overlapping.
+        ``(first position, count)`` of each run, in the order of the values; no two overlap.
     take
         Returns the values, of shape ``slab.count``, the runs one after the other.
     """
@@ -45,8 +47,16 @@ class Part:
     def put_into(self, target: Values, origin: tuple[int, ...]) -> None:
         """Assign the values to their places in an array whose first element is at ``origin`` of the dataset."""
         place: list[Any] = list(self.slab.relative_to(origin).slices)
-        place[self.axis] = _indices(self.runs, origin[self.axis])
-        target[tuple(place)] = self.take()
+        place[self.axis] = slice(None)
+        box, indices, values = target[tuple(place)], _indices(self.runs, origin[self.axis]), self.take()
+        if isinstance(indices, slice) or self.axis == 0:
+            box[(slice(None),) * self.axis + (indices,)] = values
+            return
+        # numpy goes along the first axis for each index in turn: that must not leave the processor's cache.
+        thickness = max(1, CACHED_BYTES * len(box) // max(1, box.nbytes))
+        for low in range(0, len(box), thickness):
+            rows = slice(low, low + thickness)
+            box[(rows,) + (slice(None),) * (self.axis - 1) + (indices,)] = values[rows]
 
     def description(self) -> Positions:
         """Return all but the values as integers."""
@@ -78,7 +88,7 @@ def _indices(runs: Positions, origin: int) -> Any:
     if len(runs) == 1:
         return slice(int(starts[0]), int(starts[0] + counts[0]))
     steps = np.diff(starts)
-    if (counts == 1).all() and (steps == steps[0]).all():
+    if steps[0] > 0 and (counts == 1).all() and (steps == steps[0]).all():
         return slice(int(starts[0]), int(starts[-1]) + 1, int(steps[0]))
     return _spelled_out(starts, counts)
 
@@ -89,7 +99,7 @@ def _spelled_out(starts: Positions, counts: Positions) -> Positions:
 
 
 def _merged(starts: Positions, counts: Positions) -> Positions:
-    """Return ascending runs as few of them: those that follow each other without a gap become one."""
+    """Return runs as few of them: those that follow each other without a gap become one."""
     first = np.concatenate([[True], starts[1:] != (starts + counts)[:-1]])
     return np.stack([starts[first], np.add.reduceat(counts, np.flatnonzero(first))], axis=1)
 
@@ -161,13 +171,20 @@ class Columns:
         first, last = (int(i) for i in np.searchsorted(self._sorted, [box.start[axis], box.stop[axis]]))
         if first == last or box.size == 0:
             return
-        positions, order = self._sorted[first:last], self._order[first:last]
-        start = (*box.start[:axis], int(positions[0]), *box.start[axis + 1 :])
+        columns = np.sort(self._order[first:last])  # as they lie in memory: only the receiver need put them in order
+        start = (*box.start[:axis], int(self._sorted[first]), *box.start[axis + 1 :])
         count = (*box.count[:axis], last - first, *box.count[axis + 1 :])
-        place: list[Any] = list(box.slices)
-        place[axis] = slice(int(order[0]), int(order[-1]) + 1) if (np.diff(order) == 1).all() else order
-        runs = _merged(positions, np.ones(len(positions), dtype=np.int64))
-        yield Part(Hyperslab(start, count), axis, runs, lambda: self.values[tuple(place)])
+        runs = _merged(self.index[columns], np.ones(len(columns), dtype=np.int64))
+
+        def take() -> Values:
+            place: list[Any] = list(box.slices)
+            if columns[-1] - columns[0] + 1 == len(columns):
+                place[axis] = slice(int(columns[0]), int(columns[-1]) + 1)
+                return self.values[tuple(place)]
+            place[axis] = slice(None)
+            return np.take(self.values[tuple(place)], columns, axis)
+
+        yield Part(Hyperslab(start, count), axis, runs, take)
 
 
 @dataclass(frozen=True, eq=False)
