@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
     from parnwb.layout import DatasetSpec, FileLayout
     from parnwb.plan import WritePlan
+    from parnwb.resident import Distributed, DistributedRagged, Owned
     from parnwb.sources.dask import DaskArrayIterator
     from parnwb.verify import verify
 
@@ -25,10 +26,13 @@ _HOMES = {
     "CollectiveChunkIterator": "iterator",
     "DaskArrayIterator": "sources.dask",
     "DatasetSpec": "layout",
+    "Distributed": "resident",
+    "DistributedRagged": "resident",
     "FileLayout": "layout",
     "Hyperslab": "hyperslab",
     "IndependentChunkIterator": "iterator",
     "NWBParallelIO": "io",
+    "Owned": "resident",
     "ParnwbError": "errors",
     "WritePlan": "plan",
     "verify": "verify",
@@ -38,10 +42,13 @@ __all__ = [
     "CollectiveChunkIterator",
     "DaskArrayIterator",
     "DatasetSpec",
+    "Distributed",
+    "DistributedRagged",
     "FileLayout",
     "Hyperslab",
     "IndependentChunkIterator",
     "NWBParallelIO",
+    "Owned",
     "ParnwbError",
     "WritePlan",
     "verify",

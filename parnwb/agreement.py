@@ -10,6 +10,7 @@ from typing import Any
 from parnwb.append import Opened
 from parnwb.comm import Ranks
 from parnwb.errors import AgreementError
+from parnwb.gathering import Asking, answer
 from parnwb.growth import Growth, are_written_by_all, check_growable, grown_sources, growth_of, rows_of
 from parnwb.layout import FileLayout
 from parnwb.restore import Samples, fingerprints
@@ -17,16 +18,31 @@ from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
 
 
-def agree_on_samples(ranks: Ranks, layout: FileLayout, sources: Mapping[str, Source], *, have_own: bool) -> Samples:
+def agree_on_samples(
+    ranks: Ranks,
+    layout: FileLayout,
+    sources: Mapping[str, Source],
+    residents: Mapping[str, Source],
+    asking: Asking,
+    *,
+    have_own: bool,
+) -> Samples:
     """Return checksums of a sample of the data, and check that ranks with an NWBFile of their own agree. Collective.
 
     A rank whose array has other values, made at random perhaps, would have its share of the file filled with them.
+    Data that are spread over ranks (``residents``) are sampled by the root alone, which asks the others.
     """
     with ranks.agreed("sampling the data"):
-        samples = fingerprints(layout, sources) if have_own else {}
+        samples = fingerprints(layout.without(residents), sources) if have_own else {}
+        of_residents: Samples = {}
+        if ranks.is_root:
+            with asking:
+                of_residents = fingerprints(layout.only(residents), residents)
+        else:
+            answer(ranks, residents.values())
     told = {path: f"data whose sample has the CRC-32C {', '.join(map(str, sums))}" for path, sums in samples.items()}
     agree_on_content(ranks, told if have_own else None)
-    return samples
+    return {**samples, **of_residents}
 
 
 def agree_on_growth(ranks: Ranks, opened: Opened, wanted: object, values: Any) -> Growth:
@@ -64,7 +80,9 @@ def agree_on_growth(ranks: Ranks, opened: Opened, wanted: object, values: Any) -
         growth = growth_of(dataset, shape, received.sources.get(dataset.name), kept=kept)
     if growth.spec is not None:
         layout = FileLayout((growth.spec,)) if growth.rows else FileLayout(())
-        agree_on_samples(ranks, layout, grown_sources([growth]), have_own=growth.source is not None)
+        agree_on_samples(
+            ranks, layout, grown_sources([growth]), {}, Asking(ranks), have_own=growth.source is not None
+        )
     return growth
 
 

@@ -30,6 +30,7 @@ from hdmf.utils import get_data_shape
 
 from parnwb.element import is_self_contained
 from parnwb.errors import LayoutError, ParnwbError
+from parnwb.resident import Resident
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
 from parnwb.sources.listed import ListSource
@@ -60,7 +61,8 @@ class BulkRule:
     threshold
         Arrays (of numpy or Zarr), lists and copied HDF5 datasets of at least so many bytes in the file are bulk if each
         element is all there is to write (``parnwb.element.is_self_contained``): numbers, booleans, compound values of
-        these. Iterators over such elements always are. Text and references, which only HDF5 can place, never are.
+        these. Iterators over such elements, and data that are spread over ranks, always are. Text and references, which
+        only HDF5 can place, never are.
     link_data
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
     export_source
@@ -84,6 +86,8 @@ class BulkRule:
             For an iterator that can only be drained in one process.
         """
         data = unwrapped(builder.data)
+        if isinstance(data, Resident):
+            return True
         if isinstance(data, GenericDataChunkIterator):
             return is_self_contained(np.dtype(data.dtype))
         if isinstance(data, AbstractDataChunkIterator):
@@ -201,7 +205,7 @@ def _source(builder: DatasetBuilder) -> Source:
         assert dtype is not None  # or the rule would not apply
         return ListSource(data, listed_shape(data, dtype), dtype)
     source = as_source(data)
-    converts = _is_array(builder.data) and isinstance(builder.dtype, type)
+    converts = (_is_array(builder.data) or isinstance(builder.data, Resident)) and isinstance(builder.dtype, type)
     if converts and np.dtype(builder.dtype).newbyteorder("=") != source.dtype.newbyteorder("="):
         return CastSource(source, np.dtype(builder.dtype))
     return source
@@ -315,7 +319,7 @@ def uncopied_arrays() -> Iterator[None]:
 def _convert_one(original: Any) -> Any:
     def convert_dtype(cls: type[ObjectMapper], spec: Any, value: Any) -> tuple[Any, Any]:
         convert = original.__get__(None, cls)
-        is_large = _is_array(value) and value.nbytes >= DEFAULT_THRESHOLD_BYTES
+        is_large = isinstance(value, Resident) or (_is_array(value) and value.nbytes >= DEFAULT_THRESHOLD_BYTES)
         if is_large and value.dtype.kind in NUMERIC_KINDS and isinstance(spec, HdmfDatasetSpec):
             return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
         return convert(spec, value)

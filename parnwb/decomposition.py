@@ -16,6 +16,9 @@ from itertools import accumulate
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, even_share, run_boxes, unravel
 
+Runs = tuple[tuple[int, int], ...]
+"""Of ``(low, high)``: C-order runs of grains, ascending."""
+
 
 @dataclass(frozen=True)
 class Grains:
@@ -33,7 +36,7 @@ class Grains:
 
     extent: tuple[int, ...]
     nbytes: int
-    runs: tuple[tuple[int, int], ...] | None = None
+    runs: Runs | None = None
 
     @property
     def size(self) -> int:
@@ -41,7 +44,7 @@ class Grains:
         return math.prod(self.extent)
 
     @property
-    def open_runs(self) -> tuple[tuple[int, int], ...]:
+    def open_runs(self) -> Runs:
         """The runs of grains that are to be written, in C order."""
         return ((0, self.size),) if self.runs is None else self.runs
 
@@ -114,6 +117,19 @@ def balanced(datasets: Sequence[Grains], ranks: int, rank: int) -> list[Share]:
         stop = min(high, low - (ends[position] - last) // sizes[position])
         shares += [Share(number, box) for box in run_boxes(begin, stop, datasets[number].extent)]
     return _without_empty(shares)
+
+
+def cut_runs(runs: Runs, first: int, last: int) -> Runs:
+    """Return the grains ``first <= n < last`` of some runs, counted along the runs."""
+    found, before = [], 0
+    for low, high in runs:
+        begin, end = low + max(0, first - before), low + min(high - low, last - before)
+        if begin < end:
+            found.append((begin, end))
+        before += high - low
+        if before >= last:
+            break
+    return tuple(found)
 
 
 STRATEGIES: dict[str, Strategy] = {"balanced": balanced, "slab": slab, "block": block}

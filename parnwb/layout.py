@@ -191,6 +191,11 @@ class FileLayout:
         left_out = set(paths)
         return FileLayout(tuple(spec for spec in self.datasets if spec.path not in left_out))
 
+    def only(self, paths: Iterable[str]) -> FileLayout:
+        """Return the layout of the datasets at ``paths`` alone."""
+        wanted = set(paths)
+        return FileLayout(tuple(spec for spec in self.datasets if spec.path in wanted))
+
     def numbers_of(self, paths: Collection[str]) -> frozenset[int]:
         """Return the numbers of the datasets at ``paths``."""
         return frozenset(number for number, spec in enumerate(self.datasets) if spec.path in paths)

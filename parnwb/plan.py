@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.decomposition import Grains, Share, Strategy, strategy
+from parnwb.decomposition import Grains, Runs, Share, Strategy, strategy
 from parnwb.errors import PlanError
-from parnwb.hyperslab import Hyperslab, ravel
+from parnwb.hyperslab import Hyperslab, ravel, run_boxes
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.sources.access import Access
 from parnwb.write_queue import WriteQueue, write_queue
@@ -66,6 +66,11 @@ class WritePlan:
         Numbers of the datasets that rank 0 alone can read, beside sequential ones.
     queue
         Which dataset comes before which; None for the order of their paths.
+    elsewhere
+        Numbers of the datasets that are written by other plans.
+    assigned
+        By number of a dataset, the runs of grains that each rank writes, and nothing else is written; None for
+        everything, as the decomposition says.
     """
 
     layout: FileLayout
@@ -75,6 +80,8 @@ class WritePlan:
     done: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False, compare=False)
     kept: frozenset[int] = frozenset()
     queue: WriteQueue | None = None
+    elsewhere: frozenset[int] = frozenset()
+    assigned: Mapping[int, Sequence[Runs]] | None = field(default=None, repr=False)
     _strategy: Strategy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -105,12 +112,24 @@ class WritePlan:
     def _shares_by_dataset(self, rank: int) -> dict[int, list[Share]]:
         """Return the shares of one rank by dataset, in the queue's order. The last rank's are remembered."""
         if rank not in self._remembered:
+            shares = self._assigned_to(rank, self.assigned) if self.assigned is not None else self._decomposed(rank)
             by_dataset: dict[int, list[Share]] = {}
-            for share in (share for turn, first in self._firsts for share in self._shares_in(turn, first, rank)):
+            for share in shares:
                 by_dataset.setdefault(share.dataset, []).append(share)
             self._remembered.clear()
             self._remembered[rank] = by_dataset
         return self._remembered[rank]
+
+    def _assigned_to(self, rank: int, assigned: Mapping[int, Sequence[Runs]]) -> list[Share]:
+        return [
+            Share(number, box)
+            for number, runs in assigned.items()
+            for low, high in runs[rank]
+            for box in run_boxes(low, high, self.grain_grids[number].extent)
+        ]
+
+    def _decomposed(self, rank: int) -> list[Share]:
+        return [share for turn, first in self._firsts for share in self._shares_in(turn, first, rank)]
 
     def _shares_in(self, turn: tuple[int, ...], first: int, rank: int) -> list[Share]:
         """Return what one rank owns of the datasets of a turn, by dataset."""
@@ -120,7 +139,7 @@ class WritePlan:
             shares += [
                 Share(number, Hyperslab.whole(self.grain_grids[number].extent))
                 for number in turn
-                if self.is_kept(number)
+                if self.is_kept(number) and number not in self.elsewhere
             ]
         return sorted((share for share in shares if share.grains.size), key=lambda share: share.dataset)
 
@@ -143,7 +162,7 @@ class WritePlan:
         """The grains that a strategy spreads over ranks; none of what stays with the root."""
         return [
             Grains((0,), 1)
-            if self.is_kept(number)
+            if self.is_kept(number) or number in self.elsewhere
             else Grains(grid.extent, max(1, math.prod(grid.chunk) * spec.itemsize), self._open_runs(number))
             for number, (spec, grid) in enumerate(zip(self.layout, self.grain_grids, strict=True))
         ]
@@ -180,7 +199,12 @@ class WritePlan:
             return False
         return all(self.is_done(buffer.dataset, index) for index, _ in self.chunks(buffer))
 
-    def _open_runs(self, dataset: int) -> tuple[tuple[int, int], ...] | None:
+    def open_runs(self, dataset: int) -> Runs:
+        """Return the runs of grains with a chunk that is not done, in C order."""
+        runs = self._open_runs(dataset)
+        return ((0, self.grain_grids[dataset].size),) if runs is None else runs
+
+    def _open_runs(self, dataset: int) -> Runs | None:
         """Return the runs of grains with a chunk that is not done; None if nothing is done."""
         if dataset not in self.done:
             return None
@@ -221,14 +245,18 @@ class WritePlan:
 
     def rounds(self, dataset: int) -> int:
         """Return how many collective steps a dataset takes: the largest chunk count of any rank."""
+        if dataset in self.elsewhere or (self.assigned is not None and dataset not in self.assigned):
+            return 0
         return max(self.count_chunks(rank, dataset) for rank in range(self.ranks))
 
     # -- what it costs -------------------------------------------------------------------------------------
 
     @property
     def remaining_bytes(self) -> int:
-        """Uncompressed bytes of the chunks that are not done."""
-        return sum(self.remaining_of(number) for number in range(len(self.layout)))
+        """Uncompressed bytes of the chunks that this plan has to write."""
+        if self.assigned is not None:
+            return sum(self.nbytes(rank) for rank in range(self.ranks))
+        return sum(self.remaining_of(number) for number in range(len(self.layout)) if number not in self.elsewhere)
 
     def remaining_of(self, dataset: int) -> int:
         """Return the uncompressed bytes of a dataset's chunks that are not done."""

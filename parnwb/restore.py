@@ -18,6 +18,7 @@ from parnwb.commits.journal import CLOSING, Committed, check_covered, crc32c, fr
 from parnwb.commits.stored import damaged, own_share
 from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.export import Content, build_content
+from parnwb.gathering import gathered
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
@@ -185,7 +186,7 @@ def restore(
     except Exception as error:
         raise own_error(error) from error
     rule, committed = options.rule, earlier.committed
-    sources, signed = bulk_sources(builder, rule), signature(builder, rule)
+    sources, signed = gathered(bulk_sources(builder, rule), options.asking), signature(builder, rule)
     begun = committed.description
     if not {"format", "layout", "signature", "samples", "compression", "arguments"} <= begun.keys():
         raise ResumeError("the journal does not say what was begun", where=str(target.journal), remedy=REMEDY)

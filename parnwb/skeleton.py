@@ -26,8 +26,10 @@ from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.export import Content, write_content
+from parnwb.gathering import Asking, gathered
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
+from parnwb.resident import Resident
 from parnwb.site import BackendChoice, choose_backend
 from parnwb.sources import Source, takes_over
 from parnwb.sources.raw_chunks import read_spec
@@ -84,12 +86,15 @@ class AuthoringOptions:
         Which is to fill the file, and why.
     write_arguments
         Passed on to ``NWBHDF5IO.write`` or ``export``.
+    asking
+        By whom the root samples data that are spread over ranks.
     """
 
     rule: BulkRule = BulkRule()
     compression: Compression = None
     backend: BackendChoice = choose_backend("auto")
     write_arguments: Mapping[str, Any] = field(default_factory=dict)
+    asking: Asking | None = None
 
 
 def author(content: Content, path: Path, manager: BuildManager, options: AuthoringOptions) -> Skeleton:
@@ -199,7 +204,8 @@ class _SkeletonIO(NWBHDF5IO):
 
     def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
         """Find the bulk data, then write as pynwb does."""
-        self.sources = bulk_sources(builder, self._options.rule, self.get_written)
+        own = bulk_sources(builder, self._options.rule, self.get_written)
+        self.sources = gathered(own, self._options.asking)
         self.signature = signature(builder, self._options.rule, self.get_written)
         super().write_builder(builder, **kwargs)
 
@@ -232,6 +238,12 @@ class _SkeletonIO(NWBHDF5IO):
                 where=path,
                 remedy="Give numbers, booleans or text of one kind, and settings that fit their shape",
             ) from error
+
+    @classmethod
+    def __setup_chunked_dset__(cls, parent: h5py.Group, name: str, data: Any, options: Any = None) -> Any:
+        """Create what iterators fill as pynwb does; data that are spread over ranks as it does for arrays."""
+        create = cls.__list_fill__ if isinstance(data, Resident) else super().__setup_chunked_dset__
+        return create(parent, name, data, options)
 
     def layout(self) -> FileLayout:
         """Return what was created."""

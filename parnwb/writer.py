@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,9 @@ from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
+from parnwb.exchange import find_residents, rounds
 from parnwb.export import Content, Export, build_content
+from parnwb.gathering import Asking, answer
 from parnwb.growth import Growth, grown_sources
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layout import FileLayout
@@ -196,12 +198,14 @@ def write(
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
     said = {**vars(settings), "queue": described_policy(settings.queue)}
     ranks.same({"path": str(target.path), **said, **small}, "Pass the same keywords on every rank")
-    skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths)
+    asking, have_own = Asking(ranks), content is not None
+    skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths, asking)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     queue = ranks.on_root("arranging the queue", lambda: write_queue(settings.queue, layout))
     if not published:
         _heed(ranks, target, interrupts)
-    received = receive_sources(ranks, sources, have_own=content is not None)
+    residents = find_residents(ranks, sources, have_own=have_own)
+    received = receive_sources(ranks, sources, have_own=have_own)
     sources = {**received.sources, **grown_sources(growths)}
     with ranks.agreed("planning"):
         kept = layout.numbers_of(received.kept | {growth.path for growth in growths if growth.kept})
@@ -210,7 +214,7 @@ def write(
         return Written(plan, choice, published)
     _check_memory(ranks, plan)
     new = layout.without(growth.path for growth in growths)
-    samples = agree_on_samples(ranks, new, sources, have_own=content is not None)
+    samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
     _heed(ranks, target, interrupts)
     told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
 
@@ -228,16 +232,35 @@ def write(
         with ranks.agreed("describing the file"):
             is_new, begun = journal is not None and earlier is None, _begun_with(settings, arguments)
             description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}
-        job = Job(ranks, target, layout, skeleton, told, interrupts, journal, settings.commit_interval)
+        job = Job(ranks, target, plan, skeleton, told, interrupts, journal, settings.commit_interval)
         job = replace(job, description=description, manifest=settings.manifest)
         with closing(_backend(choice, settings).open(job)) as file:
-            file.fill(Portion(plan, sources))
+            for portion in portions(ranks, plan, sources, residents):
+                file.fill(portion)
             file.complete()
     finally:
         told.finish()
         if journal is not None:
             journal.close()
     return Written(plan, choice)
+
+
+def portions(
+    ranks: Ranks, plan: WritePlan, sources: Mapping[str, Source], residents: Mapping[str, Source]
+) -> Iterator[Portion]:
+    """Iterate over what is written one after another: what any rank can read, then what is spread. Collective.
+
+    Parameters
+    ----------
+    residents
+        Those of the sources that are spread over ranks, by path.
+    """
+    spread = plan.layout.numbers_of(residents)
+    yield Portion(replace(plan, elsewhere=spread), sources)
+    for number in sorted(spread):
+        source = residents[plan.layout.datasets[number].path]
+        for part, received in rounds(ranks, plan.layout, plan.open_runs(number), number, source, plan.buffer_mb):
+            yield Portion(part, received)
 
 
 def _heed(ranks: Ranks, target: Target, interrupts: Interrupts) -> None:
@@ -289,6 +312,7 @@ def _build(
     earlier: Earlier | None,
     opened: Opened | None,
     growths: Sequence[Growth],
+    asking: Asking,
 ) -> tuple[Skeleton | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
     skeleton, own, signed = None, {}, None
@@ -297,20 +321,23 @@ def _build(
             if content is None and not growths:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
             backend = site.choose_backend(settings.backend)
-            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments)
-            if opened is not None:
-                assert not isinstance(content, Export)
-                skeleton = opened.author(content, options, growths)
-            elif earlier is None:
-                skeleton = author(content, target.path, manager, options)
-            else:
-                skeleton = restore(earlier, content, target, manager, options)
+            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments, asking)
+            with asking:
+                if opened is not None:
+                    assert not isinstance(content, Export)
+                    skeleton = opened.author(content, options, growths)
+                elif earlier is None:
+                    skeleton = author(content, target.path, manager, options)
+                else:
+                    skeleton = restore(earlier, content, target, manager, options)
             agreed_already = {growth.path for growth in growths}
             own = {path: source for path, source in skeleton.sources.items() if path not in agreed_already}
             signed = skeleton.signature
-        elif content is not None:
-            is_written = none_written if opened is None else opened.is_written
-            own, signed = _catalogue(content, manager, target, settings.rule, is_written)
+        else:
+            if content is not None:
+                is_written = none_written if opened is None else opened.is_written
+                own, signed = _catalogue(content, manager, target, settings.rule, is_written)
+            answer(ranks, own.values())
     agree_on_content(ranks, signed)
     return skeleton, own
 
@@ -325,6 +352,7 @@ def _catalogue(
         except Exception as error:
             raise own_error(error) from error
         return bulk_sources(builder, rule, is_written), signature(builder, rule, is_written)
+
 
 
 def _check_memory(ranks: Ranks, plan: WritePlan) -> None:

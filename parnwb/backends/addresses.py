@@ -21,7 +21,6 @@ from parnwb.backends.tally import Tally
 from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, no_records
 from parnwb.errors import Interrupted
 from parnwb.interrupts import ASKED_TO_STOP
-from parnwb.plan import WritePlan
 from parnwb.target import FileBytes
 
 TO_ROOT, FROM_ROOT = 1, 2  # tags
@@ -34,7 +33,7 @@ Numbers = npt.NDArray[np.int64]
 class Addresses(Protocol):
     """Where encoded chunks go, for one rank. Independent; each portion is between ``begin`` and ``finish``."""
 
-    def begin(self, plan: WritePlan) -> None:
+    def begin(self) -> None:
         """Expect that ranks ask for the chunks of a portion."""
 
     def serve(self) -> bool:
@@ -60,7 +59,7 @@ class AskedAddresses:
         self._ranks, self._interrupts, self._disk = job.ranks, job.interrupts, disk
         self._told_to_stop = False
 
-    def begin(self, plan: WritePlan) -> None:
+    def begin(self) -> None:
         """Forget whether the root knows of a signal: it has forgotten as well."""
         self._told_to_stop = False
 
@@ -128,16 +127,15 @@ class RootAddresses:
         self._safe: set[int] = set()
         self._gone: set[int] = set()
         self._placed: list[Records] = []
-        self._tally: Tally
+        self._tally = Tally(job.plan)
         self._stop = False
         self._commits = 0
         self._committed_at = time.monotonic()
         if job.journal is not None:
             self._append_frame(job.description)
 
-    def begin(self, plan: WritePlan) -> None:
+    def begin(self) -> None:
         """Expect every other rank to ask."""
-        self._tally = Tally(plan)
         self._asking = set(self._others)
         self._gone.clear()
 

@@ -28,8 +28,8 @@ class Job:
         Who takes part.
     target
         Final and partial path.
-    layout
-        The bulk datasets.
+    plan
+        Of the whole file; what is filled at one time is a ``Portion`` of it.
     skeleton
         On the root; None elsewhere.
     progress
@@ -48,7 +48,7 @@ class Job:
 
     ranks: Ranks
     target: Target
-    layout: FileLayout
+    plan: WritePlan
     skeleton: Skeleton | None
     progress: Progress = field(default_factory=Silent)
     interrupts: Interrupts = field(default_factory=Interrupts)
@@ -56,6 +56,11 @@ class Job:
     commit_interval: float = math.inf
     description: Mapping[str, Any] = field(default_factory=dict)
     manifest: bool = False
+
+    @property
+    def layout(self) -> FileLayout:
+        """The bulk datasets."""
+        return self.plan.layout
 
 
 @dataclass(frozen=True)

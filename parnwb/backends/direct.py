@@ -47,7 +47,7 @@ class DirectFile:
     def fill(self, portion: Portion) -> None:
         """Encode and write the chunks of a portion. Collective."""
         with self._ranks.agreed("writing"):
-            self._addresses.begin(portion.plan)
+            self._addresses.begin()
             with Encoder(self._ranks, portion) as encoder:
                 while (batch := self._next(encoder)) is not None:
                     places = self._addresses.of(batch)

@@ -56,5 +56,36 @@ def exchanged(comm: MPI.Intracomm, numbers: list[int], wait: Wait) -> list[int]:
     return [int(number) for number in found]
 
 
+def sorted_out(
+    comm: MPI.Intracomm, data: npt.NDArray[Any], counts: npt.NDArray[np.int64], wait: Wait
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Send each rank its run of ``data``, and return what all have sent to this one, in their order. Collective.
+
+    Parameters
+    ----------
+    data
+        One-dimensional and contiguous; of the same dtype on all ranks.
+    counts
+        Elements for each rank, in their order.
+
+    Returns
+    -------
+    data, counts
+        Elements from each rank, in their order.
+    """
+    from mpi4py import MPI
+
+    coming = np.empty(comm.Get_size(), dtype=np.int64)
+    wait(comm.Ialltoall(np.ascontiguousarray(counts, dtype=np.int64), coming))
+    received = np.empty(int(coming.sum()), dtype=data.dtype)
+    wait(comm.Ialltoallv(_runs(data, counts, MPI.BYTE), _runs(received, coming, MPI.BYTE)))
+    return received, coming
+
+
+def _runs(data: npt.NDArray[Any], counts: npt.NDArray[np.int64], byte: MPI.Datatype) -> list[Any]:
+    nbytes = np.asarray(counts, dtype=np.int64) * data.dtype.itemsize
+    return [data.view(np.uint8), nbytes.tolist(), (np.cumsum(nbytes) - nbytes).tolist(), byte]
+
+
 def _packed(value: object) -> npt.NDArray[np.uint8]:
     return np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), dtype=np.uint8)

@@ -57,6 +57,8 @@ class Ranks:
     watchdog
         Seconds for which one of several ranks may be at one step, or may not be heard of by those who wait for it,
         before it ends the job; None or 0 for ever.
+    call
+        What all ranks must do to come here, for the message where one does not.
 
     Raises
     ------
@@ -64,8 +66,14 @@ class Ranks:
         The launcher started more ranks than this world has: each would write the whole file by itself.
     """
 
-    def __init__(self, comm: MPI.Intracomm | None = None, watchdog: float | None = None) -> None:
+    def __init__(
+        self,
+        comm: MPI.Intracomm | None = None,
+        watchdog: float | None = None,
+        call: str = "construct NWBParallelIO",
+    ) -> None:
         check_launch(comm)
+        self._call = call
         self._number = next(_NUMBERS)
         several = comm is not None and comm.Get_size() > 1
         self._watchdog = Watchdog(watchdog if several else None)
@@ -242,6 +250,27 @@ class Ranks:
             return failed
         return bool(exchange.largest(self._comm, int(failed), self._wait))
 
+    def exchange(
+        self, data: npt.NDArray[Any], counts: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        """Send each rank its run of ``data`` and return the runs that all have for this one. Collective.
+
+        Parameters
+        ----------
+        data
+            One-dimensional, contiguous, of the same dtype on all ranks; for each rank and from each less than 2 GiB.
+        counts
+            Elements for each rank, in their order.
+
+        Returns
+        -------
+        data, counts
+            What was received, and how many elements of it from each rank, in their order.
+        """
+        if self._comm is None:
+            return data, np.asarray(counts, dtype=np.int64)
+        return exchange.sorted_out(self._comm, data, counts, self._wait_for_bulk)
+
     # -- messages ------------------------------------------------------------------------------------------
 
     def send(self, numbers: Integers, to: int, tag: int) -> None:
@@ -305,14 +334,18 @@ class Ranks:
         """Wait for a request without looking up."""
         self._until(request.Test)
 
-    def _until(self, ready: Callable[[], bool]) -> None:
+    def _wait_for_bulk(self, request: MPI.Request) -> None:
+        """Wait for a request that moves much: MPI moves it in small pieces, and only when it is called."""
+        self._until(request.Test, longest=SHORTEST_PAUSE)
+
+    def _until(self, ready: Callable[[], bool], longest: float = LONGEST_PAUSE) -> None:
         """Wait asleep, which leaves the cores to those who are waited for."""
         with self._watchdog.main.resting():
             pause = SHORTEST_PAUSE
             while not ready():
                 self._look_for_silence()
                 time.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = min(2 * pause, longest)
 
     def _ring(self) -> None:
         assert self._comm is not None
@@ -383,7 +416,7 @@ class Ranks:
                     found = roll_call.call(ROLL_CALL_SECONDS)
                     began = watchdog.ticks
                     if found.missing and not request.Test():
-                        self._end(comm, found.first, _missing(found.missing, watchdog.limit))
+                        self._end(comm, found.first, _missing(found.missing, watchdog.limit, self._call))
             return False
 
         self._until(ready)
@@ -459,11 +492,10 @@ class Ranks:
         end_all(comm)
 
 
-def _missing(ranks: tuple[int, ...], limit: float) -> ParnwbError:
+def _missing(ranks: tuple[int, ...], limit: float, call: str) -> ParnwbError:
     names = ", ".join(map(str, ranks))
     return ParnwbError(
-        f"all ranks must construct NWBParallelIO, or call verify, within the watchdog's {limit:g} s of the first: "
-        f"rank {names} did not",
+        f"all ranks must {call}, within the watchdog's {limit:g} s of the first: rank {names} did not",
         remedy=f"See whether it has failed, ended or taken another way before. {LONGER.partition(';')[0]}",
     )
 
