@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
     from parnwb.layout import DatasetSpec, FileLayout
     from parnwb.plan import WritePlan
+    from parnwb.sources.growing import Stream
     from parnwb.verify import verify
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ _HOMES = {
     "IndependentChunkIterator": "iterator",
     "NWBParallelIO": "io",
     "ParnwbError": "errors",
+    "Stream": "sources.growing",
     "WritePlan": "plan",
     "verify": "verify",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "IndependentChunkIterator",
     "NWBParallelIO",
     "ParnwbError",
+    "Stream",
     "WritePlan",
     "verify",
 ]

@@ -22,7 +22,7 @@ from hdmf.build import (
 from hdmf.data_utils import AbstractDataChunkIterator, DataIO, GenericDataChunkIterator
 from hdmf.spec import DatasetSpec as HdmfDatasetSpec
 
-from parnwb.errors import LayoutError, ParnwbError
+from parnwb.errors import ParnwbError
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
 
@@ -49,7 +49,7 @@ class BulkRule:
     Parameters
     ----------
     threshold
-        Numeric arrays and copied HDF5 datasets of at least so many bytes are bulk; iterators always are.
+        Numeric arrays and copied HDF5 datasets of at least so many bytes are bulk; iterators of numbers always are.
     link_data
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
     """
@@ -62,25 +62,15 @@ class BulkRule:
             raise ParnwbError(f"bulk_threshold must be a number of bytes, 0 or more, got {self.threshold!r}")
 
     def applies(self, builder: DatasetBuilder) -> bool:
-        """Tell whether the data of ``builder`` are bulk.
-
-        Raises
-        ------
-        LayoutError
-            For an iterator that can only be drained in one process.
-        """
+        """Tell whether the data of ``builder`` are bulk."""
         data, link_data = builder.data, self.link_data
         if isinstance(data, DataIO):
             link_data = getattr(data, "link_data", link_data)
             data = data.data
         if isinstance(data, GenericDataChunkIterator):
             return True
-        if isinstance(data, AbstractDataChunkIterator):
-            raise LayoutError(
-                f"a {type(data).__name__} can only be read by one process from its first element to its last",
-                where=location(builder),
-                remedy="Give the array itself, or a GenericDataChunkIterator, which ranks can divide",
-            )
+        if isinstance(data, AbstractDataChunkIterator):  # those of text, say, are drained where metadata are written
+            return np.dtype(data.dtype).kind in NUMERIC_KINDS
         if isinstance(data, h5py.Dataset):
             return not link_data and self._is_large(data) and self._is_plain(data)
         return isinstance(data, np.ndarray) and self._is_large(data)
@@ -172,9 +162,10 @@ def _content(builder: Builder, rule: BulkRule) -> str:
     if data is not None:  # hdmf notes both in the H5DataIO that it writes, so that they are there the second time
         settings = {key: value for key, value in settings.items() if key not in ("shape", "dtype")}
     options = " ".join(f"{key}={_text(value)}" for key, value in sorted(settings.items()))
+    if isinstance(data, AbstractDataChunkIterator):
+        return f"dataset of shape {tuple(data.maxshape or ())} and dtype {data.dtype} {options}".rstrip()
     if rule.applies(builder):
-        shape = getattr(data, "maxshape", None) if isinstance(data, AbstractDataChunkIterator) else data.shape
-        return f"dataset of shape {tuple(shape or ())} and dtype {data.dtype} {options}".rstrip()
+        return f"dataset of shape {data.shape} and dtype {data.dtype} {options}".rstrip()
     return f"dataset {_text(data)} {options}".rstrip()
 
 

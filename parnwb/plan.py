@@ -282,7 +282,7 @@ class WritePlan:
 
 def grain_grid(spec: DatasetSpec) -> ChunkGrid:
     """Return the grid of what is given to ranks whole: chunks, blocks of the read grid, or everything."""
-    if spec.access == Access.RANDOM:
+    if spec.access in (Access.RANDOM, Access.GROWING):
         return spec.grid
     if spec.access == Access.SEQUENTIAL:
         return ChunkGrid(spec.shape, tuple(max(1, n) for n in spec.shape))

@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from hdmf.backends.hdf5.h5_utils import HDF5IODataChunkIteratorQueue
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 
@@ -25,7 +26,8 @@ from parnwb.errors import LayoutError, ParnwbError
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout, FilterSpec
 from parnwb.overlay import Overlay
 from parnwb.site import BackendChoice, choose_backend
-from parnwb.sources import Source
+from parnwb.sources import Access, Source
+from parnwb.sources.growing import GrowingSource
 from parnwb.sources.sample import sample
 
 Compression = str | int | None
@@ -180,7 +182,7 @@ class _SkeletonIO(NWBHDF5IO):
         if reader is not None:
             self._written_builders = reader._written_builders
         # hdmf drains iterators from here right after creating their dataset; here nobody does.
-        self._HDF5IO__dci_queue = _IdleQueue()
+        self._HDF5IO__dci_queue = _SmallQueue()
         self._options = options
         self._specs: dict[str, DatasetSpec] = {}
         self.sources: dict[str, Source] = {}
@@ -203,7 +205,7 @@ class _SkeletonIO(NWBHDF5IO):
         group = _UnfilledGroup(parent, path, self.sources[path], self._options.compression, self._options.backend)
         result = super().write_dataset(group, builder, **kwargs)
         spec = group.spec()
-        if spec.shape != tuple(self.sources[path].shape):
+        if spec.access != Access.GROWING and spec.shape != tuple(self.sources[path].shape):
             raise LayoutError(
                 f"the dataset was created with shape {spec.shape}, its data have {self.sources[path].shape}",
                 where=path,
@@ -229,14 +231,13 @@ class _SkeletonIO(NWBHDF5IO):
         return FileLayout(tuple(self._specs[path] for path in sorted(self._specs)))
 
 
-class _IdleQueue:
-    """Stands where hdmf queues iterators: the plan reads them instead."""
+class _SmallQueue(HDF5IODataChunkIteratorQueue):
+    """hdmf's queue of iterators, without those of bulk data: these are read when the file is filled."""
 
     def append(self, dataset: h5py.Dataset, data: Any) -> None:
-        """Take no notice."""
-
-    def exhaust_queue(self) -> None:
-        """Read nothing."""
+        """Take notice of iterators of text and the like only."""
+        if not isinstance(dataset, _UnfilledDataset):
+            super().append(dataset, data)
 
 
 class _UnfilledDataset(h5py.Dataset):
@@ -285,7 +286,9 @@ class _UnfilledGroup(h5py.Group):
 
     def spec(self) -> DatasetSpec:
         """Return what was created, as the file has it."""
-        spec = replace(read_spec(self[self._path]), access=self._source.access.value, coder=self._coder)
+        major = self._source.axis if isinstance(self._source, GrowingSource) else 0
+        created = read_spec(self[self._path])
+        spec = replace(created, access=self._source.access.value, coder=self._coder, major=major)
         if spec.coder or self._hdf5_encodes or not any(item.identifier == DEFLATE for item in spec.filters):
             return spec
         return replace(spec, coder=coder_for(spec, self._sample(spec.grid, spec.numpy_dtype)))

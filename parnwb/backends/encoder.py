@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +11,13 @@ import numpy.typing as npt
 
 from parnwb.backends.backend import Portion
 from parnwb.codec import ChunkAssembler, Pipeline, open_pipeline
-from parnwb.comm import Lane, Ranks
+from parnwb.comm import Ahead, Lane, Ranks
 from parnwb.commits.journal import crc32c
-from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
-from parnwb.plan import Buffer, WritePlan
+from parnwb.plan import Buffer
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
-REQUEST_COLUMNS = 5  # dataset, C-order position in the chunk grid, stored bytes, filter mask, CRC-32C
+REQUEST_COLUMNS = 5  # dataset, position in the chunk grid, stored bytes, filter mask, CRC-32C
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Batch:
     place: str
 
 
-class Encoder:
+class Encoder(Ahead[Batch]):
     """Runs ahead of the writer by at most one batch. Independent.
 
     Use as a context manager.
@@ -59,57 +56,7 @@ class Encoder:
     """
 
     def __init__(self, ranks: Ranks, portion: Portion) -> None:
-        self._ranks, self._portion = ranks, portion
-        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=1)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="parnwb-encoder", daemon=True)
-
-    def __enter__(self) -> Encoder:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stopped.set()
-        while self._thread.is_alive():  # it may be waiting for room in the queue
-            self._discard()
-            self._thread.join(timeout=0.01)
-
-    def ready(self) -> bool:
-        """Tell whether ``take`` would return at once."""
-        return not self._ready.empty()
-
-    def take(self) -> Batch | None:
-        """Return the next batch, or None after the last one.
-
-        Raises
-        ------
-        Exception
-            Whatever ended the thread.
-        """
-        item = self._ready.get_nowait()
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    def _discard(self) -> None:
-        try:
-            self._ready.get_nowait()
-        except queue.Empty:
-            pass
-
-    def _run(self) -> None:
-        with self._ranks.another_thread() as lane:
-            try:
-                for batch in encoded(self._portion, self._ranks.rank, lane):
-                    lane.rest()
-                    self._ready.put(batch)
-                    if self._stopped.is_set():
-                        return
-                last: BaseException | None = None
-            except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that takes it
-                last = error
-            lane.rest()
-            self._ready.put(last)
+        super().__init__(ranks, "encoder", lambda lane: encoded(portion, ranks.rank, lane))
 
 
 def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
@@ -121,22 +68,25 @@ def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(plan, rank, dataset, portion.source(dataset), lane.step)
         for buffer, pieces in stream.in_pieces():
-            yield encode(plan, buffer, assembler.assemble(buffer.slab, pieces), pipeline, lane)
+            yield encode(portion, buffer, assembler.assemble(buffer.slab, pieces), pipeline, lane)
 
 
-def encode(plan: WritePlan, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:
+def encode(
+    portion: Portion, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane
+) -> Batch:
     """Encode the chunks of one buffer. Independent."""
+    plan = portion.plan
     spec = plan.layout.datasets[buffer.dataset]
     rows, payloads, raw_bytes = [], [], 0
-    extent = spec.grid.extent
+    grid = spec.grid
     for index, chunk in chunks:
         if plan.is_done(buffer.dataset, index):
             continue
-        elements = spec.grid.cell(index)
-        lane.step(f"encoding {elements.place(spec.path)}")
+        elements = grid.cell(index)
+        lane.step(f"encoding {portion.elements(buffer.dataset, elements).place(spec.path)}")
         mask, data = pipeline.encode(chunk)
         raw_bytes += elements.size * spec.itemsize
-        rows.append((buffer.dataset, ravel(index, extent), len(data), mask, crc32c(data)))
+        rows.append((buffer.dataset, portion.position(buffer.dataset, index), len(data), mask, crc32c(data)))
         payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
-    return Batch(requests, payloads, raw_bytes, buffer.slab.place(spec.path))
+    return Batch(requests, payloads, raw_bytes, portion.elements(buffer.dataset, buffer.slab).place(spec.path))

@@ -9,10 +9,11 @@ before, so that frames of different jobs do not fit together. Nothing in it is e
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -50,6 +51,30 @@ def crc32c(data: Any, before: int = 0) -> int:
 
 
 @dataclass(frozen=True)
+class StreamState:
+    """How far a stream had come at a commit.
+
+    Parameters
+    ----------
+    rows
+        All rows that were appended.
+    first_open
+        Position of the first chunk that was not whole: no record counts from there on.
+    tail
+        Bytes of the rows in chunks that were not whole, in C order and the stream's own dtype.
+    """
+
+    rows: int
+    first_open: int
+    tail: bytes = b""
+
+
+def no_streams() -> dict[int, StreamState]:
+    """Return the states of no streams."""
+    return {}
+
+
+@dataclass(frozen=True)
 class Frame:
     """One commit.
 
@@ -65,6 +90,8 @@ class Frame:
         ``(address, bytes)`` that HDF5 wrote since the last frame.
     complete
         Whether all data are there, so that only the extents remain to be applied.
+    streams
+        By number of a dataset, all streams that are open; none where they are as in the frame before.
     """
 
     description: dict[str, Any]
@@ -72,6 +99,7 @@ class Frame:
     records: Records
     extents: tuple[tuple[int, bytes], ...]
     complete: bool = False
+    streams: Mapping[int, StreamState] = field(default_factory=no_streams)
 
     def to_bytes(self) -> list[bytes]:
         """Return the payload in pieces."""
@@ -81,10 +109,12 @@ class Frame:
             "complete": self.complete,
             "records": len(self.records),
             "extents": [[address, len(data)] for address, data in self.extents],
+            "streams": [[number, it.rows, it.first_open, len(it.tail)] for number, it in self.streams.items()],
         }
         text = json.dumps(head).encode()
         rows = np.ascontiguousarray(self.records, dtype="<i8").tobytes()
-        return [CHECK.pack(len(text)), text, rows, *(data for _, data in self.extents)]
+        tails = [state.tail for state in self.streams.values()]
+        return [CHECK.pack(len(text)), text, rows, *(data for _, data in self.extents), *tails]
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Frame:
@@ -108,12 +138,14 @@ class Frame:
         (length,) = CHECK.unpack_from(payload)
         head = json.loads(payload[CHECK.size : CHECK.size + length])
         description, end, count, places = head["description"], head["end"], head["records"], head["extents"]
-        numbers = [end, count, *(number for place in places for number in place)]
+        streams = head["streams"]
+        numbers = [end, count, *(number for row in (*places, *streams) for number in row)]
         if not all(type(number) is int and 0 <= number < LIMIT for number in numbers):
             raise ValueError("a number is out of range")
         position = CHECK.size + length
         size = count * RECORD_COLUMNS * 8
-        if not isinstance(description, dict) or position + size + sum(n for _, n in places) != len(payload):
+        rest = sum(n for _, n in places) + sum(n for *_, n in streams)
+        if not isinstance(description, dict) or position + size + rest != len(payload):
             raise ValueError("its parts do not add up to its length")
         rows = np.frombuffer(payload, dtype="<i8", count=size // 8, offset=position).reshape(-1, RECORD_COLUMNS)
         if len(rows) and not (0 <= rows.min() and rows.max() < LIMIT):
@@ -123,7 +155,11 @@ class Frame:
         for address, nbytes in places:
             extents.append((address, payload[position : position + nbytes]))
             position += nbytes
-        return cls(description, end, rows.astype(np.int64), tuple(extents), head["complete"] is True)
+        states = {}
+        for number, appended, first_open, nbytes in streams:
+            states[number] = StreamState(appended, first_open, payload[position : position + nbytes])
+            position += nbytes
+        return cls(description, end, rows.astype(np.int64), tuple(extents), head["complete"] is True, states)
 
 
 @dataclass(frozen=True)
@@ -148,6 +184,8 @@ class Committed:
         Number of valid frames.
     checksum
         Of the last of them, which goes on from those before.
+    streams
+        By number of a dataset, how far each stream had come.
     """
 
     description: dict[str, Any]
@@ -158,6 +196,7 @@ class Committed:
     size: int
     sequence: int
     checksum: int
+    streams: Mapping[int, StreamState] = field(default_factory=no_streams)
 
 
 @dataclass
@@ -303,18 +342,43 @@ def replay(path: Path) -> Committed:
     return Committed(
         description=whole[0][0].description,
         end=last.end,
-        records=np.concatenate([frame.records for frame, _, _ in whole]),
+        records=_latest([frame for frame, _, _ in whole]),
         extents=tuple(extent for frame, _, _ in whole for extent in frame.extents),
         complete=last.complete,
         size=size,
         sequence=len(whole),
         checksum=checksum,
+        streams=_streams([frame for frame, _, _ in whole]),
     )
+
+
+def _streams(whole: Sequence[Frame]) -> Mapping[int, StreamState]:
+    return next((frame.streams for frame in reversed(whole) if frame.streams), no_streams())
+
+
+def _latest(whole: Sequence[Frame]) -> Records:
+    """Return the records that count: of chunks that a resumed stream has written anew, the last."""
+    records = np.concatenate([no_records(), *(frame.records for frame in whole)])
+    if not _streams(whole):
+        return records
+    _, first = np.unique(records[::-1, :2], axis=0, return_index=True)
+    return records[np.sort(len(records) - 1 - first)]
+
+
+def without_open_chunks(committed: Committed) -> Committed:
+    """Return what a resuming job may take as done: not the chunks at the ends of streams, which rows may follow.
+
+    Independent. Their rows are in ``streams``.
+    """
+    records = committed.records
+    for number, state in committed.streams.items():
+        records = records[(records[:, 0] != number) | (records[:, 1] < state.first_open)]
+    return dataclasses.replace(committed, records=records)
 
 
 def committed_records(path: Path) -> Records:
     """Return the records of all chunks that a journal makes safe, by whichever attempt. Independent."""
-    return np.concatenate([no_records(), *(frame.records for frame, _ in frames(path))])
+    return _latest([frame for frame, _ in frames(path)])
 
 
 def check_covered(partial: Path, committed: Committed) -> None:

@@ -24,7 +24,8 @@ def as_source(data: Any) -> Source:
     ----------
     data
         An array, a memory-mapped array, an ``h5py.Dataset``, a ``GenericDataChunkIterator`` of hdmf or
-        neuroconv, or an object that already is a ``Source``; not wrapped in a ``DataIO``.
+        neuroconv, any other iterator of hdmf, a ``Stream``, or an object that already is a ``Source``; not wrapped in
+        a ``DataIO``.
 
     Raises
     ------
@@ -37,6 +38,10 @@ def as_source(data: Any) -> Source:
         return HDF5DatasetSource(data)
     if _is_a(data, "hdmf.data_utils", "GenericDataChunkIterator"):
         return _iterator_source(data)
+    if _is_a(data, "hdmf.data_utils", "AbstractDataChunkIterator"):
+        from parnwb.sources.growing import GrowingSource
+
+        return GrowingSource(data)
     if isinstance(data, Source):
         return data
     raise SourceError(
