@@ -385,7 +385,7 @@ class NWBParallelIO:
         has_streams = self._written is not None and self._written.streams is not None
         if has_streams and self._opened is not None:
             raise ParnwbError(
-                "an existing file changes when it is closed, so rows that are appended to it cannot be committed before",
+                "an existing file changes when it is closed: rows that are appended to it cannot be committed before",
                 where=str(self.path),
                 remedy="Close it, or write streams to a file of their own",
             )

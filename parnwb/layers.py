@@ -113,8 +113,7 @@ def windows(
         if (whole - max(begin, pending[0][0])) * row_bytes >= nbytes:
             ready, rest = split(pending, whole, axis)
             pending = [(at, np.array(kept)) for at, kept in rest]  # a view would keep all of its base
-            for window in _runs(ready, spec, whole, begin if every_layer else None, nbytes // row_bytes):
-                yield window
+            yield from _runs(ready, spec, whole, begin if every_layer else None, nbytes // row_bytes)
             begin = whole
     end = max(end, spec.shape[axis])
     yield from _runs(pending, spec, end, begin if every_layer else None, nbytes // row_bytes)

@@ -266,10 +266,13 @@ class _UnfilledGroup(h5py.Group):
         settings.update(self._default_coding(settings))
         if self._never_fill:
             settings["fill_time"] = "never"
+            if self._source.access is Access.GROWING:  # or chunks that it gets later could not be written in part
+                settings["dcpl"] = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                settings["dcpl"].set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         try:
             dataset = super().create_dataset(name, **settings)
         except Exception as error:
-            shown = {key: value for key, value in settings.items() if value is not None}
+            shown = {key: value for key, value in settings.items() if value is not None and key != "dcpl"}
             raise LayoutError(
                 f"HDF5 cannot create a dataset with {shown}: {error}",
                 where=self._path,

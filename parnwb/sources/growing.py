@@ -192,17 +192,14 @@ class GrowingSource:
             rows = slice(int(rows), int(rows) + 1)
             values = np.expand_dims(values, self.axis) if values.ndim < len(shape) else values
         others = [n for n in range(len(shape)) if n != self.axis]
-        whole = all(
-            isinstance(parts[n], slice) and parts[n].indices(shape[n]) == (0, shape[n], 1) for n in others
-        )
+        whole = all(isinstance(parts[n], slice) and parts[n].indices(shape[n]) == (0, shape[n], 1) for n in others)
         steps = isinstance(rows, slice) and rows.step in (None, 1) and rows.stop is not None
-        expected = tuple(
-            (rows.stop - (rows.start or 0) if steps else -1) if n == self.axis else extent for n, extent in enumerate(shape)
-        )
+        count = rows.stop - (rows.start or 0) if steps else -1
+        expected = tuple(count if n == self.axis else extent for n, extent in enumerate(shape))
         if not whole or values.shape != expected:
             raise SourceError(
-                f"an iterator must give whole rows along axis {self.axis} of a dataset of shape {shape}: it gave values "
-                f"of shape {values.shape} for {selection}",
+                f"an iterator must give whole rows along axis {self.axis} of a dataset of shape {shape}: it gave "
+                f"values of shape {values.shape} for {selection}",
                 where=where,
                 remedy="Give an array, or a GenericDataChunkIterator, which can be read anywhere",
             )

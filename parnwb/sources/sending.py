@@ -40,8 +40,8 @@ class NotSendableError(SourceError):
 def receive_sources(ranks: Ranks, own: Mapping[str, Source], *, have_own: bool) -> Received:
     """Return this rank's own sources, or the root's if it has none. Collective.
 
-    Sequential and growing sources stay with the root, which alone reads them; so do arrays in memory above ``MAX_PICKLED_BYTES``,
-    and what is more than ``MAX_SENT_BYTES`` together.
+    Sequential and growing sources stay with the root, which alone reads them; so do arrays in memory above
+    ``MAX_PICKLED_BYTES``, and what is more than ``MAX_SENT_BYTES`` together.
 
     Raises
     ------
