@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from hdmf.backends.hdf5.h5tools import HDF5IO
 from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
 
 from parnwb.errors import ParnwbError, SourceError
@@ -74,7 +75,7 @@ class Stream(AbstractDataChunkIterator):
         """Return the chunk shape."""
         if self._chunks is not None:
             return tuple(self._chunks)
-        shape: tuple[int, ...] = DataChunk.compute_default_chunk_shape((LONG, *self.row_shape), self._dtype)
+        shape: tuple[int, ...] = HDF5IO.compute_default_chunk_shape((LONG, *self.row_shape), self._dtype)
         return shape
 
     def __iter__(self) -> Stream:

@@ -152,6 +152,7 @@ CHANGES = {
     "fillvalue": b"\x08\x00",
     "access": "gridded",
     "coder": "zlib-4",
+    "major": 1,
 }
 
 
