@@ -290,6 +290,9 @@ class NWBParallelIO:
     def commit(self) -> None:
         """Keep what has been written, whatever happens from here on. Collective; nothing is done before ``write``.
 
+        With streams: all rows that were appended are kept, and those in whole layers of chunks can be read by others in
+        ``PATH.partial``; in mode ``'resume'`` the program goes on after them.
+
         All of it is safe on disk then. If the job is killed before ``close``, mode ``'resume'`` (or, for an existing
         file, whichever mode opens it next) finishes the file without writing any data again; if it fails, nothing
         is removed. With ``mpio``, which keeps no journal, what is left is the whole file, to be renamed by hand.

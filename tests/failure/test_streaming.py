@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import textwrap
 import warnings
@@ -64,7 +65,8 @@ def simulate(path: Path, comm: Any = None, stop: int = STEPS, **settings: Any) -
         io.write(file)
         begun = [many.rows, one.rows]
         for number in range(one.rows, STEPS):
-            io.append(many, np.array_split(step(number), size)[rank])
+            kept = max(0, begun[0] - sum(len(step(n)) for n in range(number)))  # of the step whose second half is lost
+            io.append(many, np.array_split(step(number)[kept:], size)[rank])
             io.append(one, np.array([number / 10])[: int(rank == number % size)])
             if number % EVERY == 0:
                 io.commit()
@@ -85,7 +87,7 @@ def unlike(expected: Path, path: Path) -> list[str]:
     return [line for line in lines if not any(name in line for name in ("object_id", "file_create_date"))]
 
 
-def forked(path: Path, writes: int) -> int:
+def forked(path: Path, writes: int, **settings: Any) -> int:
     """Let a child simulate until its n-th write to any file, and return its status."""
     child = os.fork()
     if child == 0:
@@ -102,34 +104,52 @@ def forked(path: Path, writes: int) -> int:
                 real(self, *arguments)
 
             with patch.object(FileBytes, "write_at", write_at):
-                simulate(path)
+                simulate(path, **settings)
             status = 0
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_killed_before_any_write_and_resumed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interval", [1e9, 1e-9], ids=["commits of its own", "commits at any time"])
+def test_killed_before_any_write_and_resumed(tmp_path: Path, interval: float) -> None:
     """Twice in a row, so that what was resumed is resumed again."""
     expected = plainly(tmp_path / "pynwb.nwb")
     ends, began = [], set()
-    for number, writes in enumerate(range(2, 60, 3)):
+    for number, writes in enumerate(range(2, 60, 3) if interval > 1 else range(3, 500, 31)):
         path = tmp_path / f"{number}.nwb"
-        ends.append(forked(path, writes))
+        ends.append(forked(path, writes, commit_interval=interval))
         if ends[-1] == KILLED:
-            forked(path, 4 + number % 5)
+            forked(path, 4 + number % 5, commit_interval=interval)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if not path.exists():
                 many, one = simulate(path, manifest=True)
                 began.add(one)
-                assert many == sum(len(step(n)) for n in range(one))
-                assert one == 0 or one % EVERY == 1 or one == STEPS
+                if interval > 1:
+                    assert many == sum(len(step(n)) for n in range(one))
+                    assert one == 0 or one % EVERY == 1 or one == STEPS
         different = unlike(expected, path)
         assert not different, "\n".join(different)
         assert not verify(path).findings
     assert ends[0] == KILLED and set(ends) <= {0, KILLED}
     assert len(began) > 4, began
+
+
+def test_a_signal_commits_what_was_appended(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path, real = tmp_path / "out.nwb", NWBParallelIO.append
+
+    def append(self: NWBParallelIO, stream: Any, block: Any) -> None:
+        if stream.rows == 20 and len(stream.row_shape) == 0:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        real(self, stream, block)
+
+    with patch.object(NWBParallelIO, "append", append), pytest.raises(SystemExit) as ended:
+        simulate(path)
+    assert ended.value.code == 75 and "go on after stream.rows" in capfd.readouterr().err
+    assert simulate(path)[1] == 21
+    different = unlike(plainly(tmp_path / "pynwb.nwb"), path)
+    assert not different, "\n".join(different)
 
 
 PROGRAM = """
