@@ -222,7 +222,7 @@ class WritePlan:
         if spec.access == Access.SEQUENTIAL:
             grain = sequential_rows(spec, int(self.buffer_mb * MiB))
         whole = Hyperslab.whole(spec.shape).size * spec.itemsize
-        if spec.access != Access.RANDOM:
+        if spec.access not in (Access.RANDOM, Access.GROWING):
             return min(whole, math.prod(grain.chunk) * spec.itemsize)
         return min(whole, max(spec.chunk_bytes, int(self.buffer_mb * MiB)))
 
