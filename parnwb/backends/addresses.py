@@ -173,7 +173,9 @@ class RootAddresses:
 
     def finish(self) -> None:
         """Serve until nobody asks any more, and let all go."""
-        self._ranks.wait_until(lambda: not self._asking and not self._commit_is_due(), self.serve)
+        self._ranks.wait_until(lambda: not self._asking and not self._stopping(), self.serve)
+        if self._placed and self._commit_is_due():
+            self._commit()
         for rank in self._others:
             self._tell(rank, ALL_FINISHED)
         self._ranks.wait_until(lambda: self._gone == self._others, self._listen)
