@@ -246,13 +246,12 @@ class RootAddresses:
     # -- commits -------------------------------------------------------------------------------------------
 
     def _stopping(self) -> bool:
-        return self._stop or self._job.interrupts.received
+        return not self._in_one_piece and (self._stop or self._job.interrupts.received)
 
     def _commit_is_due(self) -> bool:
-        if self._in_one_piece:
-            return False
         elapsed = time.monotonic() - self._committed_at
-        return self._stopping() or (self._job.journal is not None and elapsed >= self._job.commit_interval)
+        is_time = self._job.journal is not None and elapsed >= self._job.commit_interval
+        return self._stopping() or (is_time and not self._in_one_piece)
 
     def _commit(self) -> None:
         """Make all bytes safe, then record them. All other ranks stand still or have finished."""
