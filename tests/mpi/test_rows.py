@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from mpi_launch import run_mpi
@@ -39,6 +40,8 @@ PROGRAM = """
 
 
 @pytest.mark.parametrize("ranks", [1, 3, 4])
-def test_rows_get_to_those_who_need_them(ranks: int) -> None:
-    done = run_mpi(ranks, [sys.executable, "-c", textwrap.dedent(PROGRAM)], timeout=60)
+def test_rows_get_to_those_who_need_them(ranks: int, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(PROGRAM))
+    done = run_mpi(ranks, [sys.executable, program], timeout=60)
     assert done.returncode == 0, done.stderr[-3000:]
