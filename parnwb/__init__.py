@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from parnwb.plan import WritePlan
     from parnwb.resident import Distributed, DistributedRagged, Owned
     from parnwb.sources.dask import DaskArrayIterator
+    from parnwb.sources.growing import Stream
     from parnwb.verify import verify
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ _HOMES = {
     "NWBParallelIO": "io",
     "Owned": "resident",
     "ParnwbError": "errors",
+    "Stream": "sources.growing",
     "WritePlan": "plan",
     "verify": "verify",
 }
@@ -50,6 +52,7 @@ __all__ = [
     "NWBParallelIO",
     "Owned",
     "ParnwbError",
+    "Stream",
     "WritePlan",
     "verify",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import LayoutError, StorageError
-from parnwb.hyperslab import ravel, unravel
+from parnwb.hyperslab import ravel
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
 
@@ -33,11 +34,26 @@ class Allocator:
         self._lowest = lowest
         self._file = file
         self._overlay = overlay
-        self._specs = layout.datasets
-        self._extents = [spec.grid.extent for spec in layout]
         self._datasets = [file[spec.path].id for spec in layout]
+        # Those that grow may have grown in the job that is resumed.
+        shapes = [tuple(dataset.shape) for dataset in self._datasets]
+        self._specs = [replace(spec, shape=shape) for spec, shape in zip(layout, shapes, strict=True)]
+        self._grids = [spec.grid for spec in self._specs]
         self._dummy = np.empty(0, dtype=np.uint8)
         self._bases = {n: self._reserve(n) for n, spec in enumerate(layout) if spec.chunks is None and spec.nbytes}
+
+    @property
+    def layout(self) -> FileLayout:
+        """The bulk datasets as they are now."""
+        return FileLayout(tuple(self._specs))
+
+    def grow(self, dataset: int, shape: tuple[int, ...]) -> None:
+        """Let a dataset have at least this shape; HDF5 refuses what its maxshape does not allow."""
+        shape = tuple(max(old, new) for old, new in zip(self._specs[dataset].shape, shape, strict=True))
+        if shape != self._specs[dataset].shape:
+            self._datasets[dataset].set_extent(shape)
+            self._specs[dataset] = replace(self._specs[dataset], shape=shape)
+            self._grids[dataset] = self._specs[dataset].grid
 
     def place(self, dataset: int, position: int, nbytes: int, mask: int) -> int:
         """Record one chunk in the file's index and return the address for its bytes.
@@ -47,14 +63,14 @@ class Allocator:
         dataset
             Number in the layout.
         position
-            C-order position in the chunk grid.
+            Position in the chunk grid.
         nbytes
             Length of the filtered chunk.
         mask
             Filters that were skipped.
         """
         spec = self._specs[dataset]
-        index = unravel(position, self._extents[dataset])
+        index = self._grids[dataset].index(position)
         if spec.chunks is None:
             return self._bases[dataset] + self._offset_in_contiguous(spec, index)
         if len(self._dummy) < nbytes:

@@ -24,12 +24,12 @@ from hdmf.build import (
     ObjectMapper,
     ReferenceBuilder,
 )
-from hdmf.data_utils import AbstractDataChunkIterator, DataIO, GenericDataChunkIterator
+from hdmf.data_utils import AbstractDataChunkIterator, DataIO
 from hdmf.spec import DatasetSpec as HdmfDatasetSpec
 from hdmf.utils import get_data_shape
 
 from parnwb.element import is_self_contained
-from parnwb.errors import LayoutError, ParnwbError
+from parnwb.errors import ParnwbError
 from parnwb.resident import Resident
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
@@ -78,24 +78,12 @@ class BulkRule:
             raise ParnwbError(f"bulk_threshold must be a number of bytes, 0 or more, got {self.threshold!r}")
 
     def applies(self, builder: DatasetBuilder) -> bool:
-        """Tell whether the data of ``builder`` are bulk.
-
-        Raises
-        ------
-        LayoutError
-            For an iterator that can only be drained in one process.
-        """
+        """Tell whether the data of ``builder`` are bulk."""
         data = unwrapped(builder.data)
         if isinstance(data, Resident):
             return True
-        if isinstance(data, GenericDataChunkIterator):
+        if isinstance(data, AbstractDataChunkIterator):  # those of text, say, are drained where metadata are written
             return is_self_contained(np.dtype(data.dtype))
-        if isinstance(data, AbstractDataChunkIterator):
-            raise LayoutError(
-                f"a {type(data).__name__} can only be read by one process from its first element to its last",
-                where=location(builder),
-                remedy="Give the array itself, or a GenericDataChunkIterator, which ranks can divide",
-            )
         if isinstance(data, h5py.Dataset):
             is_copied = not self._is_linked(builder) or self._is_exported(builder, data)
             return is_copied and self._is_large(data.shape, data.dtype) and is_plain(data)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from parnwb.agreement import agree_on_growth
 from parnwb.append import Opened
@@ -33,12 +33,14 @@ from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, look_
 
 if TYPE_CHECKING:
     import h5py
+    import numpy.typing as npt
     from hdmf.build import BuildManager
     from hdmf.container import Data
     from mpi4py import MPI
     from pynwb import NWBHDF5IO, NWBFile
 
     from parnwb.extensions import Extensions
+    from parnwb.sources.growing import Stream
 
 CREATING_MODES = ("w", "w-", "x", "resume")
 APPENDING_MODES = ("a", "r+")
@@ -396,17 +398,60 @@ class NWBParallelIO:
                 self._growths,
             )
         except Interrupted as error:
-            if self._ranks.is_root:
-                print(f"parnwb: {error}", file=sys.stderr, flush=True)
-            self._handlers.pop_all()  # stay: the same signal may come twice, and must not change the status
-            self._give_up()
-            raise SystemExit(EX_TEMPFAIL) from error
+            self._stop(error)
         except BaseException as error:
             self._fail(error)
             raise
 
+    def append(self, stream: Stream | str, block: npt.ArrayLike) -> None:
+        """Append rows to a stream of the NWBFile that was written. Collective.
+
+        The blocks of all ranks follow each other in the order of ranks. Rows are held back until they fill layers of
+        chunks and some rank holds ``buffer_mb``; small blocks cost one small exchange.
+
+        Parameters
+        ----------
+        stream
+            The ``Stream``, or the path of its dataset, for ranks that have no NWBFile.
+        block
+            This rank's rows, of shape ``(rows, *row_shape)``; there may be none. It may be changed afterwards.
+
+        Raises
+        ------
+        ParnwbError
+            The stream is not of this file, the rows are not of its shape and dtype, or a rank is in another call. The
+            same on all ranks.
+        SystemExit
+            As ``write``. All rows are committed, those of this call as well.
+        """
+        self._check_open()
+        try:
+            if self._written is None or self._written.streams is None:
+                raise ParnwbError(
+                    "there is no stream to append to",
+                    where=str(self.path),
+                    remedy="The file was finished by an earlier job"
+                    if self._written is not None and self._written.published
+                    else "Give write an NWBFile with a Stream first",
+                )
+            self._written.streams.append(stream, block)
+        except Interrupted as error:
+            self._stop(error)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each stream, by the path of its dataset. Independent; nothing before ``write``."""
+        streams = self._written.streams if self._written is not None else None
+        return {} if streams is None else streams.rows
+
     def commit(self) -> None:
         """Keep what has been written, whatever happens from here on. Collective; nothing is done before ``write``.
+
+        With streams: all rows that were appended are kept, and those in whole layers of chunks can be read by others in
+        ``PATH.partial``; in mode ``'resume'`` the program goes on after them.
 
         All of it is safe on disk then. If the job is killed before ``close``, mode ``'resume'`` (or, for an existing
         file, whichever mode opens it next) finishes the file without writing any data again; if it fails, nothing
@@ -420,6 +465,10 @@ class NWBParallelIO:
         self._check_open()
         try:
             with self._ranks.agreed("commit"):
+                self._check_commit()
+            if self._written is not None and self._written.streams is not None:
+                self._written.streams.commit()
+            with self._ranks.agreed("remembering the commit"):
                 if self._written is not None and self._ranks.is_root and not self._written.published:
                     self._target.check_ours()
                     sync_folder(self._target.path.parent)
@@ -439,6 +488,10 @@ class NWBParallelIO:
             self.write()
         try:
             with self._ranks.agreed("close"):
+                pass
+            if self._written is not None and self._written.streams is not None:
+                self._written.streams.complete()
+            with self._ranks.agreed("closing the view"):
                 if self._opened is not None:
                     self._opened.close_view()
         except BaseException:  # a rank has failed since the writing
@@ -497,6 +550,23 @@ class NWBParallelIO:
         self._opened = Opened(self.path, manager, leads=self._ranks.is_root)
         self._target = AppendTarget(self._target, self._opened.bytes, self._opened.lowest)
 
+    def _check_commit(self) -> None:
+        has_streams = self._written is not None and self._written.streams is not None
+        if has_streams and self._opened is not None:
+            raise ParnwbError(
+                "an existing file changes when it is closed: rows that are appended to it cannot be committed before",
+                where=str(self.path),
+                remedy="Close it, or write streams to a file of their own",
+            )
+
+    def _stop(self, error: Interrupted) -> NoReturn:
+        """End the program because it was asked to."""
+        if self._ranks.is_root:
+            print(f"parnwb: {error}", file=sys.stderr, flush=True)
+        self._handlers.pop_all()  # stay: the same signal may come twice, and must not change the status
+        self._give_up()
+        raise SystemExit(EX_TEMPFAIL) from error
+
     def _check_open(self) -> None:
         if self._closed:
             raise ParnwbError("this NWBParallelIO is closed", where=str(self.path))
@@ -554,6 +624,8 @@ class NWBParallelIO:
     def _give_up(self) -> None:
         """Leave behind what a later job can go on with, and nothing else."""
         try:
+            if not self._closed and self._written is not None and self._written.streams is not None:
+                self._written.streams.close()
             if self._ranks.is_root and not self._closed:
                 with suppress(ParnwbError, OSError):  # this job has its error; what stays is the next one's to finish
                     self._tidy_up()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from parnwb.element import type_of
 from parnwb.errors import LayoutError
-from parnwb.hyperslab import Hyperslab
+from parnwb.hyperslab import Hyperslab, ravel, unravel
 
 CONTIGUOUS_PIECE_BYTES = 4 * 1024 * 1024
 
@@ -41,10 +42,21 @@ class ChunkGrid:
 
     For a contiguous dataset the cells are pieces that lie in one run of the file each; they exist in the
     plan only.
+
+    Parameters
+    ----------
+    shape
+        Of the dataset.
+    chunk
+        Of a cell.
+    major
+        The axis that comes first in the order of positions: the one along which a dataset grows, so that growing
+        changes no position. For 0 that is C order.
     """
 
     shape: tuple[int, ...]
     chunk: tuple[int, ...]
+    major: int = 0
 
     def __post_init__(self) -> None:
         if len(self.shape) != len(self.chunk) or any(extent < 1 for extent in self.chunk):
@@ -52,10 +64,29 @@ class ChunkGrid:
                 f"chunk extents must be positive, one for each axis, got {self.chunk} for shape {self.shape}"
             )
 
-    @property
+    @cached_property
     def extent(self) -> tuple[int, ...]:
         """Number of cells along each axis."""
         return tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
+
+    def position(self, index: tuple[int, ...]) -> int:
+        """Return the number of a cell."""
+        return ravel(self._turned(index), self._turned(self.extent))
+
+    def index(self, position: int) -> tuple[int, ...]:
+        """Return the cell of a number."""
+        first, *others = unravel(position, self._turned(self.extent))
+        return (*others[: self.major], first, *others[self.major :])
+
+    def _turned(self, values: tuple[int, ...]) -> tuple[int, ...]:
+        if not self.major:
+            return values
+        return (values[self.major], *values[: self.major], *values[self.major + 1 :])
+
+    @property
+    def layer(self) -> int:
+        """Number of cells that share an index along the major axis."""
+        return math.prod(extent for axis, extent in enumerate(self.extent) if axis != self.major)
 
     @property
     def size(self) -> int:
@@ -101,7 +132,10 @@ class DatasetSpec:
     coder
         Program that does the deflate where parnwb encodes: a name for ``parnwb.codec.deflate.coder``.
     first_row
-        Of a dataset that grows, the row from which on it is written, where a chunk begins; ``shape`` counts from there.
+        Of a dataset that is extended, the row from which on it is written, where a chunk begins; ``shape`` counts from
+        there.
+    major
+        The axis along which the rows of a growing dataset come.
     """
 
     path: str
@@ -114,6 +148,7 @@ class DatasetSpec:
     access: str = "random"
     coder: str = ""
     first_row: int = 0
+    major: int = 0
 
     @property
     def place(self) -> str:
@@ -138,7 +173,12 @@ class DatasetSpec:
     @property
     def grid(self) -> ChunkGrid:
         """The chunks, or for a contiguous dataset pieces of some MB in one run of the file each."""
-        return ChunkGrid(self.shape, self.chunks or contiguous_piece(self.shape, self.itemsize))
+        return ChunkGrid(self.shape, self.chunks or contiguous_piece(self.shape, self.itemsize), self.major)
+
+    def with_rows(self, rows: int) -> DatasetSpec:
+        """Return the same dataset with another extent along its major axis."""
+        shape = tuple(rows if axis == self.major else extent for axis, extent in enumerate(self.shape))
+        return replace(self, shape=shape)
 
     @property
     def chunk_bytes(self) -> int:
@@ -214,6 +254,7 @@ class FileLayout:
                 "access": spec.access,
                 "coder": spec.coder,
                 "first_row": spec.first_row,
+                "major": spec.major,
             }
             for spec in self.datasets
         ]
@@ -244,5 +285,6 @@ def _spec_from_json(item: dict[str, Any]) -> DatasetSpec:
         fillvalue=bytes.fromhex(item["fillvalue"]),
         access=item["access"],
         coder=item["coder"],
-        first_row=item.get("first_row", 0),  # journals of earlier versions have none
+        first_row=item["first_row"],
+        major=item["major"],
     )

@@ -284,7 +284,7 @@ class WritePlan:
         if spec.access == Access.SEQUENTIAL:
             grain = sequential_rows(spec, int(self.buffer_mb * MiB))
         whole = Hyperslab.whole(spec.shape).size * spec.itemsize
-        if spec.access != Access.RANDOM:
+        if spec.access not in (Access.RANDOM, Access.GROWING):
             return min(whole, math.prod(grain.chunk) * spec.itemsize)
         return min(whole, max(spec.chunk_bytes, int(self.buffer_mb * MiB)))
 
@@ -345,7 +345,7 @@ class WritePlan:
 
 def grain_grid(spec: DatasetSpec) -> ChunkGrid:
     """Return the grid of what is given to ranks whole: chunks, blocks of the read grid, or everything."""
-    if spec.access == Access.RANDOM:
+    if spec.access in (Access.RANDOM, Access.GROWING):
         return spec.grid
     if spec.access == Access.SEQUENTIAL:
         return ChunkGrid(spec.shape, tuple(max(1, n) for n in spec.shape))

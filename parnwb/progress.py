@@ -89,7 +89,10 @@ class PlainLines:
         ratio = f", ratio {self._raw / self._stored:.2f}" if self._stored else ""
         eta = f", {left:.0f} s left" if 0 < left < float("inf") else ""
         now = f"; {self._now}" if self._now else ""
-        line = f"{self._label}: {share:.0f} % of {self._total / MB:.0f} MB, {rate / MB:.0f} MB/s{ratio}{eta}{now}\n"
+        done = f"{share:.0f} % of {self._total / MB:.0f} MB"
+        if self._raw > self._total:  # data whose length was not known
+            done = f"{self._raw / MB:.0f} MB"
+        line = f"{self._label}: {done}, {rate / MB:.0f} MB/s{ratio}{eta}{now}\n"
         self._stream.write(line)  # in one piece: print ends a line with a second one, and launchers mix what they get
         self._stream.flush()
 

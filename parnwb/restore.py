@@ -14,13 +14,22 @@ from parnwb import layout as layouts
 from parnwb import plan as plans
 from parnwb.bulk import bulk_sources, signature
 from parnwb.comm import Ranks
-from parnwb.commits.journal import CLOSING, Committed, check_covered, crc32c, frames, no_records, replay
+from parnwb.commits.journal import (
+    CLOSING,
+    Committed,
+    check_covered,
+    crc32c,
+    frames,
+    no_records,
+    replay,
+    without_open_chunks,
+)
 from parnwb.commits.stored import damaged, own_share
 from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.export import Content, build_content
 from parnwb.gathering import gathered
-from parnwb.hyperslab import Hyperslab, unravel
-from parnwb.layout import FileLayout
+from parnwb.hyperslab import Hyperslab
+from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
 from parnwb.progress import Extrapolated, Progress
 from parnwb.site import BackendChoice
@@ -68,7 +77,7 @@ def find_earlier(target: Target, *, overwrite: bool = False) -> Earlier | None:
     if not any(frames(target.journal)):
         _check_nothing_done(target, overwrite=overwrite)
         return None
-    committed = replay(target.journal)
+    committed = without_open_chunks(replay(target.journal))
     if committed.complete and not target.partial.exists() and target.path.exists():
         if target.path.stat().st_size == committed.end:  # else it is another file
             return Earlier(committed, finished=True)
@@ -108,7 +117,8 @@ def has_committed(target: Target) -> bool:
     """Tell whether there is a partial file with a journal that makes any chunk safe. Independent."""
     try:
         both = target.journal.exists() and target.partial.exists()
-        return both and len(replay(target.journal).records) > 0
+        committed = replay(target.journal) if both else None
+        return committed is not None and (len(committed.records) > 0 or bool(committed.streams))
     except ResumeError:
         return False
 
@@ -123,7 +133,7 @@ def is_worth_keeping(target: Target) -> bool:
         return False
     try:
         due = (frame for frame, _ in frames(target.journal) if frame.description != CLOSING)
-        return any(len(frame.records) for frame in due)
+        return any(len(frame.records) or frame.streams for frame in due)
     except ParnwbError:
         return True  # nobody can tell
 
@@ -163,7 +173,7 @@ def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> Samples:
     return {
         spec.path: [crc32c(np.ascontiguousarray(piece)) for piece in sample(sources[spec.path], spec.grid, spec.place)]
         for spec in layout
-        if spec.access != Access.SEQUENTIAL
+        if spec.access not in (Access.SEQUENTIAL, Access.GROWING)
     }
 
 
@@ -207,7 +217,7 @@ def restore(
 
 
 def done_chunks(layout: FileLayout, committed: Committed) -> dict[int, npt.NDArray[np.bool_]]:
-    """Return which chunks of each dataset are safe, in C order of its chunk grid. Independent.
+    """Return which chunks of each dataset are safe, in C order of its chunk grid; not of those that grow. Independent.
 
     Raises
     ------
@@ -220,7 +230,7 @@ def done_chunks(layout: FileLayout, committed: Committed) -> dict[int, npt.NDArr
         raise ResumeError(f"the journal names dataset {numbers.max()} of {len(layout)}", remedy=REMEDY)
     for number, spec in enumerate(layout):
         positions = committed.records[numbers == number, 1]
-        if len(positions):
+        if len(positions) and spec.access != Access.GROWING:
             if positions.max() >= spec.grid.size:
                 raise ResumeError(
                     f"the journal names chunk {positions.max()} of {spec.grid.size}", where=spec.path, remedy=REMEDY
@@ -273,11 +283,17 @@ def check_committed(
         raise ranks.known_to_all(
             ResumeError(
                 f"the partial file is damaged: {count} of its committed chunks are not what was written, the first is "
-                f"{spec.grid.cell(unravel(position, spec.grid.extent)).place(spec.path)}",
+                f"{_place(spec, position)}",
                 where=str(target.partial),
                 remedy="Check the disk, then start anew with overwrite=True (--overwrite)",
             )
         )
+
+
+def _place(spec: DatasetSpec, position: int) -> str:
+    if spec.access == Access.GROWING:  # the layout has the shape with which it began
+        return f"chunk {position} of {spec.path}"
+    return spec.grid.cell(spec.grid.index(position)).place(spec.path)
 
 
 def _check_same(what: str, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:

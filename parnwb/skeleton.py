@@ -31,7 +31,8 @@ from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
 from parnwb.resident import Resident
 from parnwb.site import BackendChoice, choose_backend
-from parnwb.sources import Source, takes_over
+from parnwb.sources import Access, Source, takes_over
+from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
 
@@ -218,7 +219,7 @@ class _SkeletonIO(NWBHDF5IO):
         with unread_zarr_arrays():
             result = super().write_dataset(group, builder, **kwargs)
         spec = group.spec()
-        if spec.shape != tuple(self.sources[path].shape):
+        if spec.access != Access.GROWING and spec.shape != tuple(self.sources[path].shape):
             raise LayoutError(
                 f"the dataset was created with shape {spec.shape}, its data have {self.sources[path].shape}",
                 where=path,
@@ -262,7 +263,7 @@ def unread_zarr_arrays() -> Iterator[None]:
 
 
 class _SmallQueue(HDF5IODataChunkIteratorQueue):
-    """hdmf's queue of iterators, without the bulk ones: the plan reads them instead."""
+    """hdmf's queue of iterators, without those of bulk data: these are read when the file is filled."""
 
     def append(self, dataset: h5py.Dataset, data: Any) -> None:
         """Take no notice of bulk data."""
@@ -296,10 +297,13 @@ class _UnfilledGroup(h5py.Group):
         settings.update(self._default_coding(settings))
         if self._never_fill:
             settings["fill_time"] = "never"
+            if self._source.access is Access.GROWING:  # or chunks that it gets later could not be written in part
+                settings["dcpl"] = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                settings["dcpl"].set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         try:
             dataset = super().create_dataset(name, **settings)
         except Exception as error:
-            shown = {key: value for key, value in settings.items() if value is not None}
+            shown = {key: value for key, value in settings.items() if value is not None and key != "dcpl"}
             raise LayoutError(
                 f"HDF5 cannot create a dataset with {shown}: {error}",
                 where=self._path,
@@ -316,7 +320,9 @@ class _UnfilledGroup(h5py.Group):
 
     def spec(self) -> DatasetSpec:
         """Return what was created, as the file has it."""
-        spec = replace(read_spec(self[self._path]), access=self._source.access.value, coder=self._coder)
+        major = self._source.axis if isinstance(self._source, GrowingSource) else 0
+        created = read_spec(self[self._path])
+        spec = replace(created, access=self._source.access.value, coder=self._coder, major=major)
         needs_coder = any(item.identifier == DEFLATE for item in spec.filters) and not takes_over(self._source, spec)
         if spec.coder or self._hdf5_encodes or not needs_coder:
             return spec

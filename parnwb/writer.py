@@ -6,7 +6,7 @@ import math
 import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +16,20 @@ import numpy.typing as npt
 from parnwb import memory, site
 from parnwb.agreement import agree_on_content, agree_on_samples
 from parnwb.append import Opened
-from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, Portion
+from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion
 from parnwb.bulk import BulkRule, Predicate, bulk_sources, none_written, signature
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.commits.generation import renew
-from parnwb.commits.journal import Journal
+from parnwb.commits.journal import Journal, StreamState, no_records
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
 from parnwb.exchange import find_residents, rounds
 from parnwb.export import Content, Export, build_content
 from parnwb.gathering import Asking, answer
+from parnwb.generators import Drain, positions
 from parnwb.growth import Growth, grown_sources
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
+from parnwb.layers import settled
 from parnwb.layout import FileLayout
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.progress import Guarded, Progress, Silent
@@ -42,8 +44,10 @@ from parnwb.restore import (
     restore,
 )
 from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, expected_bytes, own_error
-from parnwb.sources import Source
+from parnwb.sources import Access, Source
+from parnwb.sources.growing import GrowingSource, Stream
 from parnwb.sources.sending import receive_sources
+from parnwb.streams import OpenStream, OpenStreams, reopened
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions
 from parnwb.write_queue import Policy, check_policy, write_queue
@@ -151,11 +155,37 @@ class Written:
         That filled it, and why this one.
     published
         Whether an earlier attempt had given the file its name already.
+    streams
+        What rows can be appended to; None where there is nothing, or all is published.
     """
 
     plan: WritePlan
     backend: site.BackendChoice
     published: bool = False
+    streams: OpenStreams | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the root tells the others before they plan.
+
+    Parameters
+    ----------
+    layout, backend
+        Of the skeleton.
+    done
+        Chunks that an earlier attempt has written, by number of a dataset.
+    published
+        Whether that attempt has given the file its name.
+    streams
+        By number of a dataset, dtype and shape of a row, and how far the last commit has it, without the tail.
+    """
+
+    layout: FileLayout
+    backend: site.BackendChoice
+    done: dict[int, npt.NDArray[np.bool_]]
+    published: bool
+    streams: dict[int, tuple[str, tuple[int, ...], StreamState | None]]
 
 
 def write(
@@ -200,7 +230,8 @@ def write(
     ranks.same({"path": str(target.path), **said, **small}, "Pass the same keywords on every rank")
     asking, have_own = Asking(ranks), content is not None
     skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths, asking)
-    layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
+    found = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
+    layout, choice, done, published = found.layout, found.backend, found.done, found.published
     queue = ranks.on_root("arranging the queue", lambda: write_queue(settings.queue, layout))
     if not published:
         _heed(ranks, target, interrupts)
@@ -209,8 +240,9 @@ def write(
     sources = {**received.sources, **grown_sources(growths)}
     with ranks.agreed("planning"):
         kept = layout.numbers_of(received.kept | {growth.path for growth in growths if growth.kept})
-        plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done, kept, queue)
+        plan = WritePlan(settled(layout), ranks.size, settings.decomposition, settings.buffer_mb, done, kept, queue)
     if published:
+        _appended(found, sources, earlier, ranks)  # so that streams tell their rows
         return Written(plan, choice, published)
     _check_memory(ranks, plan)
     new = layout.without(growth.path for growth in growths)
@@ -232,17 +264,57 @@ def write(
         with ranks.agreed("describing the file"):
             is_new, begun = journal is not None and earlier is None, _begun_with(settings, arguments)
             description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}
-        job = Job(ranks, target, plan, skeleton, told, interrupts, journal, settings.commit_interval)
+        job = Job(ranks, target, layout, plan, skeleton, told, interrupts, journal, settings.commit_interval)
         job = replace(job, description=description, manifest=settings.manifest)
-        with closing(_backend(choice, settings).open(job)) as file:
+        with ExitStack() as opened_here:
+            if journal is not None:
+                opened_here.callback(journal.close)
+            file = opened_here.enter_context(closing(_backend(choice, settings).open(job)))
             for portion in portions(ranks, plan, sources, residents):
                 file.fill(portion)
-            file.complete()
+            _drain(job, file, choice, settings, sources, found, earlier)
+            streams = _appended(found, sources, earlier, ranks)
+            if not streams:
+                file.complete({})
+                return Written(plan, choice)
+            opened_here.pop_all()  # they stay open until the streams are complete
+            return Written(plan, choice, streams=OpenStreams(job, file, streams, plan.decomposition, plan.buffer_mb))
     finally:
         told.finish()
-        if journal is not None:
-            journal.close()
-    return Written(plan, choice)
+
+
+def _drain(
+    job: Job,
+    file: PartialFile,
+    choice: site.BackendChoice,
+    settings: WriteSettings,
+    sources: Mapping[str, Source],
+    found: Found,
+    earlier: Earlier | None,
+) -> None:
+    """Write the datasets whose rows come from generators, one after another. Collective."""
+    numbers = [n for n, spec in enumerate(found.layout) if spec.access == Access.GROWING and n not in found.streams]
+    # Parallel HDF5 allocates chunks when a dataset grows, and would not fill those that nobody writes.
+    drain = Drain(job, file, settings.decomposition, settings.buffer_mb, every_layer=choice.name == "mpio")
+    records = earlier.committed.records if earlier is not None else no_records()
+    for number, done in positions(records, numbers).items():
+        drain.run(number, sources.get(found.layout.datasets[number].path), done)
+
+
+def _appended(
+    found: Found, sources: Mapping[str, Source], earlier: Earlier | None, ranks: Ranks
+) -> dict[str, OpenStream]:
+    """Return the streams of the file as this rank appends to them, by path. Independent."""
+    streams = {}
+    for number, (dtype, row_shape, state) in found.streams.items():
+        spec = found.layout.datasets[number]
+        source = sources.get(spec.path)
+        own = source.stream if isinstance(source, GrowingSource) else None
+        known = own if own is not None else Stream(dtype, row_shape)
+        if earlier is not None:
+            state = earlier.committed.streams.get(number)
+        streams[spec.path] = reopened(number, spec, known, state, leads=ranks.is_root)
+    return streams
 
 
 def portions(
@@ -287,14 +359,20 @@ def look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
     return earlier
 
 
-def _found(
-    skeleton: Skeleton | None, earlier: Earlier | None
-) -> tuple[FileLayout, site.BackendChoice, dict[int, npt.NDArray[np.bool_]], bool]:
-    """Return what the root tells the others: layout, backend, done chunks, and whether all is done. Independent."""
+def _found(skeleton: Skeleton | None, earlier: Earlier | None) -> Found:
+    """Return what the root tells the others. Independent."""
     assert skeleton is not None
+    streams = {}
+    for number, spec in enumerate(skeleton.layout):
+        source = skeleton.sources[spec.path]
+        if isinstance(source, GrowingSource) and source.stream is not None:
+            state = earlier.committed.streams.get(number) if earlier is not None else None
+            brief = replace(state, tail=b"") if state is not None else None
+            streams[number] = (source.dtype.str, source.stream.row_shape, brief)
     if earlier is None:
-        return skeleton.layout, skeleton.backend, {}, False
-    return skeleton.layout, skeleton.backend, done_chunks(skeleton.layout, earlier.committed), earlier.finished
+        return Found(skeleton.layout, skeleton.backend, {}, False, streams)
+    done = done_chunks(skeleton.layout, earlier.committed)
+    return Found(skeleton.layout, skeleton.backend, done, earlier.finished, streams)
 
 
 def _begun_with(settings: WriteSettings, arguments: Mapping[str, Any]) -> dict[str, Any]:

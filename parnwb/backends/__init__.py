@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from parnwb.backends.backend import Backend, Job, PartialFile, Portion
+from parnwb.backends.backend import Backend, Growth, Job, PartialFile, Portion
 from parnwb.backends.direct import DirectBackend
 from parnwb.backends.mpio import MpioBackend
 
-__all__ = ["Backend", "DirectBackend", "Job", "MpioBackend", "PartialFile", "Portion"]
+__all__ = ["Backend", "DirectBackend", "Growth", "Job", "MpioBackend", "PartialFile", "Portion"]

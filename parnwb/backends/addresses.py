@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.allocator import Allocator
-from parnwb.backends.backend import Job
+from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import REQUEST_COLUMNS, Batch
 from parnwb.backends.tally import Tally
-from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, no_records
+from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, StreamState, no_records, no_streams
 from parnwb.errors import Interrupted
 from parnwb.interrupts import ASKED_TO_STOP
+from parnwb.layout import FileLayout
 from parnwb.target import FileBytes
 
 TO_ROOT, FROM_ROOT = 1, 2  # tags
@@ -33,7 +34,7 @@ Numbers = npt.NDArray[np.int64]
 class Addresses(Protocol):
     """Where encoded chunks go, for one rank. Independent; each portion is between ``begin`` and ``finish``."""
 
-    def begin(self) -> None:
+    def begin(self, portion: Portion) -> None:
         """Expect that ranks ask for the chunks of a portion."""
 
     def serve(self) -> bool:
@@ -48,7 +49,10 @@ class Addresses(Protocol):
     def make_safe(self) -> None:
         """Make this rank's bytes safe."""
 
-    def close(self) -> None:
+    def commit(self, streams: Mapping[int, StreamState]) -> None:
+        """Commit what is safe on all ranks, and let others read it."""
+
+    def close(self, streams: Mapping[int, StreamState]) -> None:
         """Commit what is safe on all ranks; nothing is asked for after this."""
 
 
@@ -59,7 +63,7 @@ class AskedAddresses:
         self._ranks, self._interrupts, self._disk = job.ranks, job.interrupts, disk
         self._told_to_stop = False
 
-    def begin(self) -> None:
+    def begin(self, portion: Portion) -> None:
         """Forget whether the root knows of a signal: it has forgotten as well."""
         self._told_to_stop = False
 
@@ -86,7 +90,10 @@ class AskedAddresses:
         with self._ranks.doing("making written chunks safe (fsync)"):
             self._disk.sync()
 
-    def close(self) -> None:
+    def commit(self, streams: Mapping[int, StreamState]) -> None:
+        """Do nothing: the root commits."""
+
+    def close(self, streams: Mapping[int, StreamState]) -> None:
         """Do nothing: the root commits."""
 
     def _until(self, wanted: int) -> Numbers:
@@ -130,12 +137,22 @@ class RootAddresses:
         self._tally = Tally(job.plan)
         self._stop = False
         self._commits = 0
+        self._in_one_piece = False
+        self._shown = False
         self._committed_at = time.monotonic()
         if job.journal is not None:
             self._append_frame(job.description)
 
-    def begin(self) -> None:
-        """Expect every other rank to ask."""
+    @property
+    def layout(self) -> FileLayout:
+        """The bulk datasets as they are now."""
+        return self._allocator.layout
+
+    def begin(self, portion: Portion) -> None:
+        """Expect every other rank to ask, and give datasets the room that they need."""
+        for number, growth in portion.growth.items():
+            self._allocator.grow(number, growth.grid.shape)
+        self._in_one_piece = portion.in_one_piece
         self._asking = set(self._others)
         self._gone.clear()
 
@@ -170,11 +187,23 @@ class RootAddresses:
         with self._ranks.doing("making written chunks safe (fsync)"):
             self._disk.sync()
 
-    def close(self) -> None:
+    def commit(self, streams: Mapping[int, StreamState]) -> None:
+        """Append a frame, then write to the file what it holds: whenever the job ends in between, the frame counts."""
+        self._job.target.check_ours()
+        extents = self._append_frame({}, streams)
+        overlay = self._skeleton.overlay
+        with self._ranks.doing("writing metadata for readers"):
+            for address, data in extents if self._shown else overlay.extents():
+                self._disk.write_at([data], address)
+            if self._disk.status().st_size < overlay.end:
+                self._disk.truncate(overlay.end)
+        self._shown = True
+
+    def close(self, streams: Mapping[int, StreamState]) -> None:
         """Append the frame that names the last chunks, all of which are safe."""
-        if self._job.journal is not None and self._placed:
+        if self._job.journal is not None and (self._placed or streams):
             self._job.target.check_ours()
-            self._append_frame(CLOSING)
+            self._append_frame(CLOSING, streams)
 
     def _listen(self) -> bool:
         message = self._ranks.receive(TO_ROOT)
@@ -222,12 +251,12 @@ class RootAddresses:
     # -- commits -------------------------------------------------------------------------------------------
 
     def _stopping(self) -> bool:
-        return self._stop or self._job.interrupts.received
+        return not self._in_one_piece and (self._stop or self._job.interrupts.received)
 
     def _commit_is_due(self) -> bool:
         elapsed = time.monotonic() - self._committed_at
         is_time = elapsed >= self._job.commit_interval or self._tally.reached_milestone
-        return self._stopping() or (self._job.journal is not None and is_time)
+        return self._stopping() or (self._job.journal is not None and is_time and not self._in_one_piece)
 
     def _commit(self) -> None:
         """Make all bytes safe, then record them. All other ranks stand still or have finished."""
@@ -249,13 +278,18 @@ class RootAddresses:
                 else "The file is as it was: run it again",
             )
 
-    def _append_frame(self, description: Mapping[str, Any]) -> None:
+    def _append_frame(
+        self, description: Mapping[str, Any], streams: Mapping[int, StreamState] | None = None
+    ) -> tuple[tuple[int, bytes], ...]:
         assert self._job.journal is not None
         with self._ranks.doing("appending a commit to the journal"):
             self._skeleton.file.flush()
             records = np.concatenate(self._placed) if self._placed else no_records()
             overlay = self._skeleton.overlay
-            self._job.journal.append(Frame(dict(description), overlay.end, records, tuple(overlay.take_changes())))
+            extents = tuple(overlay.take_changes())
+            frame = Frame(dict(description), overlay.end, records, extents, streams=streams or no_streams())
+            self._job.journal.append(frame)
         self._placed.clear()
         self._commits += 1
         self._committed_at = time.monotonic()
+        return extents

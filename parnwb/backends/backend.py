@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from parnwb.comm import Ranks
-from parnwb.commits.journal import Journal
+from parnwb.commits.journal import Journal, StreamState
+from parnwb.hyperslab import Hyperslab
 from parnwb.interrupts import Interrupts
-from parnwb.layout import FileLayout
+from parnwb.layout import ChunkGrid, FileLayout
 from parnwb.plan import WritePlan
 from parnwb.progress import Progress, Silent
 from parnwb.skeleton import Skeleton
@@ -28,8 +29,10 @@ class Job:
         Who takes part.
     target
         Final and partial path.
+    layout
+        The bulk datasets, as they were created.
     plan
-        Of the whole file; what is filled at one time is a ``Portion`` of it.
+        Of all whose extent is known; what is filled at one time is a ``Portion``.
     skeleton
         On the root; None elsewhere.
     progress
@@ -48,6 +51,7 @@ class Job:
 
     ranks: Ranks
     target: Target
+    layout: FileLayout
     plan: WritePlan
     skeleton: Skeleton | None
     progress: Progress = field(default_factory=Silent)
@@ -57,10 +61,30 @@ class Job:
     description: Mapping[str, Any] = field(default_factory=dict)
     manifest: bool = False
 
-    @property
-    def layout(self) -> FileLayout:
-        """The bulk datasets."""
-        return self.plan.layout
+
+@dataclass(frozen=True)
+class Growth:
+    """Layers of chunks in a dataset that grows.
+
+    Parameters
+    ----------
+    grid
+        Of the whole dataset, with all rows that it has when these layers are written.
+    first
+        The first of the layers.
+    """
+
+    grid: ChunkGrid
+    first: int
+
+    def position(self, index: tuple[int, ...]) -> int:
+        """Return the position in the whole of a chunk, by its index within the layers."""
+        return self.grid.position(tuple(n + self.first * (a == self.grid.major) for a, n in enumerate(index)))
+
+    def elements(self, slab: Hyperslab) -> Hyperslab:
+        """Return the elements of the whole, by those within the layers."""
+        row = self.first * self.grid.chunk[self.grid.major]
+        return Hyperslab(tuple(n + row * (a == self.grid.major) for a, n in enumerate(slab.start)), slab.count)
 
 
 @dataclass(frozen=True)
@@ -73,10 +97,26 @@ class Portion:
         Who writes what.
     sources
         By path; those of the datasets in which this rank has a share, at least.
+    growth
+        By number of a dataset that grows, where in it the layers lie that the plan is about.
+    in_one_piece
+        Whether a commit that is due waits until all of the portion is written, because half of it means nothing.
     """
 
     plan: WritePlan
     sources: Mapping[str, Source]
+    growth: Mapping[int, Growth] = field(default_factory=dict)
+    in_one_piece: bool = False
+
+    def position(self, dataset: int, index: tuple[int, ...]) -> int:
+        """Return the position in the whole dataset of a chunk of the plan."""
+        if dataset in self.growth:
+            return self.growth[dataset].position(index)
+        return self.plan.layout.datasets[dataset].grid.position(index)
+
+    def elements(self, dataset: int, slab: Hyperslab) -> Hyperslab:
+        """Return the elements of the whole dataset that are a slab of the plan."""
+        return self.growth[dataset].elements(slab) if dataset in self.growth else slab
 
     def source(self, dataset: int) -> Source | None:
         """Return the source of one dataset of the layout; None where this rank has none and needs none."""
@@ -89,11 +129,20 @@ class PartialFile(Protocol):
     def fill(self, portion: Portion) -> None:
         """Write the chunks of a portion. Collective."""
 
-    def complete(self) -> None:
+    def commit(self, streams: Mapping[int, StreamState]) -> None:
+        """Make safe what was written, and let others read it in the partial file. Collective.
+
+        Parameters
+        ----------
+        streams
+            On the root, how far each stream has come, and the rows that are in no chunk yet.
+        """
+
+    def complete(self, streams: Mapping[int, StreamState]) -> None:
         """Write all that is not bulk data, and make the file safe on disk. Collective; once, at the end."""
 
     def close(self) -> None:
-        """Let go of what is open, whether or not the file is complete. Independent; a second call does nothing."""
+        """Let go of what is open, whether or not the file is complete. Collective; a second call does nothing."""
 
 
 class Backend(Protocol):

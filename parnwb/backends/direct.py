@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
 from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch, Encoder
+from parnwb.comm import Ahead
 from parnwb.commits.amendment import AppendTarget
-from parnwb.commits.journal import Frame, committed_records, no_records
+from parnwb.commits.journal import Frame, StreamState, committed_records, no_records
 from parnwb.commits.manifest import manifest_of
+from parnwb.layout import FileLayout
 from parnwb.target import FileBytes
 
 
@@ -47,7 +51,7 @@ class DirectFile:
     def fill(self, portion: Portion) -> None:
         """Encode and write the chunks of a portion. Collective."""
         with self._ranks.agreed("writing"):
-            self._addresses.begin()
+            self._addresses.begin(portion)
             with Encoder(self._ranks, portion) as encoder:
                 while (batch := self._next(encoder)) is not None:
                     places = self._addresses.of(batch)
@@ -56,19 +60,26 @@ class DirectFile:
                     write(batch, places, self._disk)
             self._addresses.finish()
 
-    def _next(self, encoder: Encoder) -> Batch | None:
+    def _next(self, encoder: Ahead[Batch]) -> Batch | None:
         self._ranks.wait_until(encoder.ready, self._addresses.serve)
         return encoder.take()
 
-    def complete(self) -> None:
+    def commit(self, streams: Mapping[int, StreamState]) -> None:
+        """Make all chunks safe, record them, and write HDF5's metadata for readers. Collective."""
+        with self._ranks.agreed("making the file safe"):
+            self._addresses.make_safe()
+        with self._ranks.agreed("recording the commit"):
+            self._addresses.commit(streams)
+
+    def complete(self, streams: Mapping[int, StreamState]) -> None:
         """Make all chunks safe and commit them; then the root writes the rest. Collective."""
         with self._ranks.agreed("making the file safe"):
             self._addresses.make_safe()
         with self._ranks.agreed("completing the file"):
-            self._addresses.close()
+            self._addresses.close(streams)
             self.close()
-            if self._job.skeleton is not None:
-                complete(self._job)
+            if isinstance(self._addresses, RootAddresses):
+                complete(self._job, self._addresses.layout)
 
     def close(self) -> None:
         """Close this rank's view of the bytes. Independent."""
@@ -85,7 +96,7 @@ def write(batch: Batch, addresses: npt.NDArray[np.int64], disk: FileBytes) -> No
             disk.write_at([batch.payloads[i] for i in run], int(addresses[run[0]]))
 
 
-def complete(job: Job) -> None:
+def complete(job: Job, layout: FileLayout) -> None:
     """Close HDF5, commit what it kept in memory, then write that to the file. Independent; on the root.
 
     The last frame comes first: whenever the job ends after it, the bytes can be written again from there. A file
@@ -108,7 +119,7 @@ def complete(job: Job) -> None:
         assert job.journal is not None
         chunks = committed_records(job.journal.path)
         name = job.target.path.name
-        checksums = manifest_of(name, object_id, job.layout, chunks, overlay.extents(), overlay.end)
+        checksums = manifest_of(name, object_id, layout, chunks, overlay.extents(), overlay.end)
         checksums.write(job.target.partial_manifest)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,17 +12,15 @@ import numpy.typing as npt
 
 from parnwb.backends.backend import Portion
 from parnwb.codec import ChunkAssembler, Pipeline, open_pipeline
-from parnwb.comm import Lane, Ranks
+from parnwb.comm import Ahead, Lane, Ranks
 from parnwb.commits.journal import crc32c
-from parnwb.hyperslab import ravel
 from parnwb.iterator import IndependentChunkIterator
-from parnwb.layout import DatasetSpec
-from parnwb.plan import Buffer, WritePlan
+from parnwb.plan import Buffer
 from parnwb.sources import EncodedSource, takes_over
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
 StoredChunk = tuple[tuple[int, ...], tuple[int, Any] | None]  # index in the chunk grid; filter mask and bytes
-REQUEST_COLUMNS = 5  # dataset, C-order position in the chunk grid, stored bytes, filter mask, CRC-32C
+REQUEST_COLUMNS = 5  # dataset, position in the chunk grid, stored bytes, filter mask, CRC-32C
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Batch:
     place: str
 
 
-class Encoder:
+class Encoder(Ahead[Batch]):
     """Runs ahead of the writer by at most one batch. Independent.
 
     Use as a context manager.
@@ -63,57 +59,7 @@ class Encoder:
     """
 
     def __init__(self, ranks: Ranks, portion: Portion) -> None:
-        self._ranks, self._portion = ranks, portion
-        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=1)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="parnwb-encoder", daemon=True)
-
-    def __enter__(self) -> Encoder:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stopped.set()
-        while self._thread.is_alive():  # it may be waiting for room in the queue
-            self._discard()
-            self._thread.join(timeout=0.01)
-
-    def ready(self) -> bool:
-        """Tell whether ``take`` would return at once."""
-        return not self._ready.empty()
-
-    def take(self) -> Batch | None:
-        """Return the next batch, or None after the last one.
-
-        Raises
-        ------
-        Exception
-            Whatever ended the thread.
-        """
-        item = self._ready.get_nowait()
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    def _discard(self) -> None:
-        try:
-            self._ready.get_nowait()
-        except queue.Empty:
-            pass
-
-    def _run(self) -> None:
-        with self._ranks.another_thread() as lane:
-            try:
-                for batch in encoded(self._portion, self._ranks.rank, lane):
-                    lane.rest()
-                    self._ready.put(batch)
-                    if self._stopped.is_set():
-                        return
-                last: BaseException | None = None
-            except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that takes it
-                last = error
-            lane.rest()
-            self._ready.put(last)
+        super().__init__(ranks, "encoder", lambda lane: encoded(portion, ranks.rank, lane))
 
 
 def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
@@ -125,32 +71,36 @@ def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
     for dataset, buffers in groupby(plan.buffers(rank), lambda buffer: buffer.dataset):
         spec, source = plan.layout.datasets[dataset], portion.source(dataset)
         if takes_over(source, spec):
-            yield from (take_over(plan, buffer, source, lane) for buffer in buffers)
+            yield from (take_over(portion, buffer, source, lane) for buffer in buffers)
             continue
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(plan, rank, dataset, source, lane.step)
         for buffer in buffers:
-            yield encode(plan, buffer, assembler.assemble(buffer.slab, stream.pieces(buffer.slab)), pipeline, lane)
+            yield encode(portion, buffer, assembler.assemble(buffer.slab, stream.pieces(buffer.slab)), pipeline, lane)
 
 
-def encode(plan: WritePlan, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:
+def encode(
+    portion: Portion, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane
+) -> Batch:
     """Encode the chunks of one buffer. Independent."""
+    plan = portion.plan
     spec = plan.layout.datasets[buffer.dataset]
 
     def encoded_chunks() -> Iterator[StoredChunk]:
         for index, chunk in chunks:
             if not plan.is_done(buffer.dataset, index):
-                lane.step(f"encoding {spec.grid.cell(index).place(spec.place)}")
+                lane.step(f"encoding {portion.elements(buffer.dataset, spec.grid.cell(index)).place(spec.place)}")
                 yield index, pipeline.encode(chunk)
 
-    return _batch(spec, buffer, encoded_chunks())
+    return _batch(portion, buffer, encoded_chunks())
 
 
-def take_over(plan: WritePlan, buffer: Buffer, source: EncodedSource, lane: Lane) -> Batch:
+def take_over(portion: Portion, buffer: Buffer, source: EncodedSource, lane: Lane) -> Batch:
     """Return the chunks of one buffer as their file has them; those that it lacks the new one will lack, too.
 
     Independent.
     """
+    plan = portion.plan
     spec = plan.layout.datasets[buffer.dataset]
 
     def chunks() -> Iterator[StoredChunk]:
@@ -159,16 +109,17 @@ def take_over(plan: WritePlan, buffer: Buffer, source: EncodedSource, lane: Lane
                 lane.step(f"copying {elements.place(spec.place)}")
                 yield index, source.read_chunk(elements.start)
 
-    return _batch(spec, buffer, chunks())
+    return _batch(portion, buffer, chunks())
 
 
-def _batch(spec: DatasetSpec, buffer: Buffer, chunks: Iterable[StoredChunk]) -> Batch:
+def _batch(portion: Portion, buffer: Buffer, chunks: Iterable[StoredChunk]) -> Batch:
+    spec = portion.plan.layout.datasets[buffer.dataset]
     rows, payloads, raw_bytes = [], [], 0
     for index, stored in chunks:
         raw_bytes += spec.grid.cell(index).size * spec.itemsize
         if stored is not None:
             mask, data = stored
-            rows.append((buffer.dataset, ravel(index, spec.grid.extent), len(data), mask, crc32c(data)))
+            rows.append((buffer.dataset, portion.position(buffer.dataset, index), len(data), mask, crc32c(data)))
             payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
-    return Batch(requests, payloads, raw_bytes, buffer.slab.place(spec.place))
+    return Batch(requests, payloads, raw_bytes, portion.elements(buffer.dataset, buffer.slab).place(spec.place))

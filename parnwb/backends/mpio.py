@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from parnwb.backends.backend import Job, Portion
 from parnwb.backends.direct import write_overlay
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import alone
+from parnwb.commits.journal import StreamState
 from parnwb.errors import Interrupted, StorageError
 from parnwb.hyperslab import Hyperslab
 from parnwb.interrupts import ASKED_TO_STOP
@@ -80,6 +82,11 @@ class MpioFile:
     def fill(self, portion: Portion) -> None:
         """Write the chunks of a portion, one dataset after the other. Collective."""
         plan = portion.plan
+        if not portion.in_one_piece and self._ranks.any_failed(self._job.interrupts.received):
+            raise self._ranks.known_to_all(_interrupted(self._job))
+        for number, growth in portion.growth.items():
+            with self._ranks.doing(f"extending {self._writers[number].path}", together=True):
+                self._writers[number].grow(growth.grid.shape)
         told = Extrapolated(self._job.progress, plan.remaining_bytes, plan.nbytes(self._ranks.rank))
         try:
             for complete, number in enumerate(plan.order.datasets):
@@ -92,7 +99,14 @@ class MpioFile:
             self._close(error)
             raise
 
-    def complete(self) -> None:
+    def commit(self, streams: Mapping[int, StreamState]) -> None:
+        """Let parallel HDF5 write all that it holds, and make it safe. Collective; rows in no chunk yet are not."""
+        with self._ranks.agreed("committing"), self._ranks.doing("flushing the file in parallel", together=True):
+            self._file.flush()
+        with self._ranks.agreed("making the file safe"):
+            _sync(self._job)
+
+    def complete(self, streams: Mapping[int, StreamState]) -> None:
         """Close the file, look at what was written together, and make all safe. Collective."""
         self._close()
         with self._ranks.agreed("reading back what was written together"):
@@ -101,7 +115,9 @@ class MpioFile:
             _sync(self._job)
 
     def close(self) -> None:
-        """Do nothing: parallel HDF5 can be closed by all ranks together only, and has been."""
+        """Close the file if it is open. Collective: parallel HDF5 can be closed by all ranks together only."""
+        if self._file:
+            self._close()
 
     def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
         plan, rank = portion.plan, self._ranks.rank
@@ -109,10 +125,11 @@ class MpioFile:
             stream = IndependentChunkIterator(plan, rank, number, portion.source(number), self._ranks.step)
             for buffer, chunk in zip(plan.buffers(rank, number), stream, strict=True):
                 self._ranks.look_up()
-                _heed(self._job)
+                _heed(self._job, portion)
                 for _, elements in plan.chunks(buffer):
-                    self._ranks.step(f"writing {elements.place(writer.path)}")
-                    writer.write(elements, chunk.data[elements.relative_to(buffer.slab.start).slices])
+                    place = portion.elements(number, elements)
+                    self._ranks.step(f"writing {place.place(writer.path)}")
+                    writer.write(place, chunk.data[elements.relative_to(buffer.slab.start).slices])
                 told.advance(buffer.slab.size * plan.layout.datasets[number].itemsize, 0)
 
     def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
@@ -124,7 +141,7 @@ class MpioFile:
             for _ in range(plan.rounds(number)):
                 error, chunk = None, None
                 try:
-                    _heed(self._job)
+                    _heed(self._job, portion)
                     chunk = next(stream)
                 except BaseException as caught:  # noqa: BLE001 - raised below, when no rank waits for this one
                     error = caught
@@ -133,12 +150,12 @@ class MpioFile:
                         raise error
                     return
                 assert chunk is not None
-                self._write_together(writer, chunk)
+                self._write_together(writer, chunk, portion, number)
                 told.advance(chunk.data.nbytes, 0)
 
-    def _write_together(self, writer: _ChunkWriter, chunk: Any) -> None:
+    def _write_together(self, writer: _ChunkWriter, chunk: Any, portion: Portion, number: int) -> None:
         start = tuple(part.start for part in chunk.selection)
-        elements = Hyperslab(start, chunk.data.shape)
+        elements = portion.elements(number, Hyperslab(start, chunk.data.shape))
         try:
             with self._ranks.doing(f"writing {elements.place(writer.path)}", together=True):
                 writer.write(elements, chunk.data)
@@ -182,6 +199,13 @@ class _ChunkWriter:
         mode = h5py.h5fd.MPIO_COLLECTIVE if collective else h5py.h5fd.MPIO_INDEPENDENT
         self._transfer.set_dxpl_mpio(mode)
 
+    def grow(self, shape: tuple[int, ...]) -> None:
+        """Let the dataset have at least this shape. Collective in HDF5."""
+        old = self._dataset.shape
+        new = tuple(max(pair) for pair in zip(old, shape, strict=True))
+        if new != old:
+            self._dataset.set_extent(new)
+
     def write(self, elements: Hyperslab, values: np.ndarray[Any, Any]) -> None:
         """Write one chunk's elements; none at all is a part in a collective call all the same."""
         import h5py
@@ -206,14 +230,18 @@ class _ChunkWriter:
             self.sums.append((elements, _sum(data) if self._lossless else None))
 
 
-def _heed(job: Job) -> None:
+def _heed(job: Job, portion: Portion) -> None:
     """Leave if this rank has got a signal; the others follow it. Independent."""
-    if job.interrupts.received:
-        raise Interrupted(
-            ASKED_TO_STOP,
-            where=str(job.target.partial),
-            remedy="Backend 'mpio' keeps no journal: run it again, which begins anew",
-        )
+    if job.interrupts.received and not portion.in_one_piece:
+        raise _interrupted(job)
+
+
+def _interrupted(job: Job) -> Interrupted:
+    return Interrupted(
+        ASKED_TO_STOP,
+        where=str(job.target.partial),
+        remedy="Backend 'mpio' keeps no journal: run it again, which begins anew",
+    )
 
 
 def _read_back(job: Job, writers: list[_ChunkWriter]) -> None:

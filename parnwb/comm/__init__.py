@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from parnwb.comm.ahead import Ahead
 from parnwb.comm.launch import (
     LAUNCHER_RANKS,
     LAUNCHER_SIZES,
@@ -18,6 +19,7 @@ from parnwb.comm.travel import describe, portable, unpacked
 from parnwb.comm.watchdog import DEFAULT_WATCHDOG, Lane, check_watchdog, until_checked
 
 __all__ = [
+    "Ahead",
     "DEFAULT_WATCHDOG",
     "LAUNCHER_RANKS",
     "LAUNCHER_SIZES",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+ROUND_BYTES = 256 * 1024 * 1024
 Wait = Callable[["MPI.Request"], None]
 
 
@@ -85,6 +86,33 @@ def sorted_out(
 def _runs(data: npt.NDArray[Any], counts: npt.NDArray[np.int64], byte: MPI.Datatype) -> list[Any]:
     nbytes = np.asarray(counts, dtype=np.int64) * data.dtype.itemsize
     return [data.view(np.uint8), nbytes.tolist(), (np.cumsum(nbytes) - nbytes).tolist(), byte]
+def exchanged_bytes(
+    comm: MPI.Intracomm, parts: list[npt.NDArray[np.uint8]], wait: Wait
+) -> list[npt.NDArray[np.uint8]]:
+    """Return the bytes that each rank has for this one, of what each has for each. Collective.
+
+    They go in several rounds where they are many: MPI counts with 32 bits, and keeps buffers of its own.
+    """
+    from mpi4py import MPI
+
+    expected = exchanged(comm, [len(part) for part in parts], wait)
+    found = [np.empty(length, dtype=np.uint8) for length in expected]
+    step = max(1, ROUND_BYTES // comm.Get_size())
+    longest = largest(comm, max(map(len, parts)), wait)
+    for begin in range(0, longest, step):
+        sent = [part[begin : begin + step] for part in parts]
+        counts = [len(part[begin : begin + step]) for part in found]
+        received = np.empty(sum(counts), dtype=np.uint8)
+        lengths, places = [len(part) for part in sent], np.cumsum([0, *counts])
+        wait(
+            comm.Ialltoallv(
+                [np.concatenate(sent), lengths, np.cumsum([0, *lengths])[:-1].tolist(), MPI.BYTE],
+                [received, counts, places[:-1].tolist(), MPI.BYTE],
+            )
+        )
+        for part, place, count in zip(found, places, counts, strict=False):
+            part[begin : begin + count] = received[place : place + count]
+    return found
 
 
 def _packed(value: object) -> npt.NDArray[np.uint8]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 Integers = npt.NDArray[np.int64]
+Octets = npt.NDArray[np.uint8]
 
 ALARM_TAG, SIGN_TAG = 11, 12
 ROLL_CALL_SECONDS = 3.0
@@ -149,20 +150,36 @@ class Ranks:
             pass  # the rank that rang brings its error to the meeting below
         except BaseException as caught:  # noqa: BLE001 - a rank that exits would leave the others waiting
             error = caught
+        self._conclude(doing, error, None)
+
+    def gather_agreed(self, doing: str, function: Callable[[], Value]) -> list[Value]:
+        """Run ``function`` on every rank and return what it returned on each; exceptions as in ``agreed``. Collective.
+
+        As cheap as ``agreed`` alone.
+        """
+        value: Value | None = None
+        error: BaseException | None = None
+        try:
+            with self._watchdog.main.at(doing):
+                value = function()
+        except Alarmed:
+            pass
+        except BaseException as caught:  # noqa: BLE001 - a rank that exits would leave the others waiting
+            error = caught
+        return self._conclude(doing, error, value)
+
+    def _conclude(self, doing: str, error: BaseException | None, value: Any) -> list[Any]:
         if self._comm is None:
             if error is not None:
                 raise error
-            return
+            return [value]
         if error is not None:
             self._ring()
-        self._conclude(doing, error)
-
-    def _conclude(self, doing: str, error: BaseException | None) -> None:
-        assert self._comm is not None
         self._wait(self._comm.Ibarrier())
-        verdicts: list[Any] = self.gather_all((doing, None if error is None else portable(error, self.rank)))
-        failed = [rank for rank, (_, failure) in enumerate(verdicts) if failure is not None]
-        calls = {name for name, _ in verdicts}
+        failure = None if error is None else portable(error, self.rank)
+        verdicts: list[Any] = self.gather_all((doing, failure, value))
+        failed = [rank for rank, (_, failure, _) in enumerate(verdicts) if failure is not None]
+        calls = {name for name, _, _ in verdicts}
         if failed or len(calls) > 1:
             self._drain()
             if self._signs is not None:
@@ -172,7 +189,7 @@ class Ranks:
                 raise self.known_to_all(error, self.rank)
             raise self.known_to_all(unpacked(*verdicts[failed[0]][1]), failed[0])
         if len(calls) > 1:
-            other = next(rank for rank, (name, _) in enumerate(verdicts) if name != verdicts[0][0])
+            other = next(rank for rank, (name, _, _) in enumerate(verdicts) if name != verdicts[0][0])
             raise self.known_to_all(
                 AgreementError(
                     f"all ranks must make the same collective calls: rank 0 is in '{verdicts[0][0]}', "
@@ -180,6 +197,7 @@ class Ranks:
                     remedy="Call parnwb's collective methods on every rank, in the same order",
                 )
             )
+        return [value for _, _, value in verdicts]
 
     def meet(self, call: str) -> None:
         """Check that every rank is in the same collective call and none has failed. Collective."""
@@ -235,6 +253,10 @@ class Ranks:
     def gather_all(self, value: Value) -> list[Value]:
         """Return the list of all ranks' values on every rank. Collective."""
         return [value] if self._comm is None else exchange.gathered(self._comm, value, self._wait)
+
+    def exchange_bytes(self, parts: list[Octets]) -> list[Octets]:
+        """Give each rank its part and return what each has for this one. Collective."""
+        return parts if self._comm is None else exchange.exchanged_bytes(self._comm, parts, self._wait)
 
     def on_root(self, doing: str, function: Callable[[], Value]) -> Value:
         """Run ``function`` on the root alone and return its value everywhere. Collective."""

@@ -9,10 +9,11 @@ before, so that frames of different jobs do not fit together. Nothing in it is e
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -51,6 +52,30 @@ def crc32c(data: Any, before: int = 0) -> int:
 
 
 @dataclass(frozen=True)
+class StreamState:
+    """How far a stream had come at a commit.
+
+    Parameters
+    ----------
+    rows
+        All rows that were appended.
+    first_open
+        Position of the first chunk that was not whole: no record counts from there on.
+    tail
+        Bytes of the rows in chunks that were not whole, in C order and the stream's own dtype.
+    """
+
+    rows: int
+    first_open: int
+    tail: bytes = b""
+
+
+def no_streams() -> Mapping[int, StreamState]:
+    """Return the states of no streams."""
+    return {}
+
+
+@dataclass(frozen=True)
 class Frame:
     """One commit.
 
@@ -66,6 +91,8 @@ class Frame:
         ``(address, bytes)`` that HDF5 wrote since the last frame.
     complete
         Whether all data are there, so that only the extents remain to be applied.
+    streams
+        By number of a dataset, all streams that are open; none where they are as in the frame before.
     """
 
     description: dict[str, Any]
@@ -73,6 +100,7 @@ class Frame:
     records: Records
     extents: tuple[tuple[int, bytes], ...]
     complete: bool = False
+    streams: Mapping[int, StreamState] = field(default_factory=no_streams)
 
     def to_bytes(self) -> list[bytes]:
         """Return the payload in pieces."""
@@ -82,10 +110,12 @@ class Frame:
             "complete": self.complete,
             "records": len(self.records),
             "extents": [[address, len(data)] for address, data in self.extents],
+            "streams": [[number, it.rows, it.first_open, len(it.tail)] for number, it in self.streams.items()],
         }
         text = json.dumps(head).encode()
         rows = np.ascontiguousarray(self.records, dtype="<i8").tobytes()
-        return [CHECK.pack(len(text)), text, rows, *(data for _, data in self.extents)]
+        tails = [state.tail for state in self.streams.values()]
+        return [CHECK.pack(len(text)), text, rows, *(data for _, data in self.extents), *tails]
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Frame:
@@ -109,12 +139,14 @@ class Frame:
         (length,) = CHECK.unpack_from(payload)
         head = json.loads(payload[CHECK.size : CHECK.size + length])
         description, end, count, places = head["description"], head["end"], head["records"], head["extents"]
-        numbers = [end, count, *(number for place in places for number in place)]
+        streams = head["streams"]
+        numbers = [end, count, *(number for row in (*places, *streams) for number in row)]
         if not all(type(number) is int and 0 <= number < LIMIT for number in numbers):
             raise ValueError("a number is out of range")
         position = CHECK.size + length
         size = count * RECORD_COLUMNS * 8
-        if not isinstance(description, dict) or position + size + sum(n for _, n in places) != len(payload):
+        rest = sum(n for _, n in places) + sum(n for *_, n in streams)
+        if not isinstance(description, dict) or position + size + rest != len(payload):
             raise ValueError("its parts do not add up to its length")
         rows = np.frombuffer(payload, dtype="<i8", count=size // 8, offset=position).reshape(-1, RECORD_COLUMNS)
         if len(rows) and not (0 <= rows.min() and rows.max() < LIMIT):
@@ -124,7 +156,11 @@ class Frame:
         for address, nbytes in places:
             extents.append((address, payload[position : position + nbytes]))
             position += nbytes
-        return cls(description, end, rows.astype(np.int64), tuple(extents), head["complete"] is True)
+        states = {}
+        for number, appended, first_open, nbytes in streams:
+            states[number] = StreamState(appended, first_open, payload[position : position + nbytes])
+            position += nbytes
+        return cls(description, end, rows.astype(np.int64), tuple(extents), head["complete"] is True, states)
 
 
 @dataclass(frozen=True)
@@ -149,6 +185,8 @@ class Committed:
         Number of valid frames.
     checksum
         Of the last of them, which goes on from those before.
+    streams
+        By number of a dataset, how far each stream had come.
     """
 
     description: dict[str, Any]
@@ -159,6 +197,7 @@ class Committed:
     size: int
     sequence: int
     checksum: int
+    streams: Mapping[int, StreamState] = field(default_factory=no_streams)
 
 
 @dataclass
@@ -294,12 +333,13 @@ def replay(path: Path) -> Committed:
             remedy="Start anew (without --resume)",
         )
     description: dict[str, Any] = {}
-    sequence, records, written = 0, [], Overlay()
+    sequence, records, written, streams = 0, [], Overlay(), no_streams()
     for whole in _chain(path):
         description = description if sequence else whole[0].description
         sequence += 1
         records.append(whole[0].records)
         written.add(whole[0].extents)
+        streams = whole[0].streams or streams
     if not sequence:
         raise ResumeError(
             "the journal holds no whole commit: it is damaged, or the job ended before its first",
@@ -310,18 +350,42 @@ def replay(path: Path) -> Committed:
     return Committed(
         description=description,
         end=last.end,
-        records=np.concatenate(records),
+        records=_latest(np.concatenate(records), streams),
         extents=tuple(written.extents()),
         complete=last.complete,
         size=size,
         sequence=sequence,
         checksum=checksum,
+        streams=streams,
     )
+
+
+def _latest(records: Records, streams: Mapping[int, StreamState]) -> Records:
+    """Return the records that count: of chunks that a resumed stream has written anew, the last."""
+    if not streams:
+        return records
+    _, first = np.unique(records[::-1, :2], axis=0, return_index=True)
+    return records[np.sort(len(records) - 1 - first)]
+
+
+def without_open_chunks(committed: Committed) -> Committed:
+    """Return what a resuming job may take as done: not the chunks at the ends of streams, which rows may follow.
+
+    Independent. Their rows are in ``streams``.
+    """
+    records = committed.records
+    for number, state in committed.streams.items():
+        records = records[(records[:, 0] != number) | (records[:, 1] < state.first_open)]
+    return dataclasses.replace(committed, records=records)
 
 
 def committed_records(path: Path) -> Records:
     """Return the records of all chunks that a journal makes safe, by whichever attempt. Independent."""
-    return np.concatenate([no_records(), *(frame.records for frame, _ in frames(path))])
+    records, streams = [no_records()], no_streams()
+    for frame, _ in frames(path):
+        records.append(frame.records)
+        streams = frame.streams or streams
+    return _latest(np.concatenate(records), streams)
 
 
 def check_covered(partial: Path, committed: Committed) -> None:

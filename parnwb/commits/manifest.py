@@ -30,6 +30,7 @@ import numpy as np
 
 from parnwb.commits.journal import LIMIT, RECORD_COLUMNS, Records, crc32c, no_records
 from parnwb.errors import ParnwbError, StorageError, VerificationError
+from parnwb.hyperslab import ravel
 from parnwb.layout import ChunkGrid, FileLayout
 from parnwb.target import FileBytes, sync_folder
 
@@ -168,5 +169,15 @@ def manifest_of(
         (METADATA, number, address, len(data), 0, crc32c(data)) for number, (address, data) in enumerate(extents)
     ]
     rest = np.array(others, dtype=np.int64).reshape(-1, RECORD_COLUMNS) if others else no_records()
-    datasets = tuple((spec.path, spec.grid) for spec in layout)
-    return Manifest(name, size, object_id, datasets, np.concatenate([chunks, rest]))
+    datasets = tuple((spec.path, ChunkGrid(spec.shape, spec.grid.chunk)) for spec in layout)
+    return Manifest(name, size, object_id, datasets, np.concatenate([in_c_order(chunks, layout), rest]))
+
+
+def in_c_order(records: Records, layout: FileLayout) -> Records:
+    """Return records whose positions are those of C order, whatever the axis along which datasets grew. Independent."""
+    turned = records.copy()
+    for number, spec in enumerate(layout):
+        if spec.major:
+            rows = np.flatnonzero(records[:, 0] == number)
+            turned[rows, 1] = [ravel(spec.grid.index(int(n)), spec.grid.extent) for n in records[rows, 1]]
+    return turned

@@ -14,9 +14,12 @@ class Access(str, Enum):
         Any box at any time, but the values near its borders may depend on where the borders are, as those of
         a lazily filtered recording do. Such a source is read on a grid that does not depend on the rank count.
     ``SEQUENTIAL``
-        Boxes must be asked for in C order, by one reader: a movie decoder, a generator.
+        Boxes must be asked for in C order, by one reader: a movie decoder.
+    ``GROWING``
+        Nothing can be asked for: rows come one after another, and how many is not known: a generator, a stream.
     """
 
     RANDOM = "random"
     GRIDDED = "gridded"
     SEQUENTIAL = "sequential"
+    GROWING = "growing"

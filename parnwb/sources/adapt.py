@@ -26,7 +26,8 @@ def as_source(data: Any) -> Source:
     ----------
     data
         An array, a memory-mapped array, an ``h5py.Dataset``, a Zarr or dask array, a ``GenericDataChunkIterator`` of
-        hdmf or neuroconv, or an object that already is a ``Source``; not wrapped in a ``DataIO``.
+        hdmf or neuroconv, any other iterator of hdmf, a ``Stream``, or an object that already is a ``Source``; not
+        wrapped in a ``DataIO``.
 
     Raises
     ------
@@ -45,6 +46,10 @@ def as_source(data: Any) -> Source:
         return _iterator_source(data)
     if isinstance(data, Source):
         return data
+    if _is_a(data, "hdmf.data_utils", "AbstractDataChunkIterator"):
+        from parnwb.sources.growing import GrowingSource
+
+        return GrowingSource(data)
     raise SourceError(
         f"no source reads objects of type {type(data).__module__}.{type(data).__qualname__}",
         remedy="Pass an array, an np.memmap, an h5py.Dataset, a Zarr array or a GenericDataChunkIterator",

@@ -21,9 +21,9 @@ def sample(source: Source, grid: ChunkGrid, path: str) -> Iterator[npt.NDArray[A
     """Read up to eight pieces of at most 128 KiB from chunks all over the data. Independent.
 
     Each is as wide as a chunk, so that what the coder sees beside a value in the file it sees here too. A
-    sequential source is not sampled: what it gives out does not come again.
+    sequential or growing source is not sampled: what it gives out does not come again.
     """
-    if source.access is Access.SEQUENTIAL or grid.size == 0:
+    if source.access in (Access.SEQUENTIAL, Access.GROWING) or grid.size == 0:
         return
     row_bytes = math.prod(grid.chunk[1:]) * source.dtype.itemsize
     rows = max(1, PIECE_BYTES // row_bytes)

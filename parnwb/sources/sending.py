@@ -41,8 +41,8 @@ class NotSendableError(SourceError):
 def receive_sources(ranks: Ranks, own: Mapping[str, Source], *, have_own: bool) -> Received:
     """Return this rank's own sources, or the root's if it has none. Collective.
 
-    Sequential sources stay with the root, which alone reads them; so do arrays in memory above ``MAX_PICKLED_BYTES``,
-    and what is more than ``MAX_SENT_BYTES`` together.
+    Sequential and growing sources stay with the root, which alone reads them; so do arrays in memory above
+    ``MAX_PICKLED_BYTES``, and what is more than ``MAX_SENT_BYTES`` together.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def _packed_and_kept(sources: Mapping[str, Source]) -> tuple[dict[str, bytes], f
     kept: set[str] = set()
     total = 0
     for path, source in sources.items():
-        if source.access is Access.SEQUENTIAL:
+        if source.access in (Access.SEQUENTIAL, Access.GROWING):
             continue
         raw = b"" if _resident_bytes(source) > MAX_PICKLED_BYTES else _packed(source, path)
         if not raw or total + len(raw) > MAX_SENT_BYTES:

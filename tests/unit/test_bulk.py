@@ -32,7 +32,7 @@ from parnwb.bulk import (
     uncopied_arrays,
     unwrapped,
 )
-from parnwb.errors import LayoutError
+from parnwb.sources import Access
 
 pytestmark = pytest.mark.filterwarnings("ignore::hdmf.build.warnings.DtypeConversionWarning")
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
@@ -165,11 +165,13 @@ def test_divisible_iterators_are_always_bulk(size, wrap):
 
 
 @pytest.mark.parametrize("wrap", [lambda data: data, H5DataIO])
-def test_iterators_that_only_run_once_are_refused(wrap):
+def test_iterators_that_only_run_once_are_bulk_if_they_give_numbers(wrap):
     nwbfile = nwbfile_with(x=wrap(DataChunkIterator(data=iter(range(10)), dtype=np.dtype("i8"))))
-    with pytest.raises(LayoutError, match="DataChunkIterator can only be read by one process") as caught:
-        bulk_sources(built(nwbfile), RULE)
-    assert caught.value.where == "/acquisition/x/data"
+    (source,) = bulk_sources(built(nwbfile), RULE).values()
+    assert source.access is Access.GROWING
+    first, values = next(source.arriving((1,), "/acquisition/x/data"))
+    assert (first, values.tolist()) == (0, [0])
+    assert not applies(wrap(DataChunkIterator(data=iter(["a", "b"]))))
 
 
 @pytest.mark.parametrize("link", [True, False])

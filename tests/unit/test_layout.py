@@ -165,6 +165,7 @@ CHANGES = {
     "access": "gridded",
     "coder": "zlib-4",
     "first_row": 4,
+    "major": 1,
 }
 
 

@@ -104,8 +104,20 @@ _refused("maxshape_too_small", lambda: H5DataIO(values(), chunks=CHUNK, maxshape
 _refused("objects", lambda: np.array([{"a": 1}, object()], dtype=object), "probe", "object|dict")
 _refused("large_objects", lambda: np.array([object()] * 5000, dtype=object), "probe", "object")
 _refused("mixed_objects", lambda: np.array([1, "two", 3.0] * 2000, dtype=object), "probe")
-_refused("generator", lambda: DataChunkIterator(data=(row for row in values()), maxshape=(None, 8), dtype=np.dtype("i2")), "DataChunkIterator", PATH, "GenericDataChunkIterator")  # fmt: skip  # noqa: E501
-_refused("wrapped_generator", lambda: H5DataIO(DataChunkIterator(data=(row for row in values()), maxshape=(None, 8), dtype=np.dtype("i2")), compression="gzip"), "DataChunkIterator", PATH, "GenericDataChunkIterator")  # fmt: skip  # noqa: E501
+
+
+def _failing() -> Any:
+    """Give some rows, then fail."""
+    yield from values()[:100]
+    raise ValueError("the camera is gone")
+
+
+def _generator(rows: Any, **settings: Any) -> Any:
+    return H5DataIO(DataChunkIterator(data=rows, maxshape=(None, 8), dtype=np.dtype("i2")), **settings)
+
+
+_refused("generator_failing", lambda: _generator(_failing()), "after row 100", "the camera is gone", PATH, error="SourceError")  # fmt: skip  # noqa: E501
+_refused("generator_narrow", lambda: _generator(row[:5] for row in values()), "whole rows along axis 0", r"\(1, 5\)", PATH, error="SourceError")  # fmt: skip  # noqa: E501
 
 
 def _unencodable_filter() -> Any:

@@ -23,11 +23,14 @@ from parnwb.commits.journal import (
     Committed,
     Frame,
     Journal,
+    StreamState,
     check_covered,
+    committed_records,
     crc32c,
     frames,
     no_records,
     replay,
+    without_open_chunks,
 )
 from parnwb.errors import ResumeError, StorageError
 
@@ -76,7 +79,7 @@ def payload(head: Any, rest: bytes = b"", length: int | None = None) -> bytes:
     return CHECK.pack(len(text) if length is None else length) + text + rest
 
 
-GOOD = {"description": {}, "end": 5, "complete": False, "records": 0, "extents": []}
+GOOD = {"description": {}, "end": 5, "complete": False, "records": 0, "extents": [], "streams": []}
 
 
 def outcome(path: Path) -> list[Frame] | None:
@@ -379,6 +382,11 @@ ABSURD = {
     "records_too_huge": payload({**GOOD, "records": 10**30}),
     "records_missing": payload({**GOOD, "records": 2}, bytes(48)),
     "bytes_left": payload(GOOD, b"left"),
+    "no_streams": payload({k: v for k, v in GOOD.items() if k != "streams"}),
+    "streams_text": payload({**GOOD, "streams": "ab"}),
+    "stream_short": payload({**GOOD, "streams": [[0, 1, 0]]}),
+    "stream_negative": payload({**GOOD, "streams": [[0, -1, 0, 0]]}),
+    "stream_missing": payload({**GOOD, "streams": [[0, 1, 0, 8]]}, b"abc"),
     "extents_text": payload({**GOOD, "extents": "ab"}),
     "extent_short": payload({**GOOD, "extents": [[1]]}),
     "extent_long": payload({**GOOD, "extents": [[1, 1, 1]]}, b"a"),
@@ -451,3 +459,28 @@ def test_frames_of_another_journal_do_not_fit(tmp_path):
     head, tail = one.read_bytes()[: ends[0][0]], other.read_bytes()[ends[1][0] :]
     one.write_bytes(head + tail)
     assert replay(one).sequence == 1 and replay(one).size == ends[0][0]
+
+
+def test_rows_of_streams_travel_and_the_latest_count(tmp_path):
+    path = tmp_path / "journal"
+    journal = Journal.create(path)
+    states = [
+        {1: StreamState(7, 4, b"abc"), 4: StreamState(0, 0)},
+        {},
+        {1: StreamState(9, 8, b"d"), 4: StreamState(2, 0)},
+    ]
+    rows = [
+        [(1, 3, 10, 2, 0, 5), (1, 4, 20, 2, 0, 6)],
+        [(0, 9, 30, 1, 0, 1)],
+        [(1, 4, 20, 3, 0, 7), (1, 8, 40, 1, 0, 1)],
+    ]
+    for state, records in zip(states, rows, strict=True):
+        journal.append(Frame({}, 50, np.array(records, dtype=np.int64), (), streams=state))
+    journal.close()
+    committed = replay(path)
+    assert committed.streams == states[2]
+    latest = [rows[0][0], rows[1][0], *rows[2]]  # a chunk that was written anew counts as it was written last
+    assert sorted(map(tuple, committed.records.tolist())) == sorted(latest)
+    assert sorted(map(tuple, committed_records(path).tolist())) == sorted(latest)
+    done = without_open_chunks(committed).records.tolist()
+    assert sorted(map(tuple, done)) == sorted(latest[:3])
