@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from parnwb.agreement import agree_on_growth
+from parnwb.agreement import agree_on_changes, agree_on_growth
 from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
@@ -425,11 +425,17 @@ class NWBParallelIO:
     def close(self) -> None:
         """Give the finished file its name, or change the existing one. Collective; a second call does nothing.
 
-        What ``extend`` was given is written first, if ``write`` has not done it.
+        What ``extend`` was given is written first, if ``write`` has not done it, and so are values that the program has
+        assigned to the file's datasets: by the root, which must have them.
+
+        Raises
+        ------
+        ParnwbError
+            A rank has failed, or has changed what the root has not. The same on all ranks.
         """
         if self._closed:
             return
-        if self._growths and self._written is None:
+        if self._opened is not None and self._written is None and self._is_changed(self._opened):
             self.write()
         try:
             with self._ranks.agreed("close"):
@@ -476,6 +482,16 @@ class NWBParallelIO:
         if self._settings.resume and self._target.partial.exists():
             FileBytes(self._target.partial).close()  # it can be written to
         return False
+
+    def _is_changed(self, opened: Opened) -> bool:
+        """Tell whether there is something to write that ``write`` was not asked for. Collective."""
+        with self._agreed("close"):
+            pass
+        try:
+            return agree_on_changes(self._ranks, opened) or bool(self._growths)
+        except BaseException as error:
+            self._fail(error)
+            raise
 
     def _open(self, manager: BuildManager | None) -> None:
         if self._settings.backend == "mpio":

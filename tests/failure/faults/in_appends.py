@@ -101,6 +101,36 @@ def append_more_on_one_rank(place: Place) -> None:
     append(place, change)
 
 
+def _assigns(name: str, *, everywhere: bool, calls_write: bool) -> None:
+    """Values that a program assigns to a dataset of the file reach it, whether ``write`` is called or not."""
+
+    way: dict[str, Any] = {"ranks": SEVERAL, "backends": ("direct",), "leaves": True, "changes": True}
+
+    @fault(None, name=f"assign_{name}", prepare=existing, **way)
+    def run(place: Place) -> None:
+        with place.open(mode="r+") as io:
+            file = io.read()
+            if everywhere or place.rank == 0:
+                file.acquisition["old"].data[7] = 77
+            if calls_write:
+                io.write(file)
+        with h5py.File(place.path, "r") as file:
+            assert (file["acquisition/old/data"][7] == 77).all()
+
+
+_assigns("the_same_on_all_ranks", everywhere=True, calls_write=False)
+_assigns("on_the_root", everywhere=False, calls_write=False)
+_assigns("on_the_root_and_write", everywhere=False, calls_write=True)
+
+
+@fault("AgreementError", "values of the existing file", "rank 0 none", prepare=existing, ranks=SEVERAL, backends=("direct",))  # fmt: skip  # noqa: E501
+def assign_on_the_last_rank_only(place: Place) -> None:
+    with place.open(mode="r+") as io:
+        file = io.read()
+        if place.rank == place.last:
+            file.acquisition["old"].data[7] = 77
+
+
 @fault("LayoutError", "chunks", "new/data", prepare=existing, backends=("direct",))
 def append_what_hdf5_refuses(place: Place) -> None:
     append(place, lambda file: add(file, H5DataIO(values(), chunks=(100, 9), compression="gzip")))
