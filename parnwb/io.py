@@ -337,6 +337,7 @@ class NWBParallelIO:
                 content = export_of(src_io, nwbfile, files)
                 rule = self._settings.rule
                 rule = rule if content is None else content.rule(rule, link_data=link_data)
+            self._agree_on("link_data", link_data)
             self._write(content, self._ranks.broadcast(rule), arguments)
 
     @classmethod
@@ -369,6 +370,14 @@ class NWBParallelIO:
             with self._ranks.agreed(doing):
                 self._check_open()
                 yield
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _agree_on(self, name: str, value: object) -> None:
+        """Check that a keyword is the same on all ranks, or give up. Collective."""
+        try:
+            self._ranks.same({name: value}, "Pass the same keywords on every rank")
         except BaseException as error:
             self._fail(error)
             raise

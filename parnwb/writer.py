@@ -196,6 +196,8 @@ def write(
     """
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
     said = {**vars(settings), "queue": described_policy(settings.queue)}
+    rule = said.pop("rule")
+    said |= {"bulk_threshold": rule.threshold, "link_data": rule.link_data}
     ranks.same({"path": str(target.path), **said, **small}, "Pass the same keywords on every rank")
     skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths)
     layout, choice, done, published = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
