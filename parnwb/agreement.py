@@ -45,6 +45,35 @@ def agree_on_samples(
     return {**samples, **of_residents}
 
 
+def agree_on_changes(ranks: Ranks, opened: Opened) -> bool:
+    """Tell whether the program has changed values of the existing file, which the root's view has. Collective.
+
+    Parameters
+    ----------
+    opened
+        This rank's view of the file.
+
+    Raises
+    ------
+    AgreementError
+        A rank has changed what the root has not, which would be lost. Changes on the root alone are all there are.
+    """
+    with ranks.agreed("looking at changes of the existing file"):
+        mine = opened.changes
+    changes = ranks.gather_all(mine)
+    culprit = next((rank for rank, change in enumerate(changes) if change not in (None, changes[0])), None)
+    if culprit is not None:
+        theirs = "none" if changes[0] is None else "others"
+        raise ranks.known_to_all(
+            AgreementError(
+                f"values of the existing file must be changed in the same way on all ranks, or on the root alone: rank "
+                f"{culprit} has changed some, rank 0 {theirs}",
+                remedy="Change them on every rank, or on rank 0; io.extend takes rows that all ranks write",
+            )
+        )
+    return changes[0] is not None
+
+
 def agree_on_growth(ranks: Ranks, opened: Opened, wanted: object, values: Any) -> Growth:
     """Return what a dataset of the existing file is to get. Collective.
 

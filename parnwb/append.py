@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -56,6 +57,7 @@ class Opened:
             self._overlay = Overlay(end=self.bytes.size, beneath=self.bytes)
             self._file = self._open()
             self.lowest = self._overlay.end
+            self._untouched = self._digest()
             self._io = self._reader(manager)
             self.manager: BuildManager = self._io.manager
         except BaseException:
@@ -122,6 +124,20 @@ class Opened:
             where=str(self._path),
             remedy="It must be an NWB file of version 2 or later",
         )
+
+    @property
+    def changes(self) -> str | None:
+        """A digest of all that the program has changed in this view, such as values of datasets; None for nothing."""
+        self._file.flush()
+        digest = self._digest()
+        return None if digest == self._untouched else digest
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256(str(self._overlay.end).encode())
+        for start, data in self._overlay.extents():
+            digest.update(f" {start} {len(data)} ".encode())
+            digest.update(data)
+        return digest.hexdigest()
 
     def is_written(self, builder: Builder) -> bool:
         """Tell whether what a builder stands for is in the file."""

@@ -40,6 +40,8 @@ DEFAULT_THRESHOLD_BYTES = 64 * 1024
 NUMERIC_KINDS = "biuf"
 # Settings of h5py, and so of H5DataIO, that put a filter into a dataset's pipeline.
 FILTER_SETTINGS = ("compression", "shuffle", "fletcher32", "scaleoffset")
+# Longer values are told by a digest.
+MAX_SHOWN = 200
 # What is made anew in every process, so that it differs between ranks which build the same NWBFile.
 PER_PROCESS = ("object_id", "identifier", "file_create_date")
 
@@ -262,7 +264,11 @@ def _text(value: Any) -> str:
         items = [_text(item) for item in value]
         items = sorted(items) if all(isinstance(item, str) for item in value) else items
         whole = f"[{', '.join(items)}]"
-        return whole if len(whole) < 200 else f"{len(items)} items {hashlib.sha256(whole.encode()).hexdigest()[:16]}"
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
+        return whole if len(whole) < MAX_SHOWN else f"{len(items)} items {digest}"
+    if isinstance(value, str | bytes) and len(value) > MAX_SHOWN:
+        raw = value.encode(errors="surrogatepass") if isinstance(value, str) else value
+        return f"{value[:20]!r}... of {len(value)} characters, {hashlib.sha256(raw).hexdigest()[:16]}"
     return f"{value!r}" if isinstance(value, (str, bytes, int, float, bool, np.generic, type(None))) else str(value)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from parnwb.agreement import agree_on_growth
+from parnwb.agreement import agree_on_changes, agree_on_growth
 from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
@@ -345,6 +345,7 @@ class NWBParallelIO:
                 content = export_of(src_io, nwbfile, files)
                 rule = self._settings.rule
                 rule = rule if content is None else content.rule(rule, link_data=link_data)
+            self._agree_on("link_data", link_data)
             self._write(content, self._ranks.broadcast(rule), arguments)
 
     @classmethod
@@ -377,6 +378,14 @@ class NWBParallelIO:
             with self._ranks.agreed(doing):
                 self._check_open()
                 yield
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _agree_on(self, name: str, value: object) -> None:
+        """Check that a keyword is the same on all ranks, or give up. Collective."""
+        try:
+            self._ranks.same({name: value}, "Pass the same keywords on every rank")
         except BaseException as error:
             self._fail(error)
             raise
@@ -480,11 +489,17 @@ class NWBParallelIO:
     def close(self) -> None:
         """Give the finished file its name, or change the existing one. Collective; a second call does nothing.
 
-        What ``extend`` was given is written first, if ``write`` has not done it.
+        What ``extend`` was given is written first, if ``write`` has not done it, and so are values that the program has
+        assigned to the file's datasets: by the root, which must have them.
+
+        Raises
+        ------
+        ParnwbError
+            A rank has failed, or has changed what the root has not. The same on all ranks.
         """
         if self._closed:
             return
-        if self._growths and self._written is None:
+        if self._opened is not None and self._written is None and self._is_changed(self._opened):
             self.write()
         try:
             with self._ranks.agreed("close"):
@@ -535,6 +550,16 @@ class NWBParallelIO:
         if self._settings.resume and self._target.partial.exists():
             FileBytes(self._target.partial).close()  # it can be written to
         return False
+
+    def _is_changed(self, opened: Opened) -> bool:
+        """Tell whether there is something to write that ``write`` was not asked for. Collective."""
+        with self._agreed("close"):
+            pass
+        try:
+            return agree_on_changes(self._ranks, opened) or bool(self._growths)
+        except BaseException as error:
+            self._fail(error)
+            raise
 
     def _open(self, manager: BuildManager | None) -> None:
         if self._settings.backend == "mpio":

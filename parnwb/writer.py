@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb import memory, site
-from parnwb.agreement import agree_on_content, agree_on_samples
+from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
 from parnwb.append import Opened
 from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion
 from parnwb.bulk import BulkRule, Predicate, bulk_sources, none_written, signature
@@ -218,7 +218,8 @@ def write(
     earlier
         What is resumed, as ``look_for_earlier`` has found it; on the root.
     growths
-        Existing datasets that get more rows; with them, ``content`` may be None everywhere.
+        Existing datasets that get more rows; with them, or with changes of ``opened``, ``content`` may be None
+        everywhere.
 
     Raises
     ------
@@ -227,6 +228,8 @@ def write(
     """
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
     said = {**vars(settings), "queue": described_policy(settings.queue)}
+    rule = said.pop("rule")
+    said |= {"bulk_threshold": rule.threshold, "link_data": rule.link_data}
     ranks.same({"path": str(target.path), **said, **small}, "Pass the same keywords on every rank")
     asking, have_own = Asking(ranks), content is not None
     skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths, asking)
@@ -394,9 +397,10 @@ def _build(
 ) -> tuple[Skeleton | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
     skeleton, own, signed = None, {}, None
+    changed = opened is not None and agree_on_changes(ranks, opened)
     with ranks.agreed("building the NWBFile"):
         if ranks.is_root:
-            if content is None and not growths:
+            if content is None and not growths and not changed:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
             backend = site.choose_backend(settings.backend)
             options = AuthoringOptions(settings.rule, settings.compression, backend, arguments, asking)

@@ -32,3 +32,11 @@ def test_what_the_root_has_in_memory_stays_there(tmp_path: Path) -> None:
     assert len(result["told"]) == 1 and "/acquisition/large/data" in result["told"][0], result["told"]
     assert result["findings"] == [] and "/acquisition/large/data" in result["compared"]
     assert result["chunks"][0] > 1 and result["chunks"][1:] == [0, 0]
+
+
+def test_no_kind_of_data_is_copied(tmp_path: Path) -> None:
+    """The benchmark's smallest size: each kind is much larger than the buffers, and than what is allowed."""
+    program = Path(__file__).parents[2] / "benchmarks" / "memory.py"
+    done = run_mpi(2, [sys.executable, program, "--smoke", "--folder", tmp_path], timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    assert "pixel masks" in done.stdout

@@ -44,7 +44,8 @@ class Fault:
     """A fault, and what is expected of it.
 
     `error` names the exception's type; `says` holds what its text must match, in any order. With no error the
-    function must return on every rank. `clean` says that the folder must be as before, no partial file left.
+    function must return on every rank. `clean` says that the folder must be as before, no partial file left; `changes`
+    that an existing file is changed.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Fault:
     prepare: Callable[[Place], None] | None = None
     clean: bool = True
     leaves: bool = False
+    changes: bool = False
     own_text: bool = field(default=False)
 
 

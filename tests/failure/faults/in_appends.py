@@ -86,6 +86,19 @@ def append_another_nwbfile(place: Place) -> None:
         io.write(session())
 
 
+@fault("AgreementError", "same collective calls", "'read'", "'write'", prepare=existing, ranks=SEVERAL, backends=("direct",))  # fmt: skip  # noqa: E501
+def read_on_all_ranks_but_one(place: Place) -> None:
+    with place.open(mode="r+") as io:
+        io.write(None if place.rank == place.last else io.read())
+
+
+@fault("AgreementError", "same collective calls", "'extend'", "'close'", prepare=existing, ranks=SEVERAL, backends=("direct",))  # fmt: skip  # noqa: E501
+def close_where_others_extend(place: Place) -> None:
+    with place.open(mode="r+") as io:
+        if place.rank != place.last:
+            io.extend("/acquisition/old/data", values())
+
+
 @fault("AgreementError", "new/data", "rank 0 has", prepare=existing, ranks=SEVERAL, backends=("direct",))
 def append_other_data_on_one_rank(place: Place) -> None:
     append(place, lambda file: add(file, values((90 - (place.rank == place.last), 8))))
@@ -99,6 +112,35 @@ def append_more_on_one_rank(place: Place) -> None:
             add(file, name="more")
 
     append(place, change)
+
+
+def _assigns(name: str, *, everywhere: bool, calls_write: bool) -> None:
+    """Values that a program assigns to a dataset of the file reach it, whether ``write`` is called or not."""
+    way: dict[str, Any] = {"ranks": SEVERAL, "backends": ("direct",), "leaves": True, "changes": True}
+
+    @fault(None, name=f"assign_{name}", prepare=existing, **way)
+    def run(place: Place) -> None:
+        with place.open(mode="r+") as io:
+            file = io.read()
+            if everywhere or place.rank == 0:
+                file.acquisition["old"].data[7] = 77
+            if calls_write:
+                io.write(file)
+        with h5py.File(place.path, "r") as file:
+            assert (file["acquisition/old/data"][7] == 77).all()
+
+
+_assigns("the_same_on_all_ranks", everywhere=True, calls_write=False)
+_assigns("on_the_root", everywhere=False, calls_write=False)
+_assigns("on_the_root_and_write", everywhere=False, calls_write=True)
+
+
+@fault("AgreementError", "values of the existing file", "rank 0 none", prepare=existing, ranks=SEVERAL, backends=("direct",))  # fmt: skip  # noqa: E501
+def assign_on_the_last_rank_only(place: Place) -> None:
+    with place.open(mode="r+") as io:
+        file = io.read()
+        if place.rank == place.last:
+            file.acquisition["old"].data[7] = 77
 
 
 @fault("LayoutError", "chunks", "new/data", prepare=existing, backends=("direct",))

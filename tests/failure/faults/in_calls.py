@@ -71,6 +71,13 @@ _disagreed("overwrite", "overwrite must", "rank 0 has False", "has True", "same 
 _disagreed("decomposition", "decomposition must", "has 'balanced'", "'slab'", "same keywords", decomposition="slab")
 
 
+_disagreed("queue", "queue must", "rank 0 has 'file'", "'largest'", "same keywords", queue="largest")
+_disagreed("queue_numbers", "queue must", "rank 0 has 'file'", "probe", "same keywords", queue={"*probe*": 1})
+_disagreed("commit_interval", "commit_interval must", "has 1.5", "same keywords", commit_interval=1.5)
+_disagreed("watchdog", "watchdog must", "has 50", "same keywords", watchdog=50)
+_disagreed("bulk_threshold", "bulk_threshold must", "rank 0 has 1024", "has 7", "same keywords", bulk_threshold=7)
+
+
 @fault("AgreementError", "rank 0 has", "link_data", ranks=SEVERAL)
 def ranks_differ_in_link_data(place: Place) -> None:
     with place.open() as io:
@@ -177,6 +184,14 @@ def _closes_without_writing(name: str, who: int) -> None:
 
 _closes_without_writing("root_does_not_write", 0)
 _closes_without_writing("last_rank_does_not_write", -1)
+
+
+@fault("AgreementError", "same collective calls", "'commit'", "'completing|'close'", ranks=SEVERAL)
+def commit_on_all_ranks_but_one(place: Place) -> None:
+    with place.open() as io:
+        io.write(session())
+        if place.rank != place.last:
+            io.commit()
 
 
 class _UserError(Exception):

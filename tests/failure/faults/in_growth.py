@@ -105,3 +105,30 @@ def export_on_all_ranks_but_one(place: Place) -> None:
             io.write(session())
         else:
             io.export(place.folder / "source.nwb")
+
+
+def _export_differs(name: str, *says: str, **write_args: Any) -> None:
+    @fault("AgreementError", *says, name=f"export_with_another_{name}", prepare=source, ranks=SEVERAL)
+    def run(place: Place) -> None:
+        with place.open() as io:
+            io.export(place.folder / "source.nwb", write_args=write_args if place.rank == place.last else None)
+
+
+_export_differs("link_data", "link_data must be the same", "rank 0 has True", "has False", link_data=False)
+_export_differs("expandable", "expandable must be the same", "rank 0 has none", "has False", expandable=False)
+
+
+@fault("AgreementError", "cache_spec must be the same", prepare=source, ranks=SEVERAL)
+def export_with_another_cache_spec(place: Place) -> None:
+    with place.open() as io:
+        io.export(place.folder / "source.nwb", cache_spec=place.rank != place.last)
+
+
+@fault("AgreementError", "rank 0 has", prepare=source, ranks=SEVERAL)
+def export_of_another_file_on_one_rank(place: Place) -> None:
+    if place.rank == place.last:
+        with NWBHDF5IO(place.folder.parent / f"other_{place.folder.name}.nwb", "w") as io:
+            io.write(session(H5DataIO(values((3000, 8)), chunks=CHUNK, compression="gzip"), name="old"))
+        export(place, place.folder.parent / f"other_{place.folder.name}.nwb")
+    else:
+        export(place, place.folder / "source.nwb")
