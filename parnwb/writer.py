@@ -7,7 +7,7 @@ import socket
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,11 +149,15 @@ class Written:
         That filled it, and why this one.
     published
         Whether an earlier attempt had given the file its name already.
+    phases
+        Seconds of this rank by phase; a view, to which ``close`` adds its own. The names of those of the thread that
+        reads and encodes begin with ``encoder:``; they run beside the others.
     """
 
     plan: WritePlan
     backend: site.BackendChoice
     published: bool = False
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 def write(
@@ -207,7 +211,7 @@ def write(
         kept = layout.numbers_of(received.kept | {growth.path for growth in growths if growth.kept})
         plan = WritePlan(layout, ranks.size, settings.decomposition, settings.buffer_mb, done, kept, queue)
     if published:
-        return Written(plan, choice, published)
+        return Written(plan, choice, published, ranks.phases.seconds)
     _check_memory(ranks, plan)
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, have_own=content is not None)
@@ -237,7 +241,7 @@ def write(
         told.finish()
         if journal is not None:
             journal.close()
-    return Written(plan, choice)
+    return Written(plan, choice, phases=ranks.phases.seconds)
 
 
 def _heed(ranks: Ranks, target: Target, interrupts: Interrupts) -> None:
@@ -297,7 +301,7 @@ def _build(
             if content is None and not growths:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
             backend = site.choose_backend(settings.backend)
-            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments)
+            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments, ranks.phases)
             if opened is not None:
                 assert not isinstance(content, Export)
                 skeleton = opened.author(content, options, growths)

@@ -21,9 +21,13 @@ from parnwb.iterator import IndependentChunkIterator
 from parnwb.layout import DatasetSpec
 from parnwb.plan import Buffer, WritePlan
 from parnwb.sources import EncodedSource, takes_over
+from parnwb.timing import Phases
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
 StoredChunk = tuple[tuple[int, ...], tuple[int, Any] | None]  # index in the chunk grid; filter mask and bytes
+# What the seconds of the encoder's thread count as.
+READING, ASSEMBLING, ENCODING = "encoder: reading", "encoder: assembling", "encoder: encoding"
+CHECKSUMS, AHEAD = "encoder: checksums", "encoder: waiting for the writer"
 REQUEST_COLUMNS = 5  # dataset, C-order position in the chunk grid, stored bytes, filter mask, CRC-32C
 
 
@@ -102,11 +106,13 @@ class Encoder:
             pass
 
     def _run(self) -> None:
-        with self._ranks.another_thread() as lane:
+        phases = self._ranks.phases
+        with self._ranks.another_thread() as lane, phases(ASSEMBLING):
             try:
-                for batch in encoded(self._portion, self._ranks.rank, lane):
+                for batch in encoded(self._portion, self._ranks.rank, lane, phases):
                     lane.rest()
-                    self._ready.put(batch)
+                    with phases(AHEAD):
+                        self._ready.put(batch)
                     if self._stopped.is_set():
                         return
                 last: BaseException | None = None
@@ -116,7 +122,7 @@ class Encoder:
             self._ready.put(last)
 
 
-def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
+def encoded(portion: Portion, rank: int, lane: Lane, phases: Phases) -> Iterator[Batch]:
     """Read and encode all buffers of a rank, in the plan's order; say so in ``lane``. Independent.
 
     Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
@@ -125,15 +131,18 @@ def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
     for dataset, buffers in groupby(plan.buffers(rank), lambda buffer: buffer.dataset):
         spec, source = plan.layout.datasets[dataset], portion.source(dataset)
         if takes_over(source, spec):
-            yield from (take_over(plan, buffer, source, lane) for buffer in buffers)
+            yield from (take_over(plan, buffer, source, lane, phases) for buffer in buffers)
             continue
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(plan, rank, dataset, source, lane.step)
         for buffer in buffers:
-            yield encode(plan, buffer, assembler.assemble(buffer.slab, stream.pieces(buffer.slab)), pipeline, lane)
+            chunks = assembler.assemble(buffer.slab, phases.each(READING, stream.pieces(buffer.slab)))
+            yield encode(plan, buffer, chunks, pipeline, lane, phases)
 
 
-def encode(plan: WritePlan, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane) -> Batch:
+def encode(
+    plan: WritePlan, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane, phases: Phases
+) -> Batch:
     """Encode the chunks of one buffer. Independent."""
     spec = plan.layout.datasets[buffer.dataset]
 
@@ -141,12 +150,14 @@ def encode(plan: WritePlan, buffer: Buffer, chunks: Iterable[IndexedChunk], pipe
         for index, chunk in chunks:
             if not plan.is_done(buffer.dataset, index):
                 lane.step(f"encoding {spec.grid.cell(index).place(spec.place)}")
-                yield index, pipeline.encode(chunk)
+                with phases(ENCODING):
+                    stored = pipeline.encode(chunk)
+                yield index, stored
 
-    return _batch(spec, buffer, encoded_chunks())
+    return _batch(spec, buffer, encoded_chunks(), phases)
 
 
-def take_over(plan: WritePlan, buffer: Buffer, source: EncodedSource, lane: Lane) -> Batch:
+def take_over(plan: WritePlan, buffer: Buffer, source: EncodedSource, lane: Lane, phases: Phases) -> Batch:
     """Return the chunks of one buffer as their file has them; those that it lacks the new one will lack, too.
 
     Independent.
@@ -157,18 +168,22 @@ def take_over(plan: WritePlan, buffer: Buffer, source: EncodedSource, lane: Lane
         for index, elements in plan.chunks(buffer):
             if not plan.is_done(buffer.dataset, index):
                 lane.step(f"copying {elements.place(spec.place)}")
-                yield index, source.read_chunk(elements.start)
+                with phases(READING):
+                    stored = source.read_chunk(elements.start)
+                yield index, stored
 
-    return _batch(spec, buffer, chunks())
+    return _batch(spec, buffer, chunks(), phases)
 
 
-def _batch(spec: DatasetSpec, buffer: Buffer, chunks: Iterable[StoredChunk]) -> Batch:
+def _batch(spec: DatasetSpec, buffer: Buffer, chunks: Iterable[StoredChunk], phases: Phases) -> Batch:
     rows, payloads, raw_bytes = [], [], 0
     for index, stored in chunks:
         raw_bytes += spec.grid.cell(index).size * spec.itemsize
         if stored is not None:
             mask, data = stored
-            rows.append((buffer.dataset, ravel(index, spec.grid.extent), len(data), mask, crc32c(data)))
+            with phases(CHECKSUMS):
+                checksum = crc32c(data)
+            rows.append((buffer.dataset, ravel(index, spec.grid.extent), len(data), mask, checksum))
             payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
     return Batch(requests, payloads, raw_bytes, buffer.slab.place(spec.place))
