@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -261,6 +262,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Parse, make the recordings, measure, print; return 1 if any run has failed."""
     arguments = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # through `finally`: memory is given back
     if arguments.mpio_python is None:
         print("no h5py on parallel HDF5 (--mpio-python): cases that need it are left out\n")
     own = given(arguments.recording, arguments.metadata) if arguments.recording else None

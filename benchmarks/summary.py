@@ -123,12 +123,17 @@ def efficiency(lines: Sequence[Line], study: str) -> dict[str, dict[int, float]]
     return found
 
 
-def phases(lines: Sequence[Line]) -> dict[str, float]:
-    """Return seconds by phase: the largest of all ranks, the median of all runs; what is small counts as other."""
-    names = dict.fromkeys(name for line in lines for rank in line["phases"] for name in rank)
-    seconds = {
-        name: median([max(rank.get(name, 0.0) for rank in line["phases"]) for line in lines]) for name in names
-    }
+def phases(lines: Sequence[Line], *, root_only: bool = False) -> dict[str, float]:
+    """Return seconds by phase, the median of all runs; what is small counts as other.
+
+    Parameters
+    ----------
+    root_only
+        Those of the root, which add up to the run; else the largest of all ranks, which do not.
+    """
+    ranks = [line["phases"][:1] if root_only else line["phases"] for line in lines]
+    names = dict.fromkeys(name for own in ranks for rank in own for name in rank)
+    seconds = {name: median([max(rank.get(name, 0.0) for rank in own) for own in ranks]) for name in names}
     least = SMALL_PHASE * median([line["seconds"] for line in lines])
     large = {name: value for name, value in seconds.items() if value >= least}
     return {**large, "other": sum(value for name, value in seconds.items() if name not in large)}
@@ -217,22 +222,23 @@ def _efficiency(axes: Any, lines: Sequence[Line]) -> None:
 
 
 def _phases(axes: Any, lines: Sequence[Line]) -> None:
-    """Draw what a run's seconds consist of; the thread that encodes, which runs beside the other, has its own bar."""
+    """Draw what the root's seconds consist of; its thread that encodes runs beside the other and has its own bar."""
     bars: dict[str, dict[str, float]] = {}
     for (case, number), own in group([one for one in lines if one.get("phases")], "case", "processes").items():
-        found = phases(own)
+        found = phases(own, root_only=True)
         beside = {name: value for name, value in found.items() if name.startswith("encoder: ")}
         bars[f"{case} ({number})"] = {name: value for name, value in found.items() if name not in beside}
         if beside:
             bars[f"{case} ({number}): encoder"] = beside
-    colours = iter([f"C{i}" for i in range(10)] * 5)
     left = dict.fromkeys(bars, 0.0)
-    for name in dict.fromkeys(name for bar in bars.values() for name in bar):
+    names = dict.fromkeys(name for bar in bars.values() for name in bar)
+    for number, name in enumerate(names):
         widths = [bar.get(name, 0.0) for bar in bars.values()]
-        axes.barh(list(bars), widths, left=list(left.values()), label=name, color=next(colours))
+        looks = {"color": f"C{number % 10}", "hatch": "/" * (number // 10 * 3)}
+        axes.barh(list(bars), widths, left=list(left.values()), label=name, **looks)
         left = {key: left[key] + width for key, width in zip(left, widths, strict=True)}
     axes.invert_yaxis()
-    axes.set_xlabel("seconds; of each phase those of the rank that took longest")
+    axes.set_xlabel("seconds of the root")
     axes.legend(fontsize=6, ncols=2)
 
 
