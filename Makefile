@@ -43,9 +43,9 @@ format:  ## Sort imports and mend what ruff can mend
 	@$(ENVIRONMENTS)/wheels.sh test
 	@.venv/bin/ruff check --fix .
 
-bench:  ## Print the throughput of plain pynwb and of parnwb side by side
+bench:  ## Print the goals with what is reached and missed, beside all peers (ARGS="--megabytes 200")
 	@$(ENVIRONMENTS)/wheels.sh test
-	@.venv/bin/python benchmarks/convert.py $(ARGS)
+	@.venv/bin/python benchmarks/run.py goals $(ARGS)
 
 clean:  ## Remove environments and build products (not the cached h5py wheel)
 	rm -rf .venv .venv-mpio build dist *.egg-info tests/interop/node_modules

@@ -27,10 +27,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from convert import TIMEOUT_SECONDS, make_neuropixels, open_nwbfile
 from measure import median, table
+from recordings import Recording, make
+from run import TIMEOUT_SECONDS, launcher
 
-from parnwb.demo import find_mpiexec, mpi_flags
 from parnwb.plan import DEFAULT_BUFFER_MB
 
 CHANNELS = 384
@@ -41,19 +41,19 @@ SMOKE = {"megabytes": 40, "repeats": 1, "buffer_mb": 1.0, "interval": 0.05}
 # -- what runs in processes of its own ------------------------------------------------------------------------
 
 
-def session(recording: Path, copies: int) -> Any:
+def session(recording: Recording, copies: int) -> Any:
     """Return the NWBFile of a recording that is in it so many times."""
     from pynwb import TimeSeries
 
-    nwbfile = open_nwbfile(recording, CHANNELS)
+    nwbfile = recording.nwbfile()
     for number in range(1, copies):
-        (again,) = open_nwbfile(recording, CHANNELS).acquisition.values()
+        (again,) = recording.nwbfile().acquisition.values()
         nwbfile.add_acquisition(TimeSeries(name=f"again_{number}", data=again.data, unit="V", rate=30000.0))
     return nwbfile
 
 
 def write(
-    recording: Path, output: Path, interval: float, level: int, buffer_mb: float, copies: int
+    recording: Recording, output: Path, interval: float, level: int, buffer_mb: float, copies: int
 ) -> dict[str, Any]:
     """Write with NWBParallelIO; every rank runs this. Return the root's seconds and the number of commits."""
     from mpi4py import MPI
@@ -85,7 +85,7 @@ def run_job(job: str) -> None:
 
     warnings.simplefilter("ignore")
     recording, output, interval, *settings = json.loads(job)
-    result = write(Path(recording), Path(output), math.inf if interval is None else interval, *settings)
+    result = write(Recording.from_json(recording), Path(output), math.inf if interval is None else interval, *settings)
     if MPI.COMM_WORLD.rank == 0:
         print(json.dumps(result), flush=True)
 
@@ -94,13 +94,12 @@ def run_job(job: str) -> None:
 
 
 def in_process(
-    arguments: argparse.Namespace, recording: Path, interval: float | None, copies: int = 1
+    arguments: argparse.Namespace, recording: Recording, interval: float | None, copies: int = 1
 ) -> dict[str, Any]:
     """Write once, in processes of their own."""
     output = arguments.folder / "out.nwb"
-    job = json.dumps([str(recording), str(output), interval, arguments.level, arguments.buffer_mb, copies])
-    launch = [find_mpiexec(), *mpi_flags(find_mpiexec()), "-n", str(arguments.ranks)]
-    command = [*launch, sys.executable, "-W", "ignore", __file__, "--job", job]
+    job = json.dumps([recording.to_json(), str(output), interval, arguments.level, arguments.buffer_mb, copies])
+    command = [*launcher(sys.executable, arguments.ranks), sys.executable, "-W", "ignore", __file__, "--job", job]
     # What the run before has left to the disk is not this one's to wait for.
     os.sync()
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
@@ -111,7 +110,7 @@ def in_process(
     return result
 
 
-def compare(arguments: argparse.Namespace, recording: Path) -> str:
+def compare(arguments: argparse.Namespace, recording: Recording) -> str:
     """Run both in turn, several times, and return the table."""
     warm = in_process(arguments, recording, None)
     interval = arguments.interval
@@ -153,7 +152,7 @@ def main() -> None:
         vars(arguments).update(SMOKE)
     arguments.folder = Path(tempfile.mkdtemp(prefix="parnwb-benchmark-", dir=arguments.folder))
     try:
-        recording = make_neuropixels(arguments.folder / "recording", arguments.megabytes, CHANNELS)
+        recording = make("neuropixels", arguments.folder / "recording", arguments.megabytes, CHANNELS)
         print(
             f"{CHANNELS} channels, {arguments.megabytes} MB, {arguments.ranks} rank(s), gzip {arguments.level}, "
             f"{arguments.repeats} interleaved pair(s), files in {arguments.folder.parent.absolute()}, fsync included\n"

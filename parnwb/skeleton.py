@@ -35,6 +35,7 @@ from parnwb.sources import Access, Source, takes_over
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
+from parnwb.timing import Phases
 
 Compression = str | int | None
 
@@ -89,6 +90,8 @@ class AuthoringOptions:
         Passed on to ``NWBHDF5IO.write`` or ``export``.
     asking
         By whom the root samples data that are spread over ranks.
+    phases
+        Where the seconds count that it takes to choose codings.
     """
 
     rule: BulkRule = BulkRule()
@@ -96,6 +99,7 @@ class AuthoringOptions:
     backend: BackendChoice = choose_backend("auto")
     write_arguments: Mapping[str, Any] = field(default_factory=dict)
     asking: Asking | None = None
+    phases: Phases = field(default_factory=Phases)
 
 
 def author(content: Content, path: Path, manager: BuildManager, options: AuthoringOptions) -> Skeleton:
@@ -215,7 +219,7 @@ class _SkeletonIO(NWBHDF5IO):
         path = f"{parent.name.rstrip('/')}/{builder.name}"
         if path not in self.sources or self.get_written(builder):
             return self._write_small(parent, builder, path, kwargs)
-        group = _UnfilledGroup(parent, path, self.sources[path], self._options.compression, self._options.backend)
+        group = _UnfilledGroup(parent, path, self.sources[path], self._options)
         with unread_zarr_arrays():
             result = super().write_dataset(group, builder, **kwargs)
         spec = group.spec()
@@ -281,13 +285,12 @@ class _UnfilledDataset(h5py.Dataset):
 class _UnfilledGroup(h5py.Group):
     """A group in which one new dataset is created as asked, but stays empty."""
 
-    def __init__(
-        self, group: h5py.Group, path: str, source: Source, compression: Compression, backend: BackendChoice
-    ) -> None:
+    def __init__(self, group: h5py.Group, path: str, source: Source, options: AuthoringOptions) -> None:
         super().__init__(group.id)
-        self._path, self._source, self._compression = path, source, compression
+        self._path, self._source, self._compression = path, source, options.compression
+        self._phases = options.phases
         # Parallel HDF5 would write all of a dataset twice; and it deflates by itself.
-        self._never_fill = self._hdf5_encodes = backend.name == "mpio"
+        self._never_fill = self._hdf5_encodes = options.backend.name == "mpio"
         self._coder = ""
 
     def create_dataset(self, name: str, **settings: Any) -> h5py.Dataset:
@@ -326,7 +329,8 @@ class _UnfilledGroup(h5py.Group):
         needs_coder = any(item.identifier == DEFLATE for item in spec.filters) and not takes_over(self._source, spec)
         if spec.coder or self._hdf5_encodes or not needs_coder:
             return spec
-        return replace(spec, coder=coder_for(spec, self._sample(spec.grid, spec.numpy_dtype)))
+        with self._phases("sampling"):
+            return replace(spec, coder=coder_for(spec, self._sample(spec.grid, spec.numpy_dtype)))
 
     def _default_coding(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         wanted, shape, dtype = self._compression, settings["shape"], np.dtype(settings["dtype"])
@@ -338,7 +342,8 @@ class _UnfilledGroup(h5py.Group):
         if wanted != "auto":
             return {"chunks": chunks, "compression": "gzip", "compression_opts": 4 if wanted == "gzip" else wanted}
         grid = ChunkGrid(tuple(shape), tuple(shape) if chunks is True else tuple(chunks)) if 0 not in shape else None
-        choice = choose_coding(self._sample(grid, dtype) if grid else [])
+        with self._phases("sampling"):
+            choice = choose_coding(self._sample(grid, dtype) if grid else [])
         self._coder = choice.coder
         return {
             "chunks": chunks,

@@ -7,7 +7,7 @@ import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,12 +157,16 @@ class Written:
         Whether an earlier attempt had given the file its name already.
     streams
         What rows can be appended to; None where there is nothing, or all is published.
+    phases
+        Seconds of this rank by phase; a view, to which ``close`` adds its own. The names of those of the thread that
+        reads and encodes begin with ``encoder:``; they run beside the others.
     """
 
     plan: WritePlan
     backend: site.BackendChoice
     published: bool = False
     streams: OpenStreams | None = None
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -246,7 +250,7 @@ def write(
         plan = WritePlan(settled(layout), ranks.size, settings.decomposition, settings.buffer_mb, done, kept, queue)
     if published:
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
-        return Written(plan, choice, published)
+        return Written(plan, choice, published, phases=ranks.phases.seconds)
     _check_memory(ranks, plan)
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
@@ -279,9 +283,10 @@ def write(
             streams = _appended(found, sources, earlier, ranks)
             if not streams:
                 file.complete({})
-                return Written(plan, choice)
+                return Written(plan, choice, phases=ranks.phases.seconds)
             opened_here.pop_all()  # they stay open until the streams are complete
-            return Written(plan, choice, streams=OpenStreams(job, file, streams, plan.decomposition, plan.buffer_mb))
+            open_streams = OpenStreams(job, file, streams, plan.decomposition, plan.buffer_mb)
+            return Written(plan, choice, streams=open_streams, phases=ranks.phases.seconds)
     finally:
         told.finish()
 
@@ -403,7 +408,7 @@ def _build(
             if content is None and not growths and not changed:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
             backend = site.choose_backend(settings.backend)
-            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments, asking)
+            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments, asking, ranks.phases)
             with asking:
                 if opened is not None:
                     assert not isinstance(content, Export)

@@ -87,7 +87,7 @@ class AskedAddresses:
 
     def make_safe(self) -> None:
         """Wait until what this rank has written is on disk."""
-        with self._ranks.doing("making written chunks safe (fsync)"):
+        with self._ranks.doing("making written chunks safe (fsync)"), self._ranks.phases("fsync"):
             self._disk.sync()
 
     def commit(self, streams: Mapping[int, StreamState]) -> None:
@@ -184,7 +184,7 @@ class RootAddresses:
 
     def make_safe(self) -> None:
         """Wait until what the root has written is on disk."""
-        with self._ranks.doing("making written chunks safe (fsync)"):
+        with self._ranks.doing("making written chunks safe (fsync)"), self._ranks.phases("fsync"):
             self._disk.sync()
 
     def commit(self, streams: Mapping[int, StreamState]) -> None:
@@ -232,7 +232,8 @@ class RootAddresses:
         return answered
 
     def _place(self, requests: Numbers, raw_bytes: int) -> Numbers:
-        addresses = self._allocator.place_all(requests)
+        with self._ranks.phases("giving addresses"):
+            addresses = self._allocator.place_all(requests)
         records = np.empty((len(requests), RECORD_COLUMNS), dtype=np.int64)
         records[:, [0, 1, 3, 4, 5]] = requests
         records[:, 2] = addresses
@@ -282,7 +283,7 @@ class RootAddresses:
         self, description: Mapping[str, Any], streams: Mapping[int, StreamState] | None = None
     ) -> tuple[tuple[int, bytes], ...]:
         assert self._job.journal is not None
-        with self._ranks.doing("appending a commit to the journal"):
+        with self._ranks.doing("appending a commit to the journal"), self._ranks.phases("journal"):
             self._skeleton.file.flush()
             records = np.concatenate(self._placed) if self._placed else no_records()
             overlay = self._skeleton.overlay

@@ -50,18 +50,22 @@ class DirectFile:
 
     def fill(self, portion: Portion) -> None:
         """Encode and write the chunks of a portion. Collective."""
+        phases = self._ranks.phases
         with self._ranks.agreed("writing"):
             self._addresses.begin(portion)
             with Encoder(self._ranks, portion) as encoder:
                 while (batch := self._next(encoder)) is not None:
-                    places = self._addresses.of(batch)
+                    with phases("waiting for addresses"):
+                        places = self._addresses.of(batch)
                     self._ranks.step(f"writing {batch.place}")
                     self._job.target.check_now_and_then()
                     write(batch, places, self._disk)
-            self._addresses.finish()
+            with phases("waiting for the last rank"):
+                self._addresses.finish()
 
     def _next(self, encoder: Ahead[Batch]) -> Batch | None:
-        self._ranks.wait_until(encoder.ready, self._addresses.serve)
+        with self._ranks.phases("waiting for the encoder"):
+            self._ranks.wait_until(encoder.ready, self._addresses.serve)
         return encoder.take()
 
     def commit(self, streams: Mapping[int, StreamState]) -> None:

@@ -17,9 +17,13 @@ from parnwb.commits.journal import crc32c
 from parnwb.iterator import IndependentChunkIterator
 from parnwb.plan import Buffer
 from parnwb.sources import EncodedSource, takes_over
+from parnwb.timing import Phases
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
 StoredChunk = tuple[tuple[int, ...], tuple[int, Any] | None]  # index in the chunk grid; filter mask and bytes
+# What the seconds of the encoder's thread count as.
+READING, ASSEMBLING, ENCODING = "encoder: reading", "encoder: assembling", "encoder: encoding"
+CHECKSUMS, AHEAD = "encoder: checksums", "encoder: waiting for the writer"
 REQUEST_COLUMNS = 5  # dataset, position in the chunk grid, stored bytes, filter mask, CRC-32C
 
 
@@ -59,10 +63,18 @@ class Encoder(Ahead[Batch]):
     """
 
     def __init__(self, ranks: Ranks, portion: Portion) -> None:
-        super().__init__(ranks, "encoder", lambda lane: encoded(portion, ranks.rank, lane))
+        phases = ranks.phases
+
+        def batches(lane: Lane) -> Iterator[Batch]:
+            with phases(ASSEMBLING):
+                for batch in encoded(portion, ranks.rank, lane, phases):
+                    with phases(AHEAD):
+                        yield batch
+
+        super().__init__(ranks, "encoder", batches)
 
 
-def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
+def encoded(portion: Portion, rank: int, lane: Lane, phases: Phases) -> Iterator[Batch]:
     """Read and encode all buffers of a rank, in the plan's order; say so in ``lane``. Independent.
 
     Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
@@ -71,16 +83,17 @@ def encoded(portion: Portion, rank: int, lane: Lane) -> Iterator[Batch]:
     for dataset, buffers in groupby(plan.buffers(rank), lambda buffer: buffer.dataset):
         spec, source = plan.layout.datasets[dataset], portion.source(dataset)
         if takes_over(source, spec):
-            yield from (take_over(portion, buffer, source, lane) for buffer in buffers)
+            yield from (take_over(portion, buffer, source, lane, phases) for buffer in buffers)
             continue
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(plan, rank, dataset, source, lane.step)
         for buffer in buffers:
-            yield encode(portion, buffer, assembler.assemble(buffer.slab, stream.pieces(buffer.slab)), pipeline, lane)
+            chunks = assembler.assemble(buffer.slab, phases.each(READING, stream.pieces(buffer.slab)))
+            yield encode(portion, buffer, chunks, pipeline, lane, phases)
 
 
 def encode(
-    portion: Portion, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane
+    portion: Portion, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane, phases: Phases
 ) -> Batch:
     """Encode the chunks of one buffer. Independent."""
     plan = portion.plan
@@ -90,12 +103,14 @@ def encode(
         for index, chunk in chunks:
             if not plan.is_done(buffer.dataset, index):
                 lane.step(f"encoding {portion.elements(buffer.dataset, spec.grid.cell(index)).place(spec.place)}")
-                yield index, pipeline.encode(chunk)
+                with phases(ENCODING):
+                    stored = pipeline.encode(chunk)
+                yield index, stored
 
-    return _batch(portion, buffer, encoded_chunks())
+    return _batch(portion, buffer, encoded_chunks(), phases)
 
 
-def take_over(portion: Portion, buffer: Buffer, source: EncodedSource, lane: Lane) -> Batch:
+def take_over(portion: Portion, buffer: Buffer, source: EncodedSource, lane: Lane, phases: Phases) -> Batch:
     """Return the chunks of one buffer as their file has them; those that it lacks the new one will lack, too.
 
     Independent.
@@ -107,19 +122,23 @@ def take_over(portion: Portion, buffer: Buffer, source: EncodedSource, lane: Lan
         for index, elements in plan.chunks(buffer):
             if not plan.is_done(buffer.dataset, index):
                 lane.step(f"copying {elements.place(spec.place)}")
-                yield index, source.read_chunk(elements.start)
+                with phases(READING):
+                    stored = source.read_chunk(elements.start)
+                yield index, stored
 
-    return _batch(portion, buffer, chunks())
+    return _batch(portion, buffer, chunks(), phases)
 
 
-def _batch(portion: Portion, buffer: Buffer, chunks: Iterable[StoredChunk]) -> Batch:
+def _batch(portion: Portion, buffer: Buffer, chunks: Iterable[StoredChunk], phases: Phases) -> Batch:
     spec = portion.plan.layout.datasets[buffer.dataset]
     rows, payloads, raw_bytes = [], [], 0
     for index, stored in chunks:
         raw_bytes += spec.grid.cell(index).size * spec.itemsize
         if stored is not None:
             mask, data = stored
-            rows.append((buffer.dataset, portion.position(buffer.dataset, index), len(data), mask, crc32c(data)))
+            with phases(CHECKSUMS):
+                checksum = crc32c(data)
+            rows.append((buffer.dataset, portion.position(buffer.dataset, index), len(data), mask, checksum))
             payloads.append(data)
     requests = np.array(rows, dtype=np.int64).reshape(-1, REQUEST_COLUMNS)
     return Batch(requests, payloads, raw_bytes, portion.elements(buffer.dataset, buffer.slab).place(spec.place))

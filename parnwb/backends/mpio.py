@@ -121,9 +121,10 @@ class MpioFile:
 
     def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
         plan, rank = portion.plan, self._ranks.rank
-        with self._ranks.agreed(f"writing {writer.path}"):
+        with self._ranks.agreed(f"writing {writer.path}", "writing"):
             stream = IndependentChunkIterator(plan, rank, number, portion.source(number), self._ranks.step)
-            for buffer, chunk in zip(plan.buffers(rank, number), stream, strict=True):
+            buffers = self._ranks.phases.each("reading", stream)
+            for buffer, chunk in zip(plan.buffers(rank, number), buffers, strict=True):
                 self._ranks.look_up()
                 _heed(self._job, portion)
                 for _, elements in plan.chunks(buffer):
@@ -135,14 +136,15 @@ class MpioFile:
     def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
         """Write in lockstep; a rank whose source fails says so before the next collective write."""
         plan = portion.plan
-        with self._ranks.agreed(f"writing {writer.path}"):
+        with self._ranks.agreed(f"writing {writer.path}", "writing"):
             source = portion.source(number)
             stream = CollectiveChunkIterator(plan, self._ranks.rank, number, source, self._ranks.step)
             for _ in range(plan.rounds(number)):
                 error, chunk = None, None
                 try:
                     _heed(self._job, portion)
-                    chunk = next(stream)
+                    with self._ranks.phases("reading"):
+                        chunk = next(stream)
                 except BaseException as caught:  # noqa: BLE001 - raised below, when no rank waits for this one
                     error = caught
                 if self._ranks.any_failed(error is not None):

@@ -26,6 +26,7 @@ from parnwb.comm.signs import SignsOfLife, Silence
 from parnwb.comm.travel import describe, portable, unpacked
 from parnwb.comm.watchdog import Lane, Watchdog
 from parnwb.errors import AgreementError, ParnwbError
+from parnwb.timing import Phases
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -40,6 +41,7 @@ LONGER = (
     "If it only needs longer, pass watchdog=SECONDS (--watchdog), 0 for no limit; what was committed can be resumed"
 )
 SHORTEST_PAUSE, LONGEST_PAUSE = 20e-6, 1e-3
+MEETING = "waiting for other ranks"
 _NUMBERS = itertools.count()
 _UNFREED: set[Ranks] = set()
 
@@ -75,6 +77,7 @@ class Ranks:
     ) -> None:
         check_launch(comm)
         self._call = call
+        self.phases = Phases()
         self._number = next(_NUMBERS)
         several = comm is not None and comm.Get_size() > 1
         self._watchdog = Watchdog(watchdog if several else None)
@@ -132,7 +135,7 @@ class Ranks:
     # -- agreement -----------------------------------------------------------------------------------------
 
     @contextmanager
-    def agreed(self, doing: str) -> Iterator[None]:
+    def agreed(self, doing: str, phase: str | None = None) -> Iterator[None]:
         """Run a block on every rank; an exception on one becomes the same exception on all. Collective.
 
         A rank that fails rings at the others, who leave the block at their next ``look_up``.
@@ -141,10 +144,12 @@ class Ranks:
         ----------
         doing
             Name of the block. Ranks that meet here under different names were not in the same call.
+        phase
+            As what its seconds count, where ``doing`` names more than a kind of work.
         """
         error: BaseException | None = None
         try:
-            with self._watchdog.main.at(doing):
+            with self._watchdog.main.at(doing), self.phases(phase or doing):
                 yield
         except Alarmed:
             pass  # the rank that rang brings its error to the meeting below
@@ -362,7 +367,7 @@ class Ranks:
 
     def _until(self, ready: Callable[[], bool], longest: float = LONGEST_PAUSE) -> None:
         """Wait asleep, which leaves the cores to those who are waited for."""
-        with self._watchdog.main.resting():
+        with self._watchdog.main.resting(), self.phases(MEETING):
             pause = SHORTEST_PAUSE
             while not ready():
                 self._look_for_silence()

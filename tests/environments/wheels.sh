@@ -5,7 +5,7 @@ source "$(dirname "$0")/common.sh"
 
 case ${1:-} in
     demo) extras=demo levels=demo ;;
-    test) extras=demo,inspect,test,lint levels="demo test" ;;
+    test) extras=demo,inspect,test,lint,bench levels="demo test" ;;
     *) fail "usage: wheels.sh demo|test" ;;
 esac
 

@@ -20,9 +20,13 @@ def test_one_run_of_the_benchmark(tmp_path: Path, interval: float | None, commit
     pytest.importorskip("neuroconv", reason="the benchmark reads its recording with neuroconv")
     from parnwb.made_recording import make_spikeglx_recording
 
-    recording = make_spikeglx_recording(tmp_path / "recording", megabytes=MEGABYTES, channels=384)
+    run = make_spikeglx_recording(tmp_path / "recording", megabytes=MEGABYTES, channels=384)
+    metadata = tmp_path / "metadata.yaml"
+    metadata.write_text('NWBFile:\n  session_start_time: "2024-03-05T10:15:30+00:00"\n')
+    recording = {"kind": "neuropixels", "path": str(next(run.rglob("*.ap.bin"))), "metadata": str(metadata)}
+    recording |= {"shape": [0, 384], "dtype": "<i2", "columns": 385, "chunk": [1, 64]}
     output = tmp_path / "out.nwb"
-    job = json.dumps([str(recording), str(output), interval, 4, 1.0, 2])
+    job = json.dumps([recording, str(output), interval, 4, 1.0, 2])
     environment = {"PYTHONPATH": str(BENCHMARK.parents[1])}
     done = run_mpi(2, [sys.executable, BENCHMARK, "--job", job], timeout=120, env=environment)
     assert done.returncode == 0, done.stderr

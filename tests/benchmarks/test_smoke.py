@@ -1,0 +1,87 @@
+"""Every benchmark runs at a small size, and says where its figures come from. What they are means nothing here.
+
+Each environment runs the cases that are its own: those that need parallel HDF5 where h5py has it, the rest elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+PARALLEL = h5py.get_config().mpi
+NO_PYTHON = "none"
+OURS = ["HDF5 collective*", "parnwb mpio*", "pynwb, parallelio*"] if PARALLEL else ["*"]
+
+pytest.importorskip("neuroconv", reason="the benchmarks read their recordings with neuroconv")
+
+
+def run(program: str, *arguments: object, timeout: float = 500) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", str(BENCHMARKS / program), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lines of all cases of this environment, which have all succeeded."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    settings = ["--folders", folder, "--results", folder / "lines.jsonl"]
+    mine = ["--mpio-python", sys.executable if PARALLEL else NO_PYTHON]
+    chosen = ["--kinds", "neuropixels", "--cases", *OURS] if PARALLEL else []
+    done = run("run.py", "smoke", *settings, *mine, *chosen)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert not list(folder.glob("parnwb-benchmark-*"))  # it has tidied up
+    return folder / "lines.jsonl"
+
+
+@pytest.fixture(scope="module")
+def lines(results: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in results.read_text().splitlines()]
+
+
+def test_every_case_of_this_environment_has_run(lines: list[dict[str, Any]]) -> None:
+    source = "import json, cases; print(json.dumps([[c.name, c.parallel_hdf5] for c in cases.all_cases().values()]))"
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, cwd=BENCHMARKS, timeout=60, check=True
+    )
+    expected = {name for name, parallel in json.loads(done.stdout) if parallel == PARALLEL}
+    assert {line["case"] for line in lines} == expected
+
+
+def test_lines_have_figures_and_provenance(lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        assert line["seconds"] > 0 and line["whole_seconds"] > 0, line["case"]
+        assert len(line["memory"]) >= line["processes"] and max(line["memory"]) > 0, line["case"]
+        assert line["stored_bytes"] > 0 or line["case"].startswith("codec only")
+        assert line["provenance"]["machine"]["cores"] and line["versions"]["HDF5"] and line["folder"] != "unknown"
+        assert set(line["provenance"]) == {"machine", "revision", "fsync", "source", "load", "time"}
+
+
+def test_phases_account_for_the_time_of_each_rank(lines: list[dict[str, Any]]) -> None:
+    phased = [line for line in lines if "phases" in line]
+    assert phased
+    for line in phased:
+        for rank in line["phases"]:
+            told = sum(seconds for name, seconds in rank.items() if not name.startswith("encoder: "))
+            assert 0.5 * line["seconds"] < told < 1.1 * line["seconds"], line["case"]
+
+
+@pytest.mark.skipif(PARALLEL, reason="plots are drawn where matplotlib is, in the other environment")
+def test_summary_makes_tables_plots_and_a_page(results: Path, tmp_path: Path) -> None:
+    done = run("summary.py", results, "--folder", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "times pynwb gzip-4" in done.stdout and "FAILED" not in done.stdout
+    images = list(tmp_path.glob("*.png"))
+    page = (tmp_path / "index.html").read_text()
+    assert len(images) >= 15 and page.count("data:image/png") == len(images) and "src=\"/" not in page
