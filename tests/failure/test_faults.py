@@ -23,7 +23,7 @@ from mpi_launch import run_mpi
 pytestmark = pytest.mark.mpi_skip
 
 PROGRAM = Path(__file__).parent / "program.py"
-SECONDS = 100
+SECONDS = 240
 # What no fault may take: far above what the slowest needs on a busy machine.
 FAULT_SECONDS = 30
 

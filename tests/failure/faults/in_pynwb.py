@@ -169,7 +169,7 @@ def an_iterator_raises(place: Place) -> None:
     _adds(place, _series(data=Asked(spoil)))
 
 
-@_program(Plain(HANGS, ranks=4), "AgreementError|LayoutError", "/new/data", **DIRECT)
+@_program(Plain(HANGS, ranks=4), None, leaves=True, changes=True, **DIRECT)  # the root's rows are written
 def streams_differ_in_length(place: Place) -> None:
     def rows() -> Iterator[Any]:
         yield from values((10 + 10 * place.rank, 8))
