@@ -42,6 +42,15 @@ WITHOUT_OBJECTS = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_type_map() -> Iterator[None]:
+    """Let what these tests register be forgotten: pynwb puts every registered namespace into each file it writes."""
+    shared = vars(pynwb)["__TYPE_MAP"]
+    vars(pynwb)["__TYPE_MAP"] = pynwb.get_type_map(copy=True)
+    yield
+    vars(pynwb)["__TYPE_MAP"] = shared
+
+
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Files:
     files = Files(tmp_path_factory.mktemp("types"), "types")
