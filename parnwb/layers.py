@@ -17,6 +17,10 @@ from parnwb.sources.access import Access
 
 Rows = tuple[int, npt.NDArray[Any]]
 """The first row, and the values of it and those that follow."""
+OBJECT_BYTES = 200
+"""Of an array besides its values: many small blocks are more than their values."""
+JOINED_BYTES = 1 << 20
+"""Rows that come one by one are put together until they take so much memory."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,27 @@ def split(pieces: Iterable[Rows], row: int, axis: int = 0) -> tuple[list[Rows], 
     return before, after
 
 
+def joined(arriving: Iterable[Rows], axis: int = 0) -> Iterator[Rows]:
+    """Put small pieces that follow each other together: each of them costs memory and time of its own."""
+    first, end, nbytes = 0, 0, 0
+    small: list[npt.NDArray[Any]] = []
+
+    def together() -> Iterator[Rows]:
+        if small:
+            yield first, small[0] if len(small) == 1 else np.concatenate(small, axis)
+            small.clear()
+
+    for low, values in arriving:
+        if low != end or nbytes >= JOINED_BYTES:
+            yield from together()
+        if not small:
+            first, nbytes = low, 0
+        small.append(values)
+        nbytes += values.nbytes + OBJECT_BYTES
+        end = low + values.shape[axis]
+    yield from together()
+
+
 def windows(
     arriving: Iterable[Rows], spec: DatasetSpec, nbytes: int, *, every_layer: bool = False
 ) -> Iterator[Window]:
@@ -100,7 +125,7 @@ def windows(
     limit, begin, end = spec.maxshape[axis], 0, 0
     row_bytes = max(1, math.prod(n for a, n in enumerate(spec.shape) if a != axis) * spec.itemsize)
     pending: list[Rows] = []
-    for low, values in arriving:
+    for low, values in joined(arriving, axis):
         end = low + values.shape[axis]
         if limit is not None and end > limit:
             raise SourceError(
@@ -126,7 +151,9 @@ def _runs(pieces: list[Rows], spec: DatasetSpec, end: int, begin: int | None, mo
     for low, values in pieces:
         first, stop = low - low % thickness, -(-(low + values.shape[axis]) // thickness) * thickness
         if runs and first <= runs[-1][1]:
-            runs[-1] = (runs[-1][0], max(stop, runs[-1][1]), [*runs[-1][2], (low, values)])
+            begun, reached, held = runs[-1]
+            held.append((low, values))
+            runs[-1] = begun, max(stop, reached), held
         else:
             runs.append((first, stop, [(low, values)]))
     if begin is not None:

@@ -11,17 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.backends import Growth, Job, PartialFile, Portion
+from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import StreamState
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.interrupts import ASKED_TO_STOP
-from parnwb.layers import Rows, Window, split, windowed
+from parnwb.layers import OBJECT_BYTES, Rows, Window, split, windowed
 from parnwb.layout import DatasetSpec
 from parnwb.plan import MiB, WritePlan
 from parnwb.rows import HeldRows, exchanged, owned
 from parnwb.sources.growing import Stream
-
-OBJECT_BYTES = 200  # of an array besides its values: many small blocks are more than their values
 
 
 @dataclass
@@ -64,11 +63,15 @@ class OpenStream:
         """Rows that fill layers."""
         return self.rows - self.rows % self.thickness
 
+    def cost(self, values: npt.NDArray[Any]) -> int:
+        """Return the bytes that it takes to hold an array, which is held in the stream's type."""
+        return values.size * self.stream.dtype.itemsize + OBJECT_BYTES
+
     def keep(self, first: int, values: npt.NDArray[Any], count: int) -> None:
         """Hold this rank's rows, from number ``first`` on, of ``count`` that all ranks add."""
         if len(values):
             self.held.append((first, values))
-            self.held_bytes += cost(values)
+            self.held_bytes += self.cost(values)
         self.rows += count
         self.stream.rows = self.rows
 
@@ -81,7 +84,7 @@ class OpenStream:
     def take(self, end: int) -> Window:
         """Return the rows from ``written`` to ``end`` and let go of those that this rank has."""
         before, self.held = split(self.held, end)
-        self.held_bytes = sum(cost(values) for _, values in self.held)
+        self.held_bytes = sum(self.cost(values) for _, values in self.held)
         window = Window(self.written // self.thickness, end - self.written, self._counted(before))
         self.written = end
         return window
@@ -146,7 +149,8 @@ class OpenStreams:
         Raises
         ------
         ParnwbError
-            The same on all ranks. ``Interrupted`` if any was asked to stop; then all is committed.
+            The same on all ranks. ``Interrupted`` if any was asked to stop; then all is committed, but for an existing
+            file, which stays as it was.
         """
         found: list[tuple[str, OpenStream, npt.NDArray[Any]]] = []
 
@@ -154,7 +158,7 @@ class OpenStreams:
             path, known = self.named(stream)
             values = known.stream.checked(block, path)
             found.append((path, known, values))
-            held = self._held_bytes() + cost(values) - self._left
+            held = self._held_bytes() + known.cost(values) - self._left
             return path, len(values), held, self._is_due(), bool(self._job.interrupts.received)
 
         told = self._ranks.gather_agreed("append", look)
@@ -166,7 +170,7 @@ class OpenStreams:
             self._write(lambda item: item.whole)
         if len(values):
             known.own_last()
-        if due[0] or any(stop):
+        if due[0] or (any(stop) and not self._is_append):
             self.commit()
         if any(stop):
             raise self._ranks.known_to_all(self._stopped())
@@ -201,6 +205,11 @@ class OpenStreams:
                     remedy="Call append on every rank in the same order, with an empty block where a rank has none",
                 )
             )
+
+    @property
+    def _is_append(self) -> bool:
+        """Whether the file is one that changes when it is closed, and not before."""
+        return isinstance(self._job.target, AppendTarget)
 
     def _is_due(self) -> bool:
         return self._job.journal is not None and time.monotonic() - self._committed_at >= self._job.commit_interval
@@ -243,13 +252,12 @@ class OpenStreams:
         return states
 
     def _stopped(self) -> Interrupted:
-        return Interrupted(
-            ASKED_TO_STOP,
-            where=str(self._job.target.partial),
-            remedy="What was appended is committed: run it again with mode 'resume', and go on after stream.rows"
-            if self._job.journal is not None
-            else "Backend 'mpio' keeps no journal: run it again, which begins anew",
-        )
+        remedy = "Backend 'mpio' keeps no journal: run it again, which begins anew"
+        if self._is_append:
+            remedy = "The file is as it was: run it again"
+        elif self._job.journal is not None:
+            remedy = "What was appended is committed: run it again with mode 'resume', and go on after stream.rows"
+        return Interrupted(ASKED_TO_STOP, where=str(self._job.target.partial), remedy=remedy)
 
 
 def reopened(
@@ -276,10 +284,5 @@ def reopened(
         except ValueError as error:
             raise SourceError(f"the committed rows do not fit this stream: {error}", where=spec.path) from error
         opened.held.append((opened.written, values))
-        opened.held_bytes = cost(values)
+        opened.held_bytes = opened.cost(values)
     return opened
-
-
-def cost(values: npt.NDArray[Any]) -> int:
-    """Return the bytes that it takes to hold an array. Independent."""
-    return values.nbytes + OBJECT_BYTES

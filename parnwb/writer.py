@@ -301,7 +301,8 @@ def _drain(
     earlier: Earlier | None,
 ) -> None:
     """Write the datasets whose rows come from generators, one after another. Collective."""
-    numbers = [n for n, spec in enumerate(found.layout) if spec.access == Access.GROWING and n not in found.streams]
+    growing = {n for n, spec in enumerate(found.layout) if spec.access == Access.GROWING}
+    numbers = [n for n in job.plan.order.datasets if n in growing and n not in found.streams]
     # Parallel HDF5 allocates chunks when a dataset grows, and would not fill those that nobody writes.
     drain = Drain(job, file, settings.decomposition, settings.buffer_mb, every_layer=choice.name == "mpio")
     records = earlier.committed.records if earlier is not None else no_records()
@@ -330,6 +331,8 @@ def portions(
 ) -> Iterator[Portion]:
     """Iterate over what is written one after another: what any rank can read, then what is spread. Collective.
 
+    What is spread comes dataset by dataset, in the order of the queue.
+
     Parameters
     ----------
     residents
@@ -337,7 +340,7 @@ def portions(
     """
     spread = plan.layout.numbers_of(residents)
     yield Portion(replace(plan, elsewhere=spread), sources)
-    for number in sorted(spread):
+    for number in (number for number in plan.order.datasets if number in spread):
         source = residents[plan.layout.datasets[number].path]
         for part, received in rounds(ranks, plan.layout, plan.open_runs(number), number, source, plan.buffer_mb):
             yield Portion(part, received)

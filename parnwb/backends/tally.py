@@ -41,6 +41,7 @@ class Tally:
     def tell(self, dataset: int) -> str:
         """Return how far a dataset is, and how many are complete, in words."""
         total = self._totals[dataset]
-        share = 100 * (total - self._left[dataset]) // total if total else 100
-        complete = sum(not left for left in self._left)
-        return f"{self._paths[dataset]} {share} %, {complete} of {len(self._left)} datasets complete"
+        known = [left for left, chunks in zip(self._left, self._totals, strict=True) if chunks]
+        share = f" {100 * (total - self._left[dataset]) // total} %" if total else ""  # nobody knows how long it gets
+        complete = sum(not left for left in known)
+        return f"{self._paths[dataset]}{share}, {complete} of {len(known)} datasets complete"

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pynwb
 import pytest
-from contract.cases import filled
+from contract.cases import START, filled
 from contract.compare import Allowed, differences, snapshot
+from hdmf.data_utils import DataChunkIterator
 from mpi_launch import run_mpi
+from pynwb import H5DataIO
 
+from parnwb import Distributed, NWBParallelIO
 from parnwb.commits.journal import frames
 from parnwb.layout import FileLayout
 
@@ -65,3 +68,34 @@ def test_all_ranks_say_the_same(errors: list[list[str]]) -> None:
     assert "queue must be the same on all ranks: rank 0 has \"'largest'\", rank 1 has \"'file'\"" in named
     assert "queue must be the same on all ranks" in mapped and "/acquisition/urgent/*" in mapped
     assert ".one" in functions and ".other" in functions and "0x" not in functions
+
+
+class Told:
+    """Remembers which datasets were written, in their order."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def start(self, label: str, total: int) -> None: ...
+    def advance(self, done: int, stored: int = 0) -> None: ...
+    def finish(self) -> None: ...
+
+    def show(self, what: str) -> None:
+        path = what.split()[0].rstrip(",").split("/")[-2]
+        if path not in self.paths:
+            self.paths.append(path)
+
+
+def test_spread_data_and_generators_come_after_what_can_be_read_each_in_the_order_of_the_queue(tmp_path: Path) -> None:
+    file, told = pynwb.NWBFile("order", "order", START), Told()
+    values = np.arange(20_000, dtype="i4")
+    kinds = {
+        **{f"array_{name}": values for name in "ab"},
+        **{f"spread_{name}": Distributed(values, comm=None) for name in "ab"},
+        **{f"yielded_{name}": DataChunkIterator(iter(values[:50])) for name in "ab"},
+    }
+    for name, data in kinds.items():
+        file.add_acquisition(pynwb.TimeSeries(name=name, data=H5DataIO(data, chunks=(25,)), unit="V", rate=1.0))
+    with NWBParallelIO(tmp_path / "out.nwb", queue={"*_b/data": 0}, progress=told) as io:
+        io.write(file)
+    assert told.paths == [f"{kind}_{name}" for kind in ("array", "spread", "yielded") for name in "ba"]

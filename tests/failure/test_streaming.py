@@ -152,6 +152,21 @@ def test_a_signal_commits_what_was_appended(tmp_path: Path, capfd: pytest.Captur
     assert not different, "\n".join(different)
 
 
+def test_a_signal_leaves_a_file_that_is_appended_to_as_it_was(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = plainly(tmp_path / "old.nwb")
+    before, stream = path.read_bytes(), Stream("i2", (3,))
+    with pytest.raises(SystemExit) as ended, NWBParallelIO(path, "a", progress=False) as io:
+        file = io.read()
+        file.add_acquisition(TimeSeries(name="new", data=stream, unit="V", rate=1.0))
+        io.write(file)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        io.append(stream, np.zeros((2, 3), "i2"))
+    assert ended.value.code == 75 and "The file is as it was" in capfd.readouterr().err
+    assert path.read_bytes() == before
+
+
 PROGRAM = """
     import json, sys, warnings
     sys.path.insert(0, sys.argv[2])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parnwb.errors import SourceError
-from parnwb.layers import Rows, settled, split, windowed, windows
+from parnwb.layers import JOINED_BYTES, OBJECT_BYTES, Rows, joined, settled, split, windowed, windows
 from parnwb.layout import DatasetSpec, FileLayout
 
 
@@ -101,3 +101,19 @@ def test_positions_stay_when_a_dataset_grows(shape, chunk, major, more):
         assert grid.position(index) == position == grown.position(index)
         assert grown.index(position) == index
     assert sorted(map(grid.position, np.ndindex(*grid.extent))) == list(range(grid.size))
+
+
+def test_rows_that_come_one_by_one_are_put_together_up_to_a_gap():
+    count, gap = 20_000, 12_345
+    arriving = [(row + (row >= gap), np.full((1, 2), row, "<i4")) for row in range(count)]
+    found = list(joined(iter(arriving)))
+    assert len(found) <= 2 + count * (8 + OBJECT_BYTES) / JOINED_BYTES
+    assert gap + 1 in [low for low, _ in found]
+    rows = np.concatenate([np.arange(low, low + len(values)) for low, values in found])
+    assert rows.tolist() == [row for row, _ in arriving]
+    assert np.concatenate([values[:, 0] for _, values in found]).tolist() == list(range(count))
+
+
+def test_large_pieces_are_not_copied():
+    large = [(0, np.zeros(JOINED_BYTES, "u1")), (JOINED_BYTES, np.zeros(JOINED_BYTES, "u1"))]
+    assert all(values is kept for (_, values), (_, kept) in zip(large, joined(iter(large)), strict=True))

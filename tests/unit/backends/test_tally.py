@@ -35,6 +35,13 @@ def test_what_an_earlier_attempt_did_counts():
     assert tally.tell(0) == "/a 75 %, 0 of 3 datasets complete"
 
 
+def test_what_grows_has_no_share_and_is_not_counted():
+    grows = FileLayout((*LAYOUT, DatasetSpec("/d", (0,), (None,), "|u1", (1,))))
+    tally = Tally(WritePlan(grows, 2))
+    place(tally, 2, 3, 3)
+    assert tally.tell(3) == "/d, 1 of 3 datasets complete"
+
+
 def test_a_milestone_is_the_end_of_a_turn_but_the_last():
     tally = tally_of({"/b": 0, "/a": 1})
     assert not place(tally, 0, 1)
