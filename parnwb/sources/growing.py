@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from parnwb.sources.access import Access
 
 LONG = 1 << 40
 """Rows for which the default chunk shape of a stream is made: more than fit into one."""
+
+GIVE_ROWS = "Append rows of the stream's row_shape; an array without rows where a rank has none"
 
 
 class Stream(AbstractDataChunkIterator):
@@ -49,8 +52,8 @@ class Stream(AbstractDataChunkIterator):
         if self._dtype.kind not in "biuf":
             raise SourceError(f"a stream holds numbers or booleans, got dtype {self._dtype}")
         try:
-            self.row_shape = tuple(int(extent) for extent in row_shape)
-        except (TypeError, ValueError):
+            self.row_shape = tuple(operator.index(extent) for extent in row_shape)
+        except TypeError:
             raise SourceError(f"row_shape must be a tuple of positive integers, got {row_shape!r}") from None
         if any(extent < 1 for extent in self.row_shape):
             raise SourceError(f"row_shape must be a tuple of positive integers, got {row_shape!r}")
@@ -92,12 +95,12 @@ class Stream(AbstractDataChunkIterator):
         SourceError
             Its rows have another shape, or its values may not fit.
         """
-        values = block if isinstance(block, np.ndarray) else np.asarray(block, dtype=self._dtype)
+        values = np.asarray(block) if hasattr(block, "dtype") else self._listed(block, where)
         if values.ndim != 1 + len(self.row_shape) or values.shape[1:] != self.row_shape:
             raise SourceError(
                 f"a block must have the shape (rows, *{self.row_shape}), got {values.shape}",
                 where=where,
-                remedy="Append rows of the stream's row_shape; an array without rows where a rank has none",
+                remedy=GIVE_ROWS,
             )
         if not np.can_cast(values.dtype, self._dtype, "safe"):
             raise SourceError(
@@ -106,6 +109,23 @@ class Stream(AbstractDataChunkIterator):
                 remedy="Convert it, or make the stream with the dtype of what is appended",
             )
         return values
+
+    def _listed(self, block: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
+        """Return a list as an array: of this stream's type if that keeps its values, else of its own.
+
+        numpy would cut off fractions, and wrap around what is too large. Floats are rounded to the stream's precision,
+        because lists have none of their own.
+        """
+        try:
+            found = np.asarray(block)
+        except ValueError as error:
+            raise SourceError(f"a block must be an array: {error}", where=where, remedy=GIVE_ROWS) from error
+        if found.dtype.kind not in "biuf":
+            return found
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = found.astype(self._dtype)
+        is_rounded = found.dtype.kind == values.dtype.kind == "f"
+        return values if is_rounded or np.array_equal(values, found) else found
 
 
 class GrowingSource:
