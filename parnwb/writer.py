@@ -22,7 +22,7 @@ from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, StreamState, no_records
 from parnwb.decomposition import strategy
-from parnwb.errors import AgreementError, Interrupted, ParnwbError, PlanError, ResumeError
+from parnwb.errors import AgreementError, Interrupted, LayoutError, ParnwbError, PlanError, ResumeError
 from parnwb.exchange import find_residents, rounds
 from parnwb.export import Content, Export, build_content
 from parnwb.gathering import Asking, answer
@@ -373,10 +373,16 @@ def look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
 def _found(skeleton: Skeleton | None, earlier: Earlier | None) -> Found:
     """Return what the root tells the others. Independent."""
     assert skeleton is not None
-    streams = {}
+    streams, places = {}, {}
     for number, spec in enumerate(skeleton.layout):
         source = skeleton.sources[spec.path]
         if isinstance(source, GrowingSource) and source.stream is not None:
+            if (other := places.setdefault(id(source.stream), spec.path)) != spec.path:
+                raise LayoutError(
+                    f"a Stream can be the data of one dataset, this one is also that of {other}",
+                    where=spec.path,
+                    remedy="Make a Stream for each, or link: TimeSeries(data=other_series)",
+                )
             state = earlier.committed.streams.get(number) if earlier is not None else None
             brief = replace(state, tail=b"") if state is not None else None
             streams[number] = (source.dtype.str, source.stream.row_shape, brief)
