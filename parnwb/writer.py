@@ -373,7 +373,8 @@ def look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
 def _found(skeleton: Skeleton | None, earlier: Earlier | None) -> Found:
     """Return what the root tells the others. Independent."""
     assert skeleton is not None
-    streams, places = {}, {}
+    streams = {}
+    places: dict[int, str] = {}
     for number, spec in enumerate(skeleton.layout):
         source = skeleton.sources[spec.path]
         if isinstance(source, GrowingSource) and source.stream is not None:
