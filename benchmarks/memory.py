@@ -138,7 +138,7 @@ def growth_mb(made: Made, folder: Path, nbytes: int, buffer_mb: float, *, on_roo
         settings: dict[str, Any] = {"compression": 1, "buffer_mb": buffer_mb, "overwrite": True, "progress": False}
         with NWBParallelIO(folder / "out.nwb", "w", comm=comm, **settings) as io:
             io.write(nwbfile)
-    return max(comm.allgather(memory.peak - before)) / 1e6
+    return max(comm.allgather(memory.peaks[0] - before)) / 1e6
 
 
 def measured(folder: Path, nbytes: int, buffer_mb: float) -> dict[str, tuple[float, float]]:

@@ -63,7 +63,7 @@ def measured(
         with NWBParallelIO(path, "w", **every) as io:
             io.write(file, cache_spec=False)
         seconds = time.perf_counter() - begun
-    return max(COMM.allgather(seconds)), max(COMM.allgather(memory.peak - before))
+    return max(COMM.allgather(seconds)), max(COMM.allgather(memory.peaks[0] - before))
 
 
 def main(folder: Path, megabytes: int, repeats: int, buffer_mb: float) -> None:
