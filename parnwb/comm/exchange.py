@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 ROUND_BYTES = 256 * 1024 * 1024
+MOST_BYTES = 2**31  # of a call: MPI counts them in 31 bits
 Wait = Callable[["MPI.Request"], None]
 
 
@@ -79,6 +80,10 @@ def sorted_out(
     coming = np.empty(comm.Get_size(), dtype=np.int64)
     wait(comm.Ialltoall(np.ascontiguousarray(counts, dtype=np.int64), coming))
     received = np.empty(int(coming.sum()), dtype=data.dtype)
+    if largest(comm, max(data.nbytes, received.nbytes), wait) >= MOST_BYTES:
+        ends = np.cumsum(np.asarray(counts, dtype=np.int64)) * data.dtype.itemsize
+        parts = exchanged_bytes(comm, np.split(data.view(np.uint8), ends[:-1]), wait)
+        return np.concatenate(parts).view(data.dtype), coming
     wait(comm.Ialltoallv(_runs(data, counts, MPI.BYTE), _runs(received, coming, MPI.BYTE)))
     return received, coming
 

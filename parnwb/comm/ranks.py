@@ -285,7 +285,7 @@ class Ranks:
         Parameters
         ----------
         data
-            One-dimensional, contiguous, of the same dtype on all ranks; for each rank and from each less than 2 GiB.
+            One-dimensional, contiguous, of the same dtype on all ranks.
         counts
             Elements for each rank, in their order.
 

@@ -35,6 +35,14 @@ PROGRAM = """
             if box.size:
                 assert np.array_equal(found.read(box), whole[box.slices]), box
                 assert sum(part.size for part, _ in found.pieces(box)) == box.size
+    # What is too much for one call goes in pieces, and arrives as it would have in one.
+    counts = np.array([(ranks.rank + 1) * to for to in range(ranks.size)])
+    data = np.concatenate([np.full(count, 100 * ranks.rank + to, ">f4") for to, count in enumerate(counts)])
+    for exchange.MOST_BYTES, exchange.ROUND_BYTES in ((2**31, 10**6), (1, 8)):
+        received, coming = ranks.exchange(data, counts)
+        assert received.dtype == data.dtype
+        assert coming.tolist() == [(rank + 1) * ranks.rank for rank in range(ranks.size)]
+        assert received.tolist() == [100.0 * rank + ranks.rank for rank, n in enumerate(coming) for _ in range(n)]
     ranks.free()
 """
 
