@@ -81,10 +81,10 @@ def check_policy(policy: Policy) -> None:
         raise PlanError(f"queue must be a known policy, a mapping or a function, got {policy!r}", remedy=REMEDY)
 
 
-def described(policy: Policy) -> str:
-    """Return a policy as text that is the same in every process that was given the same. Independent."""
+def described(policy: Policy) -> str | dict[str, float]:
+    """Return what stands for a policy, with the same ``repr`` in every process that was given the same. Independent."""
     if isinstance(policy, str | Mapping):
-        return repr(policy if isinstance(policy, str) else dict(policy))
+        return policy if isinstance(policy, str) else dict(policy)
     kind = policy if hasattr(policy, "__qualname__") else type(policy)
     return f"the function {kind.__module__}.{kind.__qualname__}"
 
