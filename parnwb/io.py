@@ -16,6 +16,7 @@ from parnwb.append import Opened
 from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import AppendTarget, finish_append, real
+from parnwb.compression import Compression
 from parnwb.errors import Interrupted, ParnwbError, TargetError
 from parnwb.export import Content, export_of
 from parnwb.extensions import extension_manager
@@ -25,7 +26,6 @@ from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.site import versions
-from parnwb.skeleton import Compression
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
 from parnwb.write_queue import Policy

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from parnwb.bulk import BulkRule, build, bulk_sources
 from parnwb.codec.cast import in_file_dtype
+from parnwb.codec.native import find_filters
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.commits.journal import no_records
@@ -337,6 +338,8 @@ def _read_back(
     own = sum(buffer.slab.size * layout.datasets[buffer.dataset].itemsize for buffer in buffers)
     told = Extrapolated(told, layout.nbytes, own)
     findings: list[Finding] = []
+    for spec in layout:
+        find_filters(spec)
     with _opened(path) as file:
         for buffer in buffers:
             spec = layout.datasets[buffer.dataset]

@@ -21,6 +21,7 @@ from parnwb.bulk import BulkRule, Predicate, bulk_sources, none_written, signatu
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, StreamState, no_records
+from parnwb.compression import Compression, check_compression
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, LayoutError, ParnwbError, PlanError, ResumeError
 from parnwb.exchange import find_residents, rounds
@@ -43,7 +44,7 @@ from parnwb.restore import (
     find_earlier,
     restore,
 )
-from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, expected_bytes, own_error
+from parnwb.skeleton import AuthoringOptions, Skeleton, author, expected_bytes, own_error
 from parnwb.sources import Access, Source
 from parnwb.sources.growing import GrowingSource, Stream
 from parnwb.sources.sending import receive_sources
@@ -134,13 +135,6 @@ class WriteSettings:
         check_policy(self.queue)
         strategy(self.decomposition)
         check_compression(self.compression)
-
-
-def check_compression(compression: Compression) -> None:
-    """Refuse a default compression that means nothing."""
-    is_level = isinstance(compression, int) and not isinstance(compression, bool) and 0 <= compression <= 9
-    if compression not in (None, "auto", "gzip") and not is_level:
-        raise ParnwbError(f"compression must be None, 'auto', 'gzip' or a gzip level 0-9, got {compression!r}")
 
 
 @dataclass(frozen=True)
