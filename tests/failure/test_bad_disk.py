@@ -97,6 +97,7 @@ def test_full_ext4(
     full(ext4.folder, recording, expected, tmp_path, way, ranks, later)
 
 
+@pytest.mark.once  # as ext4 does, which is tried with either MPI
 @pytest.mark.parametrize(("ranks", "later"), [(1, 3), (3, 1)])
 @pytest.mark.parametrize("way", ["full", "journal"])
 def test_full_tmpfs(
@@ -131,6 +132,7 @@ def test_file_system_that_goes_read_only(
 HYPERSLAB = r"/acquisition/probe/data\[\d+:\d+, 0:16\]"
 
 
+@pytest.mark.once  # one that cannot be read ends in the same way
 @pytest.mark.parametrize(("ranks", "later"), [(1, 3), (3, 1)])
 def test_recording_that_shrinks(
     recording: Path, expected: Snapshot, tmp_path: Path, ranks: int, later: int

@@ -35,7 +35,7 @@ from mpi_launch import run_mpi
 from parnwb.commits.journal import CHECK, MARK, PREFIX, crc32c, frames, replay
 from parnwb.errors import ParnwbError
 
-pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow, pytest.mark.once, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 SCALE = 1
 EVERY = 3

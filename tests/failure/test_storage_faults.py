@@ -155,6 +155,7 @@ def check(case: Case, ranks: int) -> None:
     assert result["hits"] or ranks > 1, f"only {result['seen']} such calls: the test tests nothing"
 
 
+@pytest.mark.once  # one process; those of three ranks run with either MPI
 @pytest.mark.parametrize("case", CASES[1], ids=str)
 def test_fault_on_one_rank(case: Case) -> None:
     check(case, 1)
