@@ -6,7 +6,7 @@ programs wait for most of their time.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -79,7 +79,7 @@ def listed(path: str, places: tuple[str, ...]) -> str | None:
     return next((place for place in places if path == place or path.startswith(f"{place}/")), None)
 
 
-@lru_cache(maxsize=None)
+@cache
 def order(path: str) -> int:
     place = listed(path, LONG)
     return LONG.index(place) if place else len(LONG)
