@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from mpi_launch import run_mpi
 
-pytestmark = pytest.mark.mpi_skip
+# What commands print; that they do what they say with either MPI, test_bad_input and the contract show.
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "program.py"
