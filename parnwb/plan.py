@@ -308,7 +308,7 @@ class WritePlan:
         return BUFFERS_IN_FLIGHT * max(sizes, default=0)
 
     def projected_memory(self, rank: int) -> int:
-        """Return the projected bytes of buffers on ``rank``; what interpreter and source need themselves is not counted.
+        """Return the projected bytes of buffers on ``rank``, without what interpreter and source need themselves.
 
         What the source returns, the chunks that are put together from it, and the encoded chunks of three buffers,
         which may be as large as the data.

@@ -256,7 +256,8 @@ CALLS = """
     attempt("shape", lambda io, s, t: io.append(s, three if rank != 1 else np.ones((2, 4), "i2")))
     attempt("dtype", lambda io, s, t: io.append(s, three if rank != 1 else three.astype("f8")))
     attempt("streams", lambda io, s, t: io.append(s, three) if rank != 1 else io.append(t, [1.0]))
-    attempt("together", lambda io, s, t: io.append_together({s: three, t: [1.0]} if rank != 1 else {t: [1.0], s: three}))
+    both = lambda s, t: {s: three, t: [1.0]} if rank != 1 else {t: [1.0], s: three}
+    attempt("together", lambda io, s, t: io.append_together(both(s, t)))
     attempt("twice", lambda io, s, t: io.append_together({s: three, "/acquisition/s/data": three}))
     attempt("foreign", lambda io, s, t: io.append(Stream("i2", (3,)), three))
     attempt("missing", lambda io, s, t: io.append(s, three) if rank != 1 else io.commit())
@@ -271,7 +272,7 @@ SAID = {
     "shape": "a block must have the shape (rows, *(3,)), got (2, 4)",
     "dtype": "a block must have the stream's dtype int16, got float64",
     "streams": "rank 0 appends to /acquisition/s/data, rank 1 to /acquisition/s/timestamps",
-    "together": "rank 0 appends to /acquisition/s/data, /acquisition/s/timestamps, rank 1 to /acquisition/s/timestamps, ",
+    "together": "rank 0 appends to /acquisition/s/data, /acquisition/s/timestamps, rank 1 to /acquisition/s/times",
     "twice": "one block for each stream",
     "foreign": "is no stream of this file; it has /acquisition/s/data",
     "missing": "all ranks must make the same collective calls: rank 0 is in 'append', rank 1 in 'commit'",
