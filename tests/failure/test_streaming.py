@@ -127,7 +127,8 @@ WAYS = {
 @pytest.mark.parametrize(("interval", "append"), WAYS.values(), ids=WAYS)
 def test_killed_before_any_write_and_resumed(tmp_path: Path, interval: float, append: Any) -> None:
     """Twice in a row, so that what was resumed is resumed again."""
-    expected = plainly(tmp_path / "pynwb.nwb")
+    expected, whole = plainly(tmp_path / "pynwb.nwb"), tmp_path / "whole.nwb"
+    simulate(whole)
     ends, began = [], set()
     for number, writes in enumerate(range(2, 60, 4) if interval > 1 else range(5, 120, 9)):
         path = tmp_path / f"{number}.nwb"
@@ -145,6 +146,7 @@ def test_killed_before_any_write_and_resumed(tmp_path: Path, interval: float, ap
                     assert one == 0 or one % EVERY == 1 or one == STEPS
         different = unlike(expected, path)
         assert not different, "\n".join(different)
+        assert path.stat().st_size <= whole.stat().st_size * 1.01, "space that nothing refers to"
         assert not verify(path).findings
     assert ends[0] == KILLED and set(ends) <= {0, KILLED}
     assert len(began) > 3, began
