@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -433,6 +433,28 @@ class NWBParallelIO:
         SystemExit
             As ``write``. All rows are committed, those of this call as well.
         """
+        self._append([(stream, block)])
+
+    def append_together(self, blocks: Mapping[Stream | str, npt.ArrayLike]) -> None:
+        """Append rows to several streams as one step: no commit has the rows of some of them only. Collective.
+
+        So a job that is resumed finds all of them at the same step, however it ended.
+
+        Parameters
+        ----------
+        blocks
+            This rank's rows for each stream, as for ``append``; the same streams in the same order on every rank.
+
+        Raises
+        ------
+        ParnwbError
+            As ``append``.
+        SystemExit
+            As ``append``.
+        """
+        self._append(list(blocks.items()))
+
+    def _append(self, blocks: Sequence[tuple[Stream | str, npt.ArrayLike]]) -> None:
         self._check_open()
         try:
             if self._written is None or self._written.streams is None:
@@ -443,7 +465,7 @@ class NWBParallelIO:
                     if self._written is not None and self._written.published
                     else "Give write an NWBFile with a Stream first",
                 )
-            self._written.streams.append(stream, block)
+            self._written.streams.append(blocks)
         except Interrupted as error:
             self._stop(error)
         except BaseException as error:

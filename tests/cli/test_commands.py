@@ -102,7 +102,7 @@ def test_plan_needs_no_mpi_and_little_time(without_mpi: dict[str, Any], ranks: i
     assert result["status"] == 0, result
     assert result["seconds"] < 20
     assert "ElectricalSeriesAP" in result["out"]
-    assert f"{ranks} rank" in result["out"]
+    assert f"{ranks} rank" in result["out"] and "memory MB" in result["out"]
     assert len(result["out"].splitlines()) < 100
 
 
@@ -114,6 +114,9 @@ def test_plan_as_json(without_mpi: dict[str, Any], ranks: int) -> None:
     plan = json.loads(result["out"])
     assert plan["ranks"] == ranks == len(plan["shares"])
     assert sum(share["bytes"] for share in plan["shares"]) == plan["total_bytes"] > 0
+    memory = [share["projected_memory_bytes"] for share in plan["shares"]]
+    assert 0 < max(memory) <= plan["projected_memory_bytes"]
+    assert min(memory) == 0 or ranks < 100_000  # who has nothing to write needs no buffer
 
 
 # -- progress --------------------------------------------------------------------------------------------
