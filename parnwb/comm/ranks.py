@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.comm import exchange
-from parnwb.comm.launch import check_launch, end_all, may_call_mpi, tell_once
+from parnwb.comm.launch import alone, check_launch, end_all, may_call_mpi, tell_once
 from parnwb.comm.roll_call import RollCall
 from parnwb.comm.signs import SignsOfLife, Silence
 from parnwb.comm.travel import describe, portable, unpacked
@@ -116,6 +116,16 @@ class Ranks:
     def comm(self) -> MPI.Intracomm | None:
         """The duplicate, for libraries that take a communicator; None for one process."""
         return self._comm
+
+    def divided(self, team: int, place: int) -> MPI.Intracomm:
+        """Return a communicator of the ranks that name the same team, in the order of their places. Collective.
+
+        The caller frees it. Of one process alone it is MPI's own.
+        """
+        self.meet("dividing the ranks into teams")
+        comm = self._comm if self._comm is not None else alone()
+        made: Any = comm.Split(team, place)
+        return made
 
     def must_be_freed(self) -> None:
         """From here on, end the whole job if this process ends without ``free``: others would wait for ever."""

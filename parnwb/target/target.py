@@ -66,6 +66,11 @@ class Target:
         """The journal of the next generation, while it is made."""
         return self.journal.with_name(self.journal.name + ".next")
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether an earlier job has finished the file, and none has begun it anew."""
+        return self.path.exists() and not self.partial.exists() and not self.journal.exists()
+
     def reserve(self, processes: Sequence[Process], *, break_lock: bool = False) -> None:
         """Keep all other jobs away from this output, from now until ``lock.release``.
 
