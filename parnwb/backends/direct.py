@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
-
 from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch, Encoder
+from parnwb.backends.pens import pen_of
 from parnwb.comm import Ahead
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import Frame, StreamState, committed_records, no_records
@@ -41,9 +39,10 @@ class DirectFile:
     def __init__(self, job: Job) -> None:
         self._job, self._ranks = job, job.ranks
         self._disk = FileBytes(job.target.partial)
+        self._pen = pen_of(job, self._disk)
         try:
             place = RootAddresses if job.ranks.is_root else AskedAddresses
-            self._addresses: Addresses = place(job, self._disk)
+            self._addresses: Addresses = place(job, self._disk, self._pen)
         except BaseException:
             self._disk.close()
             raise
@@ -58,8 +57,7 @@ class DirectFile:
                     with phases("waiting for addresses"):
                         places = self._addresses.of(batch)
                     self._ranks.step(f"writing {batch.place}")
-                    self._job.target.check_now_and_then()
-                    write(batch, places, self._disk)
+                    self._pen.write(batch, places)
             with phases("waiting for the last rank"):
                 self._addresses.finish()
 
@@ -88,16 +86,6 @@ class DirectFile:
     def close(self) -> None:
         """Close this rank's view of the bytes. Independent."""
         self._disk.close()
-
-
-def write(batch: Batch, addresses: npt.NDArray[np.int64], disk: FileBytes) -> None:
-    """Write the chunks of a batch, neighbours in the file with one call. Independent."""
-    lengths = batch.requests[:, 2]
-    order = np.argsort(addresses, kind="stable")
-    breaks = np.flatnonzero(addresses[order][1:] != (addresses + lengths)[order][:-1]) + 1
-    for run in np.split(order, breaks):
-        if len(run):
-            disk.write_at([batch.payloads[i] for i in run], int(addresses[run[0]]))
 
 
 def complete(job: Job, layout: FileLayout) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import WATCHDOG, compression_of, planning
+from parnwb.cli.options import WATCHDOG, WRITERS, compression_of, planning
 from parnwb.progress import MB
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--break-lock", is_flag=True, help="Take files from jobs that have surely ended but left their locks.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of each file beside it, for verify.")
+@WRITERS
 @WATCHDOG
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def campaign(sessions: Path, results: Path | None, quiet: bool, compression: str | None, **given: Any) -> None:

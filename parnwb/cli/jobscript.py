@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from parnwb.cli.options import OUTPUT, SOURCE, compression_of, planning, reading, source_data
+from parnwb.cli.options import OUTPUT, SOURCE, WRITERS, compression_of, planning, reading, source_data
 from parnwb.errors import PlanError, TargetError
 from parnwb.progress import MB
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--rate-mb", type=float, help="MB that one rank does in a second; else the site file's.")
 @click.option("--stripes", type=click.IntRange(min=1), help="Storage servers for the file, on Lustre.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
+@WRITERS
 @click.option("--script", type=click.Path(path_type=Path), help="Where to write it; else to standard output.")
 @click.option("--submit", is_flag=True, help="Submit it, and show the number of the job.")
 @click.option("--wait", is_flag=True, help="Submit it, and follow it to its end; the exit status is the job's.")
@@ -83,6 +84,8 @@ def _words(given: dict[str, Any]) -> tuple[list[str], list[str]]:
     reading += [f"--metadata={metadata.absolute()}"] if metadata else []
     converting = [f"--compression={given['compression']}"] if given["compression"] else []
     converting += [f"--decomposition={given['decomposition']}", f"--buffer-mb={given['buffer_mb']:g}"]
+    writers = given["writers_per_node"]
+    converting += [f"--writers-per-node={writers}"] if writers is not None else []
     queue = given["queue"]
     converting += [f"--queue={queue}"] if isinstance(queue, str) else [f"--queue={p}={n:g}" for p, n in queue.items()]
     return reading, [*converting, f"--commit-interval={given['commit_interval']:g}"]

@@ -310,8 +310,8 @@ class Ranks:
 
     # -- messages ------------------------------------------------------------------------------------------
 
-    def send(self, numbers: Integers, to: int, tag: int) -> None:
-        """Send integers; looks up while the receiver is busy. Independent."""
+    def send(self, numbers: npt.NDArray[Any], to: int, tag: int) -> None:
+        """Send integers or bytes; looks up while the receiver is busy. Independent."""
         assert self._comm is not None
         request = self._comm.Isend(numbers, dest=to, tag=tag)
         self._sent[to] += 1
@@ -321,8 +321,16 @@ class Ranks:
             self._unfinished.append((request, numbers))
             raise
 
-    def receive(self, tag: int, source: int | None = None) -> tuple[int, Integers] | None:
-        """Return ``(sender, integers)`` if a message is there, else None. Independent."""
+    def receive(
+        self, tag: int, source: int | None = None, dtype: npt.DTypeLike = np.int64
+    ) -> tuple[int, npt.NDArray[Any]] | None:
+        """Return ``(sender, numbers)`` if a message is there, else None. Independent.
+
+        Parameters
+        ----------
+        dtype
+            Of the numbers, as they were sent.
+        """
         if self._comm is None:
             return None
         from mpi4py import MPI
@@ -330,7 +338,7 @@ class Ranks:
         status = MPI.Status()
         if not self._comm.Iprobe(source=MPI.ANY_SOURCE if source is None else source, tag=tag, status=status):
             return None
-        sender, numbers = status.Get_source(), np.empty(status.Get_count(MPI.INT64_T), dtype=np.int64)
+        sender, numbers = status.Get_source(), np.empty(status.Get_count(MPI.BYTE) // np.dtype(dtype).itemsize, dtype)
         self._wait(self._comm.Irecv(numbers, source=sender, tag=tag))
         self._received[sender] += 1
         if self._signs is not None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.mpi_skip
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "program.py"
-COMMANDS = ("convert", "verify", "plan", "doctor", "demo")
+COMMANDS = ("campaign", "convert", "verify", "plan", "doctor", "demo", "jobscript")
 RANKS = (1, 2, 7, 100_000)
 USAGE = {
     "unknown_flag": (["convert", "a", "b", "--overwrit"], ("No such option", "--overwrit")),
