@@ -19,7 +19,8 @@ from parnwb.comm import Ranks, launched_size, library, world
 from parnwb.errors import LaunchError
 from parnwb.memory import MiB, rooms
 from parnwb.site import choose_backend, parallel_hdf5
-from parnwb.storage import Sharing, file_system, kind_of
+from parnwb.storage import LUSTRE, Sharing, file_system, kind_of
+from parnwb.striping import striping_of
 from parnwb.target.visible import open_soon
 
 PACKAGES = ("parnwb", "h5py", "hdmf", "pynwb", "mpi4py", "numpy")
@@ -461,6 +462,12 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
         if seat.trouble:
             yield Advice(f"{folder} on {seat.host}: {seat.trouble}", "Write to a folder that all hosts share")
     kind = seats[0].file_system
+    if kind_of(kind) is LUSTRE and (found := striping_of(folder)) is not None and found.count == 1:
+        yield Advice(
+            f"new files in {folder} lie on one storage server; parnwb spreads its own, where lfs lets it",
+            f"lfs setstripe --stripe-count 8 --stripe-size 4M {folder}",
+            prevents=False,
+        )
     if kind_of(kind).sharing is Sharing.ROOT:
         yield Advice(
             f"{folder} is of type {kind}, on which several hosts cannot write one file: the root writes for all",

@@ -48,6 +48,7 @@ from parnwb.sources.growing import GrowingSource, Stream
 from parnwb.sources.sending import receive_sources
 from parnwb.storage import Writers
 from parnwb.streams import OpenStream, OpenStreams, reopened
+from parnwb.striping import Striping, striping_for
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions
 from parnwb.write_queue import Policy, check_policy, write_queue
@@ -507,13 +508,20 @@ def _prepare(
             expected = expected_bytes(skeleton, [plan.remaining_of(number) for number in range(len(plan.layout))])
             target.require_space(expected.least)
             target.warn_of_space(expected.about)
-            token = target.create() if earlier is None else target.adopt()
+            token = target.create(_striping(target, expected.about, ranks)) if earlier is None else target.adopt()
             if keeps_journal:
                 journal = _journal(target, earlier)
     token = ranks.broadcast(token)
     with ranks.agreed("finding the output on every rank"):
         target.recognise(token)
     return journal
+
+
+def _striping(target: Target, nbytes: int, ranks: Ranks) -> Striping | None:
+    folder = target.path.parent
+    if storage.kind_of(storage.file_system(folder)) is not storage.LUSTRE:
+        return None
+    return striping_for(folder, nbytes, len(set(ranks.hosts)))
 
 
 def _writers(ranks: Ranks, target: Target, settings: WriteSettings) -> Writers:

@@ -10,6 +10,7 @@ from typing import Any
 from parnwb import estimate
 from parnwb.errors import PlanError
 from parnwb.jobscript.site_file import SiteFile
+from parnwb.striping import advised_stripes
 
 MB = 1_000_000
 RANK_BYTES = 400 * MB
@@ -160,11 +161,3 @@ def job_size(
         estimated_seconds=total,
         stripes=stripes or advised_stripes(needs.nbytes, node_count),
     )
-
-
-def advised_stripes(nbytes: int, nodes: int) -> int:
-    """Return over how many storage servers a file is to be spread. Independent.
-
-    One server takes about 1 GB/s, which a node or two can send; a small file gains nothing.
-    """
-    return max(1, min(2 * nodes, 64, nbytes // (1000 * MB)))
