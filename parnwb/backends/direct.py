@@ -8,7 +8,7 @@ from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch, Encoder
 from parnwb.backends.pens import pen_of
-from parnwb.comm import Ahead
+from parnwb.comm import Ahead, Aside
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import Frame, StreamState, committed_records, no_records
 from parnwb.commits.manifest import manifest_of
@@ -52,12 +52,12 @@ class DirectFile:
         phases = self._ranks.phases
         with self._ranks.agreed("writing"):
             self._addresses.begin(portion)
-            with Encoder(self._ranks, portion) as encoder:
+            with Encoder(self._ranks, portion) as encoder, Aside(self._ranks, "writer") as writer:
                 while (batch := self._next(encoder)) is not None:
                     with phases("waiting for addresses"):
                         places = self._addresses.of(batch)
-                    self._ranks.step(f"writing {batch.place}")
-                    self._pen.write(batch, places)
+                    self._pen.write(batch, places, writer, self._addresses.attend)
+                    batch.release()
             with phases("waiting for the last rank"):
                 self._addresses.finish()
 

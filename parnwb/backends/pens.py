@@ -6,7 +6,7 @@ on that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from parnwb.backends.backend import Job
 from parnwb.backends.encoder import Batch
+from parnwb.comm import Aside
 from parnwb.target import FileBytes
 
 PAYLOAD, WRITTEN = 3, 4  # tags
@@ -28,8 +29,14 @@ Piece = tuple[int, Any]  # address and bytes
 class Pen(Protocol):
     """Writes this rank's chunks. Independent."""
 
-    def write(self, batch: Batch, addresses: Numbers) -> None:
-        """Return when they are in the file, though perhaps not safe yet."""
+    def write(self, batch: Batch, addresses: Numbers, aside: Aside, meanwhile: Callable[[], bool]) -> None:
+        """Return when they are in the file, though perhaps not safe yet.
+
+        Parameters
+        ----------
+        aside
+            The thread that writes to the file, while this one does ``meanwhile``.
+        """
 
     def serve(self) -> bool:
         """Write for another rank, if one asks; tell whether one has."""
@@ -50,10 +57,10 @@ class OwnPen:
         self._ranks, self._target, self._disk = job.ranks, job.target, disk
         self._serves = job.writers is not None and job.writers.served_by(job.ranks.rank)
 
-    def write(self, batch: Batch, addresses: Numbers) -> None:
+    def write(self, batch: Batch, addresses: Numbers, aside: Aside, meanwhile: Callable[[], bool]) -> None:
         """Write with as few calls as can be."""
         self._target.check_now_and_then()
-        write_pieces(list(_by_address(batch, addresses)), self._disk)
+        aside.do(f"writing {batch.place}", lambda: write_pieces(_by_address(batch, addresses), self._disk), meanwhile)
 
     def serve(self) -> bool:
         """Write one letter, and say that it is written."""
@@ -80,9 +87,10 @@ class LentPen:
         assert job.writers is not None
         self._ranks, self._writer = job.ranks, job.writers.of[job.ranks.rank]
 
-    def write(self, batch: Batch, addresses: Numbers) -> None:
+    def write(self, batch: Batch, addresses: Numbers, aside: Aside, meanwhile: Callable[[], bool]) -> None:
         """Send letter after letter, each when the last one is written."""
         for letter in _letters(_by_address(batch, addresses)):
+            self._ranks.step(f"sending {batch.place} to rank {self._writer}")
             self._ranks.send(letter, self._writer, PAYLOAD)
             self._ranks.wait_until(lambda: self._ranks.receive(WRITTEN, source=self._writer) is not None)
 
@@ -97,7 +105,7 @@ def pen_of(job: Job, disk: FileBytes) -> Pen:
     return LentPen(job) if lent else OwnPen(job, disk)
 
 
-def write_pieces(pieces: Sequence[Piece], disk: FileBytes) -> None:
+def write_pieces(pieces: Iterable[Piece], disk: FileBytes) -> None:
     """Write pieces that come by address, neighbours in the file with one call. Independent."""
     run: list[Any] = []
     begin = end = 0

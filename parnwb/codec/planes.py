@@ -1,7 +1,7 @@
 """Deflate by planes of bytes: the one program here that is our own, in ``planes.c``.
 
-Libraries look for repetitions, which measured numbers hardly have. This one sees what each plane of bytes is and does the
-least that it needs; on electrophysiology it is about twice as quick as ISA-L, and smaller than zlib's fourth level.
+Libraries look for repetitions, which measured numbers hardly have. This one sees what each plane of bytes is and does
+the least that it needs; on electrophysiology it is about twice as quick as ISA-L, and smaller than zlib's fourth level.
 It is there if a C compiler was when parnwb was installed; where it is not, libraries do all.
 """
 

@@ -1,4 +1,4 @@
-"""Deflate by planes: plain zlib reads every stream, on all kinds of planes, and the sizes are what the design promises."""
+"""Deflate by planes: plain zlib reads every stream, on all kinds of planes, and sizes are as promised."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PLANES = {
     "skewed, with strangers": skewed_with_strangers,
     "zeros": lambda random, size: np.zeros(size, np.uint8),
     "runs": lambda random, size: np.repeat(random.integers(0, 9, size // 50 + 1, dtype=np.uint8), 50)[:size],
-    "rows that repeat": lambda random, size: np.tile(random.integers(0, 200, 64, dtype=np.uint8), size // 64 + 1)[:size],
+    "rows that repeat": lambda random, size: np.resize(random.integers(0, 200, 64, dtype=np.uint8), size),
     "frequencies like Fibonacci's, whose codes are long": lambda random, size: np.minimum(
         random.geometric(0.382, size), 40
     ).astype(np.uint8),
