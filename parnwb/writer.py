@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from hdmf.build import BuildManager
 
 DEFAULT_COMMIT_INTERVAL = 300.0
+NAMED_HOSTS = 4
 TRANSFERS = ("independent", "collective")
 
 
@@ -278,7 +279,7 @@ def write(
     writers = _writers(ranks, target, settings)
     choice = replace(choice, reason="; ".join(filter(None, [choice.reason, writers.reason])))
     journal = _prepare(ranks, target, plan, choice, earlier, skeleton, writers, keeps_journal=keeps_journal)
-    told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
+    told.start(f"writing {target.path.name} ({choice.name}{_on_hosts(ranks)})", plan.remaining_bytes)
     try:
         with ranks.agreed("describing the file"):
             is_new, begun = journal is not None and earlier is None, _begun_with(settings, arguments)
@@ -515,6 +516,15 @@ def _prepare(
     with ranks.agreed("finding the output on every rank"):
         target.recognise(token)
     return journal
+
+
+def _on_hosts(ranks: Ranks) -> str:
+    """Return where ranks are, in words; nothing for one host."""
+    hosts = list(dict.fromkeys(ranks.hosts))
+    if len(hosts) == 1:
+        return ""
+    more = f" and {len(hosts) - NAMED_HOSTS} more" if len(hosts) > NAMED_HOSTS else ""
+    return f" on {', '.join(hosts[:NAMED_HOSTS])}{more}"
 
 
 def _striping(target: Target, nbytes: int, ranks: Ranks) -> Striping | None:
