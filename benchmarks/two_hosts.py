@@ -15,13 +15,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from cluster.hosts import Hosts, hosts_up, why_not
 
 from parnwb.made_recording import make_spikeglx_recording
 
+ROOT = Path(__file__).parents[1]
 METADATA = "NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n"
 SECONDS = 300
 # Hosts, ranks on each, and options of convert.

@@ -32,7 +32,7 @@ def sessions(account: Account) -> Path:
 def slow_site(account: Account) -> str:
     """Return a site file that makes storage the bottleneck, whatever else this machine does."""
     site = account.home / "slow-campaign.sh"
-    slow = f"export PYTHONPATH={ROOT}/tests/cluster/slow:$PYTHONPATH PARNWB_TEST_DELAY=0.25\n"
+    slow = f"export PYTHONPATH={ROOT}/tests/cluster/slow:$PYTHONPATH PARNWB_TEST_DELAY=0.2\n"
     site.write_text(f"source {JOBSCRIPTS}/site.sh\n{slow}")
     return str(site)
 
