@@ -101,6 +101,10 @@ class NWBParallelIO:
         patterns of paths to numbers (``{'/processing/*': 0}``: the smallest number first, what no pattern matches
         last), or a function that gives a ``DatasetSpec`` its number. What has the same number is written, and with
         ``direct`` committed, before anything that has a larger one. No reader can tell what the queue was.
+    writers_per_node
+        How many ranks of each host write to the file (``direct``); the others send them what they have encoded. 0: the
+        root alone writes, for all hosts. None: all write, but where hosts would damage each other's bytes, as on NFS,
+        the root alone; ``written.backend.reason`` says so.
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
 
@@ -132,6 +136,7 @@ class NWBParallelIO:
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
         manifest: bool = False,
         queue: Policy = "file",
+        writers_per_node: int | None = None,
         break_lock: bool = False,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
@@ -160,6 +165,7 @@ class NWBParallelIO:
                     manifest=manifest,
                     watchdog=watchdog,
                     queue=queue,
+                    writers_per_node=writers_per_node,
                 )
                 self._progress = _progress(progress)
                 if not isinstance(break_lock, bool):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from cluster.account import JOBSCRIPTS, Account, assert_done
 
 pytestmark = pytest.mark.mpi_skip
 SECONDS = 300
 # Several hosts with either MPI; what a script does besides starting ranks is the same.
-EACH = ["many_nodes", *(pytest.param(name, marks=pytest.mark.once) for name in ("requeue", "single_node"))]
+EACH = ["many_nodes", *(pytest.param(name, marks=pytest.mark.once) for name in ("container", "requeue", "single_node"))]
 SCALING = ["strong_scaling", "weak_scaling"]
 JOBS = {"test_many_nodes_are_two": "many_nodes", "test_an_array_converts_every_session_once": "array"}
 
@@ -31,6 +33,7 @@ def jobs(account: Account, request: pytest.FixtureRequest) -> dict[str, int]:
     (home / "weak").mkdir()
     arguments = {
         "array": [sessions],
+        "container": [one, home / "container.nwb", *reading],
         "many_nodes": [one, home / "many_nodes.nwb", *reading],
         "requeue": [one, home / "requeue.nwb", *reading],
         "single_node": [one, home / "single_node.nwb", *reading],
@@ -39,16 +42,27 @@ def jobs(account: Account, request: pytest.FixtureRequest) -> dict[str, int]:
     }
     beside_others = ("--oversubscribe",)  # the last of it and --exclusive counts
     options = {"array": ("--array=1-2%4",), "strong_scaling": beside_others, "weak_scaling": beside_others}
+    env = {"container": {"container": stand_in(home)}} if "container" in chosen else {}
     return {
-        name: account.submit(name, *given, options=options.get(name, ()), REPETITIONS="1")
+        name: account.submit(name, *given, options=options.get(name, ()), REPETITIONS="1", **env.get(name, {}))
         for name, given in arguments.items()
         if name in chosen
     }
 
 
+def stand_in(home: Path) -> str:
+    """Return what runs a program in mounts and a root folder of its own: no image is to be had for a container."""
+    program, root = home / "within", home / "root"
+    root.mkdir()
+    inside = f'mount --rbind / {root} && exec chroot {root} env IN_CONTAINER=yes "$@"'
+    program.write_text(f"#!/bin/sh\nexec unshare --mount bash -c '{inside}' within \"$@\"\n")
+    program.chmod(0o755)
+    return str(program)
+
+
 def test_none_is_left_out() -> None:
     scripts = {path.stem for path in JOBSCRIPTS.glob("*.sbatch")}
-    assert scripts == {*JOBS.values(), "requeue", "single_node", *SCALING}
+    assert scripts == {*JOBS.values(), "campaign", "container", "requeue", "single_node", *SCALING}
 
 
 @pytest.mark.parametrize("name", EACH)

@@ -1,4 +1,4 @@
-"""Write a file on ranks of two hosts. Arguments: the output, the backend, and a trouble that one host has.
+"""Write a file on ranks of two hosts. Arguments: the output, the backend, a trouble, and perhaps writers_per_node.
 
 Troubles: ``none``; ``version``: node2 has another parnwb; ``link``: its network is down for a while, when the file
 ``link-down`` beside the output appears.
@@ -43,8 +43,12 @@ def main() -> None:
         parnwb.__version__ = "0.0.9"
     if trouble == "link":
         slowly(output)
-    with NWBParallelIO(output, "w", comm=MPI.COMM_WORLD, backend=backend, progress=False, **SETTINGS) as io:
+    per_node = {"writers_per_node": int(sys.argv[4])} if len(sys.argv) > 4 else {}
+    settings = {**SETTINGS, **per_node, "backend": backend, "progress": False}
+    with NWBParallelIO(output, "w", comm=MPI.COMM_WORLD, **settings) as io:
         io.write(session())
+    if io.written and MPI.COMM_WORLD.rank == 0:
+        print(io.written.backend.reason)
 
 
 if __name__ == "__main__":
