@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +13,9 @@ from parnwb.errors import LayoutError, StorageError
 from parnwb.hyperslab import ravel
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
+
+if TYPE_CHECKING:
+    import h5py
 
 
 class Allocator:
@@ -105,6 +108,8 @@ class Allocator:
         One element is written for that. HDF5 may fill the space with a fill value that the user set; those
         writes are dropped, since every byte of the space will be written by some rank.
         """
+        import h5py
+
         spec, handle = self._specs[dataset], self._datasets[dataset]
         # Not by the offset: with a user block HDF5 returns one, wrong, for space that there is not.
         if handle.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED:  # by the attempt that is resumed
@@ -143,6 +148,8 @@ class Allocator:
 
 def _write_first(dataset: h5py.h5d.DatasetID, spec: DatasetSpec) -> None:
     """Write one element of a dataset, the first, as the bytes that it has in the file."""
+    import h5py
+
     space = dataset.get_space()
     space.select_elements([(0,) * len(spec.shape)])
     dataset.write(h5py.h5s.create_simple((1,)), space, spec.fill.reshape(1), dataset.get_type())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parnwb.bulk import BulkRule
+from parnwb.bulk_rule import BulkRule
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.skeleton import AuthoringOptions, Compression, author
 from parnwb.write_queue import Policy, write_queue

@@ -20,7 +20,8 @@ from hdmf.backends.hdf5.h5_utils import HDF5IODataChunkIteratorQueue
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO
 
-from parnwb.bulk import BulkRule, bulk_sources, has_filter, signature, uncopied_arrays, unwrapped
+from parnwb.bulk import bulk_sources, has_filter, signature, uncopied_arrays
+from parnwb.bulk_rule import BulkRule, unwrapped
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE

@@ -20,13 +20,14 @@ from parnwb.io import NWBParallelIO
 from parnwb.neuroconv.conversion import AS_NEUROCONV, Conversion
 from parnwb.neuroconv.keywords import check_mode, check_settings, divided
 from parnwb.neuroconv.specification import Session, read_specification
-from parnwb.skeleton import Compression
 from parnwb.sources.sending import NotSendableError
 from parnwb.target import Target
 
 if TYPE_CHECKING:
     from mpi4py import MPI
     from pynwb import NWBFile
+
+    from parnwb.skeleton import Compression
 
 
 def run_conversion(

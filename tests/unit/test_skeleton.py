@@ -19,7 +19,7 @@ from pynwb import NWBHDF5IO, NWBFile, TimeSeries, get_manager
 from pynwb.device import Device
 from pynwb.ecephys import ElectrodeGroup
 
-from parnwb.bulk import BulkRule
+from parnwb.bulk_rule import BulkRule
 from parnwb.codec.choose import BY_SPEED
 from parnwb.errors import LayoutError, ParnwbError, SourceError
 from parnwb.hyperslab import Hyperslab
