@@ -103,6 +103,9 @@ class NWBParallelIO:
         ``direct`` committed, before anything that has a larger one. No reader can tell what the queue was.
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
+    chunks
+        For bulk data that have no chunks of their own: None for what pynwb would do, or ``'auto'`` for 4 to 16 MB, of
+        about 64 channels or whole frames. A file that is resumed keeps its chunks.
 
     Raises
     ------
@@ -133,6 +136,7 @@ class NWBParallelIO:
         manifest: bool = False,
         queue: Policy = "file",
         break_lock: bool = False,
+        chunks: str | None = None,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
         self._interrupts, self._handlers = Interrupts(), ExitStack()
@@ -160,6 +164,7 @@ class NWBParallelIO:
                     manifest=manifest,
                     watchdog=watchdog,
                     queue=queue,
+                    chunks=chunks,
                 )
                 self._progress = _progress(progress)
                 if not isinstance(break_lock, bool):

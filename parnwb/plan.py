@@ -308,9 +308,12 @@ class WritePlan:
 
     def balance(self) -> float:
         """Return the largest rank's bytes over the average; 1.0 is perfect."""
-        if not self.layout.nbytes:
-            return 1.0
-        return max(self.nbytes(rank) for rank in range(self.ranks)) * self.ranks / self.layout.nbytes
+        return self._largest_share * self.ranks / self.layout.nbytes if self.layout.nbytes else 1.0
+
+    @cached_property
+    def _largest_share(self) -> int:
+        """Bytes of the rank that has most; all shares are looked at for it, once."""
+        return max(self.nbytes(rank) for rank in range(self.ranks))
 
     def to_json(self, *, ranks: range | None = None) -> dict[str, Any]:
         """Return the plan as plain values: the layout, and per rank bytes, buffers and hyperslabs."""

@@ -93,6 +93,8 @@ class WriteSettings:
         Seconds that one step of a rank may take; None or 0 for no limit.
     queue
         Which dataset is written before which; see ``parnwb.write_queue``.
+    chunks
+        For bulk data without chunks of their own: None or ``'auto'``.
     """
 
     backend: str = "auto"
@@ -107,6 +109,7 @@ class WriteSettings:
     manifest: bool = False
     watchdog: float | None = DEFAULT_WATCHDOG
     queue: Policy = "file"
+    chunks: str | None = None
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
@@ -137,6 +140,7 @@ class WriteSettings:
         check_policy(self.queue)
         strategy(self.decomposition)
         check_compression(self.compression)
+        check_chunking(self.chunks)
 
 
 def check_compression(compression: Compression) -> None:
@@ -144,6 +148,15 @@ def check_compression(compression: Compression) -> None:
     is_level = isinstance(compression, int) and not isinstance(compression, bool) and 0 <= compression <= 9
     if compression not in (None, "auto", "gzip") and not is_level:
         raise ParnwbError(f"compression must be None, 'auto', 'gzip' or a gzip level 0-9, got {compression!r}")
+
+
+def check_chunking(chunks: object) -> None:
+    """Refuse a default for chunks that means nothing; shapes are given with the data."""
+    if chunks not in (None, "auto"):
+        raise ParnwbError(
+            f"chunks must be None or 'auto', got {chunks!r}",
+            remedy="Give a dataset's own by H5DataIO(data, chunks=...)",
+        )
 
 
 @dataclass(frozen=True)
@@ -450,7 +463,9 @@ def _authored(
     from parnwb.skeleton import AuthoringOptions, author
 
     backend = site.choose_backend(settings.backend)
-    options = AuthoringOptions(settings.rule, settings.compression, backend, arguments, asking, ranks.phases)
+    options = AuthoringOptions(
+        settings.rule, settings.compression, backend, arguments, asking, ranks.phases, settings.chunks
+    )
     with asking:
         if opened is not None:
             return opened.author(cast("NWBFile | None", content), options, growths)

@@ -146,10 +146,11 @@ class AskedAddresses:
         waiting = {request.rank for requests in (*self._under_way, self._held) for request in requests}
         if self._under_way and not self._asking <= waiting:
             return
-        self._tell(self._route.above, ASK, packed(self._held, self._ended))
-        if self._held:
-            self._under_way.append(self._held)
+        held, ended = self._held, self._ended
         self._held, self._ended = [], []
+        if held:
+            self._under_way.append(held)
+        self._tell(self._route.above, ASK, packed(held, ended))
 
     def _listen_above(self) -> bool:
         message = self._ranks.receive(FROM_ROOT, source=self._route.above)
