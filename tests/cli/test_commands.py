@@ -43,6 +43,8 @@ def without_mpi(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     lines |= {f"help_{command}": [command, "--help"] for command in COMMANDS}
     lines |= {f"plan_{ranks}": ["plan", str(recording), "--ranks", str(ranks)] for ranks in RANKS}
     lines |= {f"json_{ranks}": [*lines[f"plan_{ranks}"], "--json"] for ranks in RANKS}
+    slow = ["--chunks", "auto", "--file-system-mbs", "0.1"]
+    lines["plan_slow"] = ["plan", str(recording), "--ranks", "4", "--json", *slow]
     lines["plan_missing"] = ["plan", str(recording / "nowhere"), "--ranks", "2"]
     lines["plan_bad_setting"] = ["plan", str(recording), "--ranks", "2", "--decomposition", "dice"]
     lines |= {name: argv for name, (argv, _) in USAGE.items()}
@@ -103,6 +105,7 @@ def test_plan_needs_no_mpi_and_little_time(without_mpi: dict[str, Any], ranks: i
     assert "ElectricalSeriesAP" in result["out"]
     assert f"{ranks} rank" in result["out"]
     assert len(result["out"].splitlines()) < 100
+    assert "limited by" in result["out"] and "one root gives addresses" in result["out"]
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -113,6 +116,14 @@ def test_plan_as_json(without_mpi: dict[str, Any], ranks: int) -> None:
     plan = json.loads(result["out"])
     assert plan["ranks"] == ranks == len(plan["shares"])
     assert sum(share["bytes"] for share in plan["shares"]) == plan["total_bytes"] > 0
+
+
+def test_plan_of_a_slow_file_system(without_mpi: dict[str, Any]) -> None:
+    result = without_mpi["plan_slow"]
+    assert result["status"] == 0, result
+    plan = json.loads(result["out"])
+    assert plan["prediction"]["limit"] == "file system"
+    assert plan["prediction"]["seconds"] > plan["prediction"]["phases"]["file system"] > 1
 
 
 # -- progress --------------------------------------------------------------------------------------------
