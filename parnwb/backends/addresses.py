@@ -104,7 +104,7 @@ class AskedAddresses:
         return heard
 
     def attend(self) -> bool:
-        """Pass a signal on to the root, once."""
+        """Do as ``serve``: a node of which a rank writes is not asked to make its bytes safe."""
         return self.serve()
 
     def of(self, batch: Batch) -> Numbers:
@@ -262,8 +262,10 @@ class RootAddresses:
         return self._answer() or heard
 
     def attend(self) -> bool:
-        """Take one message; answer those who wait, unless it is time for a commit: what the root writes is not safe."""
-        heard = self._listen()
+        """Take messages; answer those who wait, unless it is time for a commit: what the root writes is not safe."""
+        heard = False
+        while self._listen():
+            heard = True
         return heard if self._commit_is_due() else self._answer() or heard
 
     def of(self, batch: Batch) -> Numbers:
