@@ -180,7 +180,6 @@ class Ranks:
             return [value]
         if error is not None:
             self._ring()
-        self._wait(self._comm.Ibarrier())
         failure = None if error is None else portable(error, self.rank)
         verdicts: list[Any] = self.gather_all((doing, failure, value))
         failed = [rank for rank, (_, failure, _) in enumerate(verdicts) if failure is not None]
