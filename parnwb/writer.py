@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from parnwb.append import Opened
     from parnwb.bulk import Predicate
     from parnwb.export import Content
-    from parnwb.skeleton import Compression, Skeleton
+    from parnwb.skeleton import AuthoringOptions, Compression, Skeleton
 
 DEFAULT_COMMIT_INTERVAL = 300.0
 TRANSFERS = ("independent", "collective")
@@ -435,7 +435,14 @@ def _build(
         if ranks.is_root:
             if content is None and not growths and not changed:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
-            skeleton = _authored(ranks, target, content, manager, settings, arguments, earlier, opened, growths, asking)
+            from parnwb.skeleton import AuthoringOptions
+
+            choice = site.choose_backend(settings.backend)
+            options = AuthoringOptions(
+                settings.rule, settings.compression, choice, arguments, asking, ranks.phases, settings.chunks
+            )
+            with asking:
+                skeleton = _authored(target, content, manager, options, earlier, opened, growths)
             agreed_already = {growth.path for growth in growths}
             own = {path: source for path, source in skeleton.sources.items() if path not in agreed_already}
             signed = skeleton.signature
@@ -448,31 +455,23 @@ def _build(
 
 
 def _authored(
-    ranks: Ranks,
     target: Target,
     content: Content | None,
     manager: BuildManager | None,
-    settings: WriteSettings,
-    arguments: Mapping[str, Any],
+    options: AuthoringOptions,
     earlier: Earlier | None,
     opened: Opened | None,
     growths: Sequence[Growth],
-    asking: Asking,
 ) -> Skeleton:
-    """Return the skeleton. Independent; the root alone needs what is imported here."""
-    from parnwb.skeleton import AuthoringOptions, author
+    """Return the skeleton. Independent; on the root, which alone needs what is imported here."""
+    from parnwb.skeleton import author
 
-    backend = site.choose_backend(settings.backend)
-    options = AuthoringOptions(
-        settings.rule, settings.compression, backend, arguments, asking, ranks.phases, settings.chunks
-    )
-    with asking:
-        if opened is not None:
-            return opened.author(cast("NWBFile | None", content), options, growths)
-        assert content is not None
-        if earlier is None:
-            return author(content, target.path, manager or default_manager(), options)
-        return restore(earlier, content, target, manager or default_manager(), options)
+    if opened is not None:
+        return opened.author(cast("NWBFile | None", content), options, growths)
+    assert content is not None
+    if earlier is None:
+        return author(content, target.path, manager or default_manager(), options)
+    return restore(earlier, content, target, manager or default_manager(), options)
 
 
 def default_manager() -> BuildManager:
