@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from parnwb.element import type_of
 from parnwb.errors import LayoutError
@@ -90,6 +91,14 @@ class ChunkGrid:
         """Return the cell of a number."""
         first, *others = unravel(position, self._turned(self.extent))
         return (*others[: self.major], first, *others[self.major :])
+
+    def indices(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the cells of numbers, a row for each; as ``index``, for many at once."""
+        unraveled = np.stack(np.unravel_index(positions, self._turned(self.extent)), axis=1)
+        if self.major:
+            others = [axis for axis in range(len(self.shape)) if axis != self.major]
+            unraveled[:, [self.major, *others]] = unraveled.copy()
+        return unraveled
 
     def _turned(self, values: tuple[int, ...]) -> tuple[int, ...]:
         if not self.major:

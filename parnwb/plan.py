@@ -31,6 +31,8 @@ Their values depend on it, so it is no setting: the same data give the same file
 
 BUFFERS_IN_FLIGHT = 5
 """As many times its largest buffer a rank may hold: as read, as chunks, and three encoded."""
+MOST_LOOKED_AT = 4099
+"""Ranks whose shares are compared with the average: a prime number, so that a sample meets all columns of chunks."""
 
 
 @dataclass(frozen=True)
@@ -316,10 +318,14 @@ class WritePlan:
         return BUFFERS_IN_FLIGHT * self.least_memory(rank)
 
     def balance(self) -> float:
-        """Return the largest rank's bytes over the average; 1.0 is perfect."""
-        if not self.layout.nbytes:
-            return 1.0
-        return max(self.nbytes(rank) for rank in range(self.ranks)) * self.ranks / self.layout.nbytes
+        """Return the largest rank's bytes over the average; 1.0 is perfect. Of very many ranks, an even sample's."""
+        return self._largest_share * self.ranks / self.layout.nbytes if self.layout.nbytes else 1.0
+
+    @cached_property
+    def _largest_share(self) -> int:
+        """Bytes of the rank that has most; of very many ranks not all are looked at."""
+        looked_at = min(self.ranks, MOST_LOOKED_AT)
+        return max(self.nbytes(self.ranks * number // looked_at) for number in range(looked_at))
 
     def to_json(self, *, ranks: range | None = None) -> dict[str, Any]:
         """Return the plan as plain values: the layout, and per rank bytes, buffers, memory and hyperslabs."""

@@ -21,7 +21,9 @@ from hdmf.backends.hdf5.h5_utils import HDF5IODataChunkIteratorQueue
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO
 
-from parnwb.bulk import BulkRule, bulk_sources, has_filter, signature, uncopied_arrays, unwrapped
+from parnwb.bulk import bulk_sources, has_filter, signature, uncopied_arrays
+from parnwb.bulk_rule import BulkRule, unwrapped
+from parnwb.chunking import auto_chunks
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
@@ -92,6 +94,8 @@ class AuthoringOptions:
         By whom the root samples data that are spread over ranks.
     phases
         Where the seconds count that it takes to choose codings.
+    chunks
+        For bulk data without chunks of their own: None for what pynwb does, or ``'auto'``.
     """
 
     rule: BulkRule = BulkRule()
@@ -100,6 +104,7 @@ class AuthoringOptions:
     write_arguments: Mapping[str, Any] = field(default_factory=dict)
     asking: Asking | None = None
     phases: Phases = field(default_factory=Phases)
+    chunks: str | None = None
 
 
 def author(content: Content, path: Path, manager: BuildManager, options: AuthoringOptions) -> Skeleton:
@@ -288,7 +293,7 @@ class _UnfilledGroup(h5py.Group):
     def __init__(self, group: h5py.Group, path: str, source: Source, options: AuthoringOptions) -> None:
         super().__init__(group.id)
         self._path, self._source, self._compression = path, source, options.compression
-        self._phases = options.phases
+        self._phases, self._chunks = options.phases, options.chunks
         # Parallel HDF5 would write all of a dataset twice; and it deflates by itself.
         self._never_fill = self._hdf5_encodes = options.backend.name == "mpio"
         self._coder = ""
@@ -297,6 +302,8 @@ class _UnfilledGroup(h5py.Group):
         """Create as h5py does, with the default compression where there is none."""
         settings["chunks"] = whole_extents(settings.get("chunks"), settings["shape"], self._path)
         check_chunks(settings["chunks"], settings["shape"], settings.get("maxshape"), self._path)
+        if self._chunks == "auto" and self._has_no_own_chunks(settings):
+            settings["chunks"] = auto_chunks(tuple(settings["shape"]), np.dtype(settings["dtype"]).itemsize)
         settings.update(self._default_coding(settings))
         if self._never_fill:
             settings["fill_time"] = "never"
@@ -337,6 +344,17 @@ class _UnfilledGroup(h5py.Group):
             return spec
         with self._phases("sampling"):
             return replace(spec, coder=coder_for(spec, self._sample(spec.grid, spec.numpy_dtype)))
+
+    @staticmethod
+    def _has_no_own_chunks(settings: Mapping[str, Any]) -> bool:
+        """Tell whether nobody but hdmf has chosen the chunks of a dataset that has any elements."""
+        shape, chunks = tuple(settings["shape"]), settings["chunks"]
+        if 0 in shape or not shape:
+            return False
+        # What hdmf chooses for all that grow comes here like a choice of the user.
+        return isinstance(chunks, bool | None) or chunks == NWBHDF5IO.compute_default_chunk_shape(
+            shape, np.dtype(settings["dtype"])
+        )
 
     def _default_coding(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         wanted, shape, dtype = self._compression, settings["shape"], np.dtype(settings["dtype"])

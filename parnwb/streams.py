@@ -20,7 +20,7 @@ from parnwb.layers import OBJECT_BYTES, Rows, Window, split, windowed
 from parnwb.layout import DatasetSpec
 from parnwb.plan import MiB, WritePlan
 from parnwb.rows import HeldRows, exchanged, owned
-from parnwb.sources.growing import Stream
+from parnwb.sources.growing import Stream, StreamedRows
 
 
 @dataclass
@@ -47,7 +47,7 @@ class OpenStream:
 
     number: int
     spec: DatasetSpec
-    stream: Stream
+    stream: StreamedRows
     rows: int = 0
     written: int = 0
     held: list[Rows] = field(default_factory=list)
@@ -278,7 +278,7 @@ class OpenStreams:
 
 
 def reopened(
-    number: int, spec: DatasetSpec, stream: Stream, state: StreamState | None, *, leads: bool
+    number: int, spec: DatasetSpec, stream: StreamedRows, state: StreamState | None, *, leads: bool
 ) -> OpenStream:
     """Return a stream as the last commit has it; the rows in no chunk yet are the root's. Independent.
 

@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.bulk import BulkRule, build, bulk_sources
+from parnwb.bulk import build, bulk_sources
+from parnwb.bulk_rule import BulkRule
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.native import find_filters
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog, until_checked

@@ -14,6 +14,7 @@ from parnwb.interfaces import ask_neuroconv, extracted_metadata, import_neurocon
 if TYPE_CHECKING:
     from pynwb import NWBFile
 
+
 AS_NEUROCONV = "neuroconv"
 """The compression that neuroconv chooses for each dataset."""
 

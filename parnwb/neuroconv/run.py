@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pynwb import NWBFile
 
 
+
 def run_conversion(
     converter: Any,
     nwbfile_path: str | Path,
