@@ -5,16 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from cluster.hosts import Host, Hosts
+from cluster.hosts import Hosts
 from contract.compare import Allowed, differences
 from failure.resuming import comparable, session, write_plainly
-from mpi_launch import die_with_parent
 
 from parnwb.site import parallel_hdf5
 
@@ -102,54 +99,23 @@ def test_one_writer_on_each_host_leaves_the_same_file(two_hosts: Hosts, tmp_path
     assert_is_plain(tmp_path / "out.nwb")
 
 
-@contextmanager
-def mounted(host: Host, behind: Path, mount: Path, kind: str) -> Iterator[None]:
-    """Mount a client of a careless network file system on one host."""
-    argv = host.command(sys.executable, Path(__file__).with_name("caching_fs.py"), behind, mount, kind)
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=die_with_parent) as server:
-        assert server.stdin is not None and server.stdout is not None
-        try:
-            assert server.stdout.readline() == b"up\n", "the file system could not be mounted"
-            yield
-        finally:
-            server.stdin.close()
-            server.wait(20)
-
-
-@contextmanager
-def network_folder(hosts: Hosts, folder: Path, kind: str) -> Iterator[tuple[Path, Path]]:
-    """Mount it on both nodes; give the folder that they see and the one behind it."""
-    if not Path("/dev/fuse").exists():
-        pytest.skip("a file system of tests' own needs /dev/fuse")
-    behind, mount = folder / "behind", folder / "mount"
-    behind.mkdir()
-    mount.mkdir()
-    with ExitStack() as clients:
-        for node in hosts.nodes:
-            clients.enter_context(mounted(node, behind, mount, kind))
-        yield mount, behind
-
-
 def test_clients_that_cache_pages_damage_what_all_ranks_write(two_hosts: Hosts, tmp_path: Path) -> None:
     """So the next test could fail."""
-    with network_folder(two_hosts, tmp_path, "fuse.careless") as (mount, behind):
-        done = run(two_hosts, mount / "out.nwb")
+    done = run(two_hosts, tmp_path / "out.nwb", "direct", "caches")
     assert done.returncode == 0, done.stderr
     with pytest.raises((AssertionError, OSError)):
-        assert_is_plain(behind / "out.nwb")
+        assert_is_plain(tmp_path / "out.nwb")
 
 
-def test_on_a_network_file_system_the_root_writes_for_all_hosts(two_hosts: Hosts, tmp_path: Path) -> None:
-    with network_folder(two_hosts, tmp_path, "fuse.sshfs") as (mount, behind):
-        done = run(two_hosts, mount / "out.nwb")
+def test_on_nfs_the_root_writes_for_all_hosts(two_hosts: Hosts, tmp_path: Path) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", "direct", "nfs")
     assert done.returncode == 0, done.stderr
-    assert "the root writes for all ranks, because 2 hosts cannot write one file on fuse.sshfs" in done.stdout
-    assert_is_plain(behind / "out.nwb")
+    assert "the root writes for all ranks, because 2 hosts cannot write one file on nfs4" in done.stdout
+    assert_is_plain(tmp_path / "out.nwb")
 
 
-def test_writers_on_every_host_are_refused_there(two_hosts: Hosts, tmp_path: Path) -> None:
-    with network_folder(two_hosts, tmp_path, "fuse.sshfs") as (mount, behind):
-        done = run(two_hosts, mount / "out.nwb", "direct", "none", "1")
+def test_writers_on_every_host_are_refused_on_nfs(two_hosts: Hosts, tmp_path: Path) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", "direct", "nfs", "1")
     assert done.returncode != 0
-    assert "several hosts (2) cannot write one file safely on a file system of type fuse.sshfs" in done.stderr
-    assert list(behind.iterdir()) == []
+    assert "several hosts (2) cannot write one file safely on a file system of type nfs4" in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []
