@@ -79,8 +79,10 @@ class NWBParallelIO:
         MiB that each rank reads at once. Always allowed are one chunk; of data that come in order a layer of chunks,
         which is whole rows as thick as a chunk; of iterators and filtered recordings 32 MiB.
     compression
-        For bulk data that have no filter of their own: None, ``'auto'`` (the fastest gzip whose file is at most
-        10 % larger than at level 4, decided on a sample), ``'gzip'`` (level 4) or a level 0 to 9.
+        For bulk data that have no filter of their own: None or ``'none'``, ``'auto'`` (the fastest gzip whose file is
+        at most 10 % larger than at level 4, decided on a sample), ``'gzip'`` (level 4) or a level 0 to 9; or filters of
+        ``hdf5plugin``, which readers then need too: ``'zstd'``, ``'blosc2-zstd'`` or ``'bitshuffle-lz4'``. A level may
+        follow the name: ``'zstd-5'``.
     overwrite
         Whether modes ``'w'`` and ``'resume'`` may replace an existing file.
     progress
