@@ -85,3 +85,13 @@ def test_summary_makes_tables_plots_and_a_page(results: Path, tmp_path: Path) ->
     images = list(tmp_path.glob("*.png"))
     page = (tmp_path / "index.html").read_text()
     assert len(images) >= 15 and page.count("data:image/png") == len(images) and "src=\"/" not in page
+
+
+@pytest.mark.skipif(PARALLEL, reason="the same in both environments")
+@pytest.mark.parametrize(
+    ("program", "word"), [("start_up.py", "more"), ("allocator.py", "chunks/s"), ("calibrate.py", "largest error")]
+)
+def test_programs_of_their_own(program: str, word: str) -> None:
+    done = run(program, "--smoke", timeout=120)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert word in done.stdout
