@@ -43,8 +43,8 @@ def planning(command: Command) -> Command:
         click.option(
             "--compression",
             show_default="auto; of a SPEC.yml what neuroconv chooses",
-            help="auto, gzip, a gzip level 0-9, none; or zstd, blosc2-zstd, bitshuffle-lz4, for which readers need a plugin. "
-            "A level may follow: zstd-5.",
+            help="auto, gzip, a gzip level 0-9, none; or zstd, blosc2-zstd, bitshuffle-lz4, for which readers need a "
+            "plugin. A level may follow: zstd-5.",
         ),
         click.option(
             "--chunks",
