@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from parnwb.agreement import agree_on_changes, agree_on_growth
 from parnwb.bulk_rule import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import AppendTarget, finish_append, real
+from parnwb.compression import Compression
 from parnwb.errors import Interrupted, ParnwbError, TargetError
 from parnwb.extensions import extension_manager
 from parnwb.growth import Growth
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from parnwb.append import Opened
     from parnwb.export import Content, Export
     from parnwb.extensions import Extensions
-    from parnwb.skeleton import Compression
     from parnwb.sources.growing import Stream
 
 CREATING_MODES = ("w", "w-", "x", "resume")
@@ -101,6 +101,10 @@ class NWBParallelIO:
         patterns of paths to numbers (``{'/processing/*': 0}``: the smallest number first, what no pattern matches
         last), or a function that gives a ``DatasetSpec`` its number. What has the same number is written, and with
         ``direct`` committed, before anything that has a larger one. No reader can tell what the queue was.
+    writers_per_node
+        How many ranks of each host write to the file (``direct``); the others send them what they have encoded. 0: the
+        root alone writes, for all hosts. None: all write, but where hosts would damage each other's bytes, as on NFS,
+        the root alone; ``written.backend.reason`` says so.
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
     chunks
@@ -135,6 +139,7 @@ class NWBParallelIO:
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
         manifest: bool = False,
         queue: Policy = "file",
+        writers_per_node: int | None = None,
         break_lock: bool = False,
         chunks: str | None = None,
     ) -> None:
@@ -164,6 +169,7 @@ class NWBParallelIO:
                     manifest=manifest,
                     watchdog=watchdog,
                     queue=queue,
+                    writers_per_node=writers_per_node,
                     chunks=chunks,
                 )
                 self._progress = _progress(progress)
@@ -438,6 +444,28 @@ class NWBParallelIO:
         SystemExit
             As ``write``. All rows are committed, those of this call as well.
         """
+        self._append([(stream, block)])
+
+    def append_together(self, blocks: Mapping[Stream | str, npt.ArrayLike]) -> None:
+        """Append rows to several streams as one step: no commit has the rows of some of them only. Collective.
+
+        So a job that is resumed finds all of them at the same step, however it ended.
+
+        Parameters
+        ----------
+        blocks
+            This rank's rows for each stream, as for ``append``; the same streams in the same order on every rank.
+
+        Raises
+        ------
+        ParnwbError
+            As ``append``.
+        SystemExit
+            As ``append``.
+        """
+        self._append(list(blocks.items()))
+
+    def _append(self, blocks: Sequence[tuple[Stream | str, npt.ArrayLike]]) -> None:
         self._check_open()
         try:
             if self._written is None or self._written.streams is None:
@@ -448,7 +476,7 @@ class NWBParallelIO:
                     if self._written is not None and self._written.published
                     else "Give write an NWBFile with a Stream first",
                 )
-            self._written.streams.append(stream, block)
+            self._written.streams.append(blocks)
         except Interrupted as error:
             self._stop(error)
         except BaseException as error:

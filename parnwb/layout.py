@@ -18,6 +18,11 @@ from parnwb.hyperslab import Hyperslab, ravel, unravel
 CONTIGUOUS_PIECE_BYTES = 4 * 1024 * 1024
 
 
+BITSHUFFLE = 32008
+# Options that a filter puts before those it is given, each time that a dataset is created.
+PREPENDED = {BITSHUFFLE: 3}
+
+
 @dataclass(frozen=True)
 class FilterSpec:
     """One filter of a dataset's pipeline, as HDF5 records it.
@@ -35,6 +40,14 @@ class FilterSpec:
     identifier: int
     options: tuple[int, ...]
     name: str
+
+    @property
+    def given_options(self) -> tuple[int, ...]:
+        """The options that make HDF5 record these when it creates a dataset with the filter.
+
+        Most filters record the same whether they are given what a user says or what they have recorded themselves.
+        """
+        return self.options[PREPENDED.get(self.identifier, 0) :]
 
 
 @dataclass(frozen=True)

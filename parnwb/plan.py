@@ -29,6 +29,8 @@ Their values depend on it, so it is no setting: the same data give the same file
 """
 
 
+BUFFERS_IN_FLIGHT = 5
+"""As many times its largest buffer a rank may hold: as read, as chunks, and three encoded."""
 MOST_LOOKED_AT = 4099
 """Ranks whose shares are compared with the average: a prime number, so that a sample meets all columns of chunks."""
 
@@ -303,12 +305,17 @@ class WritePlan:
         )
 
     def memory(self) -> int:
-        """Return the projected bytes of buffers on a rank, what the interpreter and a source itself need not counted.
+        """Return the most that ``projected_memory`` can be, whatever rank and number of ranks."""
+        sizes = (self.buffer_bytes(number) for number, spec in enumerate(self.layout) if spec.nbytes)
+        return BUFFERS_IN_FLIGHT * max(sizes, default=0)
+
+    def projected_memory(self, rank: int) -> int:
+        """Return the projected bytes of buffers on ``rank``, without what interpreter and source need themselves.
 
         What the source returns, the chunks that are put together from it, and the encoded chunks of three buffers,
         which may be as large as the data.
         """
-        return max((5 * self.buffer_bytes(number) for number, spec in enumerate(self.layout) if spec.nbytes), default=0)
+        return BUFFERS_IN_FLIGHT * self.least_memory(rank)
 
     def balance(self) -> float:
         """Return the largest rank's bytes over the average; 1.0 is perfect. Of very many ranks, an even sample's."""
@@ -321,7 +328,7 @@ class WritePlan:
         return max(self.nbytes(self.ranks * number // looked_at) for number in range(looked_at))
 
     def to_json(self, *, ranks: range | None = None) -> dict[str, Any]:
-        """Return the plan as plain values: the layout, and per rank bytes, buffers and hyperslabs."""
+        """Return the plan as plain values: the layout, and per rank bytes, buffers, memory and hyperslabs."""
         return {
             "ranks": self.ranks,
             "decomposition": self.decomposition,
@@ -340,6 +347,7 @@ class WritePlan:
             "rank": rank,
             "bytes": self.nbytes(rank),
             "buffers": sum(1 for _ in self.buffers(rank)),
+            "projected_memory_bytes": self.projected_memory(rank),
             "hyperslabs": [
                 {
                     "dataset": self.layout.datasets[number].path,

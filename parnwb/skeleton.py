@@ -7,6 +7,7 @@ unchanged on groups whose new datasets take no values, and what it created is th
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from parnwb.chunking import auto_chunks
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
+from parnwb.compression import Compression, filter_settings, is_none, needs_plugin
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.export import Content, write_content
 from parnwb.gathering import Asking, gathered
@@ -38,8 +40,6 @@ from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
 from parnwb.timing import Phases
-
-Compression = str | int | None
 
 
 @dataclass(frozen=True)
@@ -324,6 +324,12 @@ class _UnfilledGroup(h5py.Group):
     def copy(self, source: h5py.Dataset, dest: Any, name: str, **settings: Any) -> None:
         """Create an empty dataset like ``source``, where hdmf would copy it."""
         creation = source.id.get_create_plist()
+        filters = read_spec(source).filters
+        if any(item.options != item.given_options for item in filters):
+            for item in filters:  # HDF5 would record other options, with which no chunk can be decoded
+                creation.remove_filter(item.identifier)
+            for item in filters:
+                creation.set_filter(item.identifier, h5py.h5z.FLAG_OPTIONAL, item.given_options)
         if self._never_fill:
             creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         h5py.h5d.create(self.id, name.encode(), source.id.get_type(), source.id.get_space(), creation)
@@ -352,13 +358,15 @@ class _UnfilledGroup(h5py.Group):
 
     def _default_coding(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         wanted, shape, dtype = self._compression, settings["shape"], np.dtype(settings["dtype"])
-        if wanted is None or has_filter(settings):
+        if is_none(wanted) or has_filter(settings):
             return {}
         chunks = settings.get("chunks")
         if chunks in (None, False, True):
             chunks = NWBHDF5IO.compute_default_chunk_shape(shape, dtype)
         if wanted != "auto":
-            return {"chunks": chunks, "compression": "gzip", "compression_opts": 4 if wanted == "gzip" else wanted}
+            if needs_plugin(wanted):
+                _warn_of_plugin(wanted)
+            return {"chunks": chunks, **filter_settings(wanted)}
         grid = ChunkGrid(tuple(shape), tuple(shape) if chunks is True else tuple(chunks)) if 0 not in shape else None
         with self._phases("sampling"):
             choice = choose_coding(self._sample(grid, dtype) if grid else [])
@@ -465,3 +473,11 @@ def check_chunks(chunks: Any, shape: tuple[int, ...], maxshape: Any, path: str) 
             where=path,
             remedy=remedy,
         )
+
+
+def _warn_of_plugin(compression: Compression) -> None:
+    warnings.warn(
+        f"compression {compression!r} is not part of HDF5: whoever reads the file needs its plugin (Python: import "
+        "hdf5plugin; MatNWB: HDF5_PLUGIN_PATH); 'auto' and 'gzip' need none",
+        stacklevel=2,
+    )

@@ -18,6 +18,7 @@ import numpy as np
 from parnwb.allocator import Allocator
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch
+from parnwb.backends.pens import Pen
 from parnwb.backends.requests import Numbers, Request, packed, unpacked
 from parnwb.backends.route import route_of
 from parnwb.backends.tally import Tally
@@ -73,8 +74,8 @@ class AskedAddresses:
     that is answered; or when all of them wait, because a commit can only begin when the root knows that.
     """
 
-    def __init__(self, job: Job, disk: FileBytes) -> None:
-        self._ranks, self._interrupts, self._disk = job.ranks, job.interrupts, disk
+    def __init__(self, job: Job, disk: FileBytes, pen: Pen) -> None:
+        self._ranks, self._interrupts, self._disk, self._pen = job.ranks, job.interrupts, disk, pen
         self._route = route_of(job.ranks.rank, job.ranks.hosts)
         self._told_to_stop = False
         self._asking: set[int] = set()
@@ -93,7 +94,7 @@ class AskedAddresses:
         self._gone.clear()
 
     def serve(self) -> bool:
-        """Pass a signal on to the root, once; and messages of those who speak to this rank, and to them."""
+        """Pass a signal on to the root, once; and messages of those who speak to this rank, and to them; and write."""
         if self._interrupts.received and not self._told_to_stop:
             self._told_to_stop = True
             self._tell(self._route.above, STOP)
@@ -101,7 +102,7 @@ class AskedAddresses:
         while self._route.below and self._listen_below():
             heard = True
         self._pass_on()
-        return heard
+        return self._pen.serve() or heard
 
     def attend(self) -> bool:
         """Do as ``serve``: a node of which a rank writes is not asked to make its bytes safe."""
@@ -216,9 +217,10 @@ class AskedAddresses:
 class RootAddresses:
     """Addresses from HDF5, for this rank and for all that ask; and commits."""
 
-    def __init__(self, job: Job, disk: FileBytes) -> None:
+    def __init__(self, job: Job, disk: FileBytes, pen: Pen) -> None:
         assert job.skeleton is not None
         self._job, self._ranks, self._skeleton, self._disk = job, job.ranks, job.skeleton, disk
+        self._pen = pen
         self._allocator = Allocator(job.skeleton.file, job.skeleton.overlay, job.layout, job.skeleton.lowest)
         self._speakers = route_of(job.ranks.rank, job.ranks.hosts).below
         self._asking: set[int] = set()
@@ -249,8 +251,11 @@ class RootAddresses:
         self._gone.clear()
 
     def serve(self) -> bool:
-        """Take all messages; commit when it is time and all stand still; then, or else, answer those who wait."""
-        heard = False
+        """Take all messages; commit when it is time and all stand still; then, or else, answer those who wait.
+
+        And write for those who ask for it, before anything else: they stand still only when all of theirs is written.
+        """
+        heard = self._pen.serve()
         while self._listen():
             heard = True
         if self._commit_is_due():
@@ -263,7 +268,7 @@ class RootAddresses:
 
     def attend(self) -> bool:
         """Take messages; answer those who wait, unless it is time for a commit: what the root writes is not safe."""
-        heard = False
+        heard = self._pen.serve()
         while self._listen():
             heard = True
         return heard if self._commit_is_due() else self._answer() or heard

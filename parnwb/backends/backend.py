@@ -15,6 +15,7 @@ from parnwb.layout import ChunkGrid, FileLayout
 from parnwb.plan import WritePlan
 from parnwb.progress import Progress, Silent
 from parnwb.sources import Source
+from parnwb.storage import Writers
 from parnwb.target import Target
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Job:
         For the journal's first frame of this attempt.
     manifest
         Whether to leave checksums beside the file.
+    writers
+        Which ranks write to the file (``direct``); None for all.
     """
 
     ranks: Ranks
@@ -62,6 +65,7 @@ class Job:
     commit_interval: float = math.inf
     description: Mapping[str, Any] = field(default_factory=dict)
     manifest: bool = False
+    writers: Writers | None = None
 
 
 @dataclass(frozen=True)

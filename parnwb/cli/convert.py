@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import SOURCE, WATCHDOG, compression_of, planning, reading, source_data
+from parnwb.cli.options import SOURCE, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
 from parnwb.cli.speaking import speaks
 from parnwb.progress import MB
 
@@ -37,6 +37,7 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
 @click.option("--break-lock", is_flag=True, help="Take OUTPUT from a job that has surely ended but left OUTPUT.lock.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
+@WRITERS
 @WATCHDOG
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> None:

@@ -68,6 +68,13 @@ def planning(command: Command) -> Command:
     return command
 
 
+WRITERS = click.option(
+    "--writers-per-node",
+    type=click.IntRange(min=0),
+    help="Ranks of each host that write to the file, 0 for the root alone; else as the file system wants it.",
+)
+
+
 def source_data(path: Path, given: dict[str, Any]) -> SourceData:
     """Return what is to be read, and take the options that say how out of ``given``."""
     from parnwb.conversion import SourceData

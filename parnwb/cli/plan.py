@@ -81,16 +81,17 @@ def _show_plan(plan: WritePlan) -> None:
         datasets.add_row(turned, spec.path, str(spec.shape), spec.dtype, str(spec.chunks or "-"), filters, spec.access)
     console.print(datasets)
     shares = Table(title=f"{plan.ranks} ranks, {plan.decomposition}")
-    for heading in ("rank", "MB", "buffers", "hyperslabs"):
+    for heading in ("rank", "MB", "buffers", "memory MB", "hyperslabs"):
         shares.add_column(heading)
     shown = min(plan.ranks, 16)
     for share in plan.to_json(ranks=range(shown))["shares"]:
         slabs = ", ".join(f"{s['dataset'].rsplit('/', 2)[-2]} {s['start']}+{s['count']}" for s in share["hyperslabs"])
-        shares.add_row(str(share["rank"]), f"{share['bytes'] / MB:.1f}", str(share["buffers"]), slabs or "-")
+        numbers = (f"{share['bytes'] / MB:.1f}", str(share["buffers"]), f"{share['projected_memory_bytes'] / MB:.0f}")
+        shares.add_row(str(share["rank"]), *numbers, slabs or "-")
     console.print(shares)
     if shown < plan.ranks:
         console.print(f"... and {plan.ranks - shown} more ranks (--json has all)")
     console.print(
         f"{plan.layout.nbytes / MB:.1f} MB in all; largest share {plan.balance():.3f} of the average; "
-        f"buffers of at most {plan.memory() / MB:.0f} MB on a rank, beside the interpreter"
+        f"memory is that of buffers, on no rank more than {plan.memory() / MB:.0f} MB, beside the interpreter"
     )

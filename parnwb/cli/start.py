@@ -9,9 +9,11 @@ from typing import NoReturn
 
 import click
 
+from parnwb.cli.campaign import campaign
 from parnwb.cli.convert import convert
 from parnwb.cli.demo import demo
 from parnwb.cli.doctor import doctor
+from parnwb.cli.jobscript import jobscript
 from parnwb.cli.plan import plan
 from parnwb.cli.speaking import show_warning, speaks
 from parnwb.cli.verify import verify
@@ -28,7 +30,7 @@ def commands() -> None:
 
 
 # In alphabetical order, as help lists them.
-for command in (convert, demo, doctor, plan, verify):
+for command in (campaign, convert, demo, doctor, jobscript, plan, verify):
     commands.add_command(command)
 
 

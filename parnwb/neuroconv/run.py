@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
+from parnwb.compression import Compression
 from parnwb.conversion import Converted, converted, write_built
 from parnwb.errors import AgreementError, SourceError, TargetError
 from parnwb.io import NWBParallelIO
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from mpi4py import MPI
     from pynwb import NWBFile
 
-    from parnwb.skeleton import Compression
 
 
 def run_conversion(
@@ -244,8 +244,7 @@ def _namer(
 
 def _is_complete(path: Path) -> bool:
     """Tell whether an earlier job has finished a file; say so. Independent."""
-    target = Target(path)
-    if not path.exists() or target.partial.exists() or target.journal.exists():
+    if not Target(path).is_complete:
         return False
     warnings.warn(f"{path} was finished by an earlier job, and stays as it is", stacklevel=2)
     return True

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from mpi_launch import run_mpi
 
-pytestmark = pytest.mark.mpi_skip
+# What commands print; that they do what they say with either MPI, test_bad_input and the contract show.
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "program.py"
-COMMANDS = ("convert", "verify", "plan", "doctor", "demo")
+COMMANDS = ("campaign", "convert", "verify", "plan", "doctor", "demo", "jobscript")
 RANKS = (1, 2, 7, 100_000)
 USAGE = {
     "unknown_flag": (["convert", "a", "b", "--overwrit"], ("No such option", "--overwrit")),
@@ -30,6 +31,8 @@ USAGE = {
     "output_is_missing": (["convert", "a"], ("Missing argument", "OUTPUT")),
     "metadata_for_a_specification": (["convert", "a.yml", "--metadata", "b"], ("--metadata", "specification")),
     "data_folder_for_a_recording": (["convert", "a", "b", "--data-folder", "c"], ("--data-folder", "specification")),
+    "writers_are_negative": (["convert", "a", "b", "--writers-per-node", "-1"], ("--writers-per-node", "-1")),
+    "site_is_missing": (["jobscript", "a", "b"], ("Missing option", "--site")),
     "ranks_is_zero": (["plan", "a", "--ranks", "0"], ("--ranks", "0")),
     "queue_has_no_number": (["plan", "a", "--ranks", "2", "--queue", "/a=b"], ("--queue", "PATTERN=NUMBER")),
     "ranks_is_missing": (["plan", "a"], ("Missing option", "--ranks")),
@@ -47,6 +50,7 @@ def without_mpi(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     lines["plan_slow"] = ["plan", str(recording), "--ranks", "4", "--json", *slow]
     lines["plan_missing"] = ["plan", str(recording / "nowhere"), "--ranks", "2"]
     lines["plan_bad_setting"] = ["plan", str(recording), "--ranks", "2", "--decomposition", "dice"]
+    lines["jobscript"] = ["jobscript", str(recording), "out.nwb", "--site", str(ROOT / "jobscripts" / "site.sh")]
     lines |= {name: argv for name, (argv, _) in USAGE.items()}
     folder = tmp_path_factory.mktemp("without_mpi")
     cases = [{"name": name, "argv": argv} for name, argv in lines.items()]
@@ -77,6 +81,13 @@ def test_help_lists_all_commands(without_mpi: dict[str, Any]) -> None:
     assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")] == sorted(COMMANDS)
 
 
+def test_a_jobscript_needs_no_mpi(without_mpi: dict[str, Any]) -> None:
+    result = without_mpi["jobscript"]
+    assert result["status"] == 0, result
+    assert result["out"].startswith("#!/usr/bin/env bash\n#SBATCH --job-name=parnwb-out\n")
+    assert "launch parnwb convert" in result["out"] and "on 1 node(s)" in result["err"]
+
+
 def test_version(without_mpi: dict[str, Any]) -> None:
     assert re.search(r"\d+\.\d+", without_mpi["version"]["out"]), without_mpi["version"]
 
@@ -103,7 +114,7 @@ def test_plan_needs_no_mpi_and_little_time(without_mpi: dict[str, Any], ranks: i
     assert result["status"] == 0, result
     assert result["seconds"] < 20
     assert "ElectricalSeriesAP" in result["out"]
-    assert f"{ranks} rank" in result["out"]
+    assert f"{ranks} rank" in result["out"] and "memory MB" in result["out"]
     assert len(result["out"].splitlines()) < 100
     assert "limited by" in result["out"] and "one root gives addresses" in result["out"]
 
@@ -116,6 +127,9 @@ def test_plan_as_json(without_mpi: dict[str, Any], ranks: int) -> None:
     plan = json.loads(result["out"])
     assert plan["ranks"] == ranks == len(plan["shares"])
     assert sum(share["bytes"] for share in plan["shares"]) == plan["total_bytes"] > 0
+    memory = [share["projected_memory_bytes"] for share in plan["shares"]]
+    assert 0 < max(memory) <= plan["projected_memory_bytes"]
+    assert min(memory) == 0 or ranks < 100_000  # who has nothing to write needs no buffer
 
 
 def test_plan_of_a_slow_file_system(without_mpi: dict[str, Any]) -> None:
