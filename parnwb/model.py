@@ -22,7 +22,9 @@ MB = 1e6
 
 @dataclass(frozen=True)
 class Site:
-    """What things cost somewhere. The defaults were measured by ``benchmarks/calibrate.py`` on two cores.
+    """What things cost somewhere.
+
+    The defaults are estimates from single measurements on two cores; ``benchmarks/calibrate.py`` measures a site's own.
 
     Parameters
     ----------
