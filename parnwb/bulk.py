@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +29,11 @@ from hdmf.data_utils import AbstractDataChunkIterator, DataIO
 from hdmf.spec import DatasetSpec as HdmfDatasetSpec
 from hdmf.utils import get_data_shape
 
+from parnwb.builders import datasets_of, location, tree, unwrapped
 from parnwb.element import is_self_contained
 from parnwb.errors import ParnwbError
+from parnwb.links.attributes import Mismatch, mismatches
+from parnwb.links.policy import check_policy
 from parnwb.resident import Resident
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
@@ -69,13 +73,19 @@ class BulkRule:
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
     export_source
         The file that is exported: its datasets are copied all the same where they keep their place.
+    on_mismatch
+        What becomes of links to datasets that are not what the container says: ``'raise'``, ``'warn'`` or ``'copy'``.
     """
 
     threshold: int = DEFAULT_THRESHOLD_BYTES
     link_data: bool = True
     export_source: str | None = None
+    on_mismatch: str = "raise"
 
     def __post_init__(self) -> None:
+        check_policy(self.on_mismatch)
+        if not isinstance(self.link_data, bool):
+            raise ParnwbError(f"link_data must be True or False, got {self.link_data!r}")
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, int) or self.threshold < 0:
             raise ParnwbError(f"bulk_threshold must be a number of bytes, 0 or more, got {self.threshold!r}")
 
@@ -87,8 +97,9 @@ class BulkRule:
         if isinstance(data, AbstractDataChunkIterator):  # those of text, say, are drained where metadata are written
             return is_self_contained(np.dtype(data.dtype))
         if isinstance(data, h5py.Dataset):
-            is_copied = not self._is_linked(builder) or self._is_exported(builder, data)
-            return is_copied and self._is_large(data.shape, data.dtype) and is_plain(data)
+            if self.is_mended(builder):
+                return self._is_large(data.shape, data.dtype, 0) and is_plain(data)
+            return not self.is_linked(builder) and self._is_large(data.shape, data.dtype) and is_plain(data)
         if _is_array(data):
             return _is_array_of_its_elements(data, builder.dtype) and self._is_large(data.shape, data.dtype)
         if isinstance(data, list | tuple):
@@ -96,9 +107,17 @@ class BulkRule:
             return dtype is not None and self._is_large(listed_shape(data, dtype), dtype)
         return False
 
-    def _is_linked(self, builder: DatasetBuilder) -> bool:
+    def is_linked(self, builder: DatasetBuilder) -> bool:
+        """Tell whether hdmf makes a link of a dataset, as it was asked to."""
+        data = unwrapped(builder.data)
+        if not isinstance(data, h5py.Dataset) or self._is_exported(builder, data):
+            return False
         own = getattr(builder.data, "link_data", None) if isinstance(builder.data, DataIO) else None
         return self.link_data if own is None else bool(own)
+
+    def is_mended(self, builder: DatasetBuilder) -> bool:
+        """Tell whether a dataset is copied because a link to it would not be what the container says."""
+        return self.on_mismatch == "copy" and self.is_linked(builder) and bool(mismatches(builder))
 
     def _is_exported(self, builder: DatasetBuilder, data: h5py.Dataset) -> bool:
         """Tell whether a dataset is copied by an export, as hdmf decides it."""
@@ -106,8 +125,8 @@ class BulkRule:
             return False
         return (location(builder).rpartition("/")[0] or "/") == data.parent.name
 
-    def _is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        large = math.prod(shape) * dtype.itemsize >= self.threshold
+    def _is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any], threshold: int | None = None) -> bool:
+        large = math.prod(shape) * dtype.itemsize >= (self.threshold if threshold is None else threshold)
         return large and len(shape) > 0 and is_self_contained(dtype)
 
 
@@ -160,19 +179,23 @@ def _is_array(data: Any) -> bool:
     return isinstance(data, np.ndarray) or is_zarr_array(data)
 
 
-def location(builder: Builder) -> str:
-    """Return the path that a builder's object gets in the file."""
-    names = []
-    current: Any = builder
-    while current.parent is not None:
-        names.append(current.name)
-        current = current.parent
-    return "/" + "/".join(reversed(names))
+def link_mismatches(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> list[Mismatch]:
+    """Return in what datasets that will be links differ from what the containers say. Independent."""
+    linked = (builder for builder in datasets_of(root) if not is_written(builder) and rule.is_linked(builder))
+    return [item for builder in linked for item in mismatches(builder)]
 
 
-def unwrapped(data: Any) -> Any:
-    """Return the data inside a ``DataIO``, or the data themselves."""
-    return data.data if isinstance(data, DataIO) else data
+def links_out(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> list[Builder]:
+    """Return what will be links and may lead to other files. Independent."""
+    return [
+        builder
+        for builder in tree(root)
+        if not is_written(builder)
+        and (
+            isinstance(builder, LinkBuilder)
+            or (isinstance(builder, DatasetBuilder) and rule.is_linked(builder) and not rule.is_mended(builder))
+        )
+    ]
 
 
 def bulk_sources(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> dict[str, Source]:
@@ -181,7 +204,7 @@ def bulk_sources(root: GroupBuilder, rule: BulkRule, is_written: Predicate = non
 
 
 def _bulk(root: GroupBuilder, rule: BulkRule, is_written: Predicate) -> Iterator[DatasetBuilder]:
-    return (builder for builder in _datasets(root) if not is_written(builder) and rule.applies(builder))
+    return (builder for builder in datasets_of(root) if not is_written(builder) and rule.applies(builder))
 
 
 def _source(builder: DatasetBuilder) -> Source:
@@ -214,7 +237,7 @@ def signature(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_w
     file already only the attributes count, which pynwb writes again.
     """
     entries: dict[str, str] = {}
-    for builder in _all(root):
+    for builder in tree(root):
         path = location(builder)
         entries[path] = "in the file" if is_written(builder) else _content(builder, rule)
         for name, value in getattr(builder, "attributes", {}).items():
@@ -272,18 +295,6 @@ def _text(value: Any) -> str:
     return f"{value!r}" if isinstance(value, (str, bytes, int, float, bool, np.generic, type(None))) else str(value)
 
 
-def _all(root: GroupBuilder) -> Iterator[Builder]:
-    yield root
-    for group in root.groups.values():
-        yield from _all(group)
-    yield from root.datasets.values()
-    yield from root.links.values()
-
-
-def _datasets(root: GroupBuilder) -> Iterator[DatasetBuilder]:
-    return (builder for builder in _all(root) if isinstance(builder, DatasetBuilder))
-
-
 def build(nwbfile: Any, manager: BuildManager, path: str) -> GroupBuilder:
     """Return hdmf's builder tree for ``nwbfile`` without copying any bulk data. Independent."""
     with uncopied_arrays():
@@ -314,8 +325,13 @@ def _convert_one(original: Any) -> Any:
     def convert_dtype(cls: type[ObjectMapper], spec: Any, value: Any) -> tuple[Any, Any]:
         convert = original.__get__(None, cls)
         is_large = isinstance(value, Resident) or (_is_array(value) and value.nbytes >= DEFAULT_THRESHOLD_BYTES)
+        # Of a dataset in a file hdmf tells the type that it has, not the one that an array of its values would get.
+        is_large = is_large or isinstance(value, h5py.Dataset)
         if is_large and value.dtype.kind in NUMERIC_KINDS and isinstance(spec, HdmfDatasetSpec):
-            return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
+            with warnings.catch_warnings():
+                if isinstance(value, h5py.Dataset):  # nothing is converted, unless a link to it is refused
+                    warnings.simplefilter("ignore")
+                return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
         return convert(spec, value)
 
     return classmethod(convert_dtype)

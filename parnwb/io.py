@@ -101,6 +101,12 @@ class NWBParallelIO:
         patterns of paths to numbers (``{'/processing/*': 0}``: the smallest number first, what no pattern matches
         last), or a function that gives a ``DatasetSpec`` its number. What has the same number is written, and with
         ``direct`` committed, before anything that has a larger one. No reader can tell what the queue was.
+    link_data
+        What becomes of an ``h5py.Dataset`` that is not wrapped, unless ``write`` says otherwise: True links to it,
+        False copies it. ``H5DataIO(link_data=...)`` goes before both.
+    on_mismatch
+        What becomes of a link to a dataset that is not what the container says (its unit, conversion, dtype, rate and
+        so on): ``'raise'``; ``'warn'``; or ``'copy'``: the values come into this file, with the container's attributes.
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
 
@@ -132,6 +138,8 @@ class NWBParallelIO:
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
         manifest: bool = False,
         queue: Policy = "file",
+        link_data: bool = True,
+        on_mismatch: str = "raise",
         break_lock: bool = False,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
@@ -153,7 +161,7 @@ class NWBParallelIO:
                     decomposition=decomposition,
                     buffer_mb=buffer_mb,
                     compression=compression,
-                    rule=BulkRule(threshold=bulk_threshold),
+                    rule=BulkRule(threshold=bulk_threshold, link_data=link_data, on_mismatch=on_mismatch),
                     overwrite=overwrite if mode in ("w", "resume") else False,
                     resume=mode == "resume",
                     commit_interval=commit_interval,
@@ -270,7 +278,7 @@ class NWBParallelIO:
         container: NWBFile | None = None,
         *,
         cache_spec: bool = True,
-        link_data: bool = True,
+        link_data: bool | None = None,
         exhaust_dci: bool = True,
         **arguments: Any,
     ) -> None:
@@ -286,8 +294,8 @@ class NWBParallelIO:
             on all but the root if its sources can be pickled. For an existing file, what ``read`` returned, or None on
             all ranks if there is nothing new but the rows given to ``extend``.
         cache_spec, link_data
-            As for ``NWBHDF5IO.write``. An ``h5py.Dataset`` that is linked stays where it is; one that is copied
-            is copied by all ranks.
+            As for ``NWBHDF5IO.write``; None: as this object was told. An ``h5py.Dataset`` that is linked stays where it
+            is and is compared with its container first (``on_mismatch``); one that is copied is copied by all ranks.
         exhaust_dci
             Changes nothing: the order in which iterators are read is the plan's.
         **arguments
@@ -303,7 +311,8 @@ class NWBParallelIO:
         """
         with self._agreed("write"):
             self._check_write(container, arguments)
-            rule = replace(self._settings.rule, link_data=link_data)
+            rule = self._settings.rule
+            rule = rule if link_data is None else replace(rule, link_data=link_data)
         self._write(container, rule, {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments})
 
     def export(
@@ -341,7 +350,7 @@ class NWBParallelIO:
             with self._agreed("export"):
                 self._check_export(nwbfile, write_args or {})
                 arguments = {"cache_spec": cache_spec, **(write_args or {})}
-                link_data = arguments.pop("link_data", True)
+                link_data = arguments.pop("link_data", self._settings.rule.link_data)
                 content = export_of(src_io, nwbfile, files)
                 rule = self._settings.rule
                 rule = rule if content is None else content.rule(rule, link_data=link_data)

@@ -20,14 +20,18 @@ from hdmf.backends.hdf5.h5_utils import HDF5IODataChunkIteratorQueue
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO
 
-from parnwb.bulk import BulkRule, bulk_sources, has_filter, signature, uncopied_arrays, unwrapped
+from parnwb.builders import unwrapped
+from parnwb.bulk import BulkRule, bulk_sources, has_filter, link_mismatches, links_out, signature, uncopied_arrays
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
 from parnwb.errors import LayoutError, ParnwbError
-from parnwb.export import Content, write_content
+from parnwb.export import Content, Export, write_content
 from parnwb.gathering import Asking, gathered
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
+from parnwb.links.places import check_places
+from parnwb.links.policy import heed
+from parnwb.links.series import mismatched_series
 from parnwb.overlay import Overlay
 from parnwb.resident import Resident
 from parnwb.site import BackendChoice, choose_backend
@@ -145,6 +149,9 @@ def author_on(
     """
     io = _SkeletonIO(file, path, manager, options, reader)
     try:
+        nwbfile = content.nwbfile if isinstance(content, Export) else content
+        if nwbfile is not None:
+            heed(mismatched_series(nwbfile), options.rule.on_mismatch)
         with uncopied_arrays():
             write_content(content, io, {"link_data": options.rule.link_data, **options.write_arguments})
     except Exception as error:
@@ -199,7 +206,7 @@ class _SkeletonIO(NWBHDF5IO):
             self._written_builders = reader._written_builders
         # hdmf drains iterators from here right after creating their dataset; not bulk ones.
         self._HDF5IO__dci_queue = _SmallQueue()
-        self._options = options
+        self._options, self._path, self._is_appended_to = options, path, reader is not None
         self._specs: dict[str, DatasetSpec] = {}
         self.sources: dict[str, Source] = {}
         self.signature: dict[str, str] = {}
@@ -209,17 +216,38 @@ class _SkeletonIO(NWBHDF5IO):
 
     def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
         """Find the bulk data, then write as pynwb does."""
+        self._check_links(builder)
         own = bulk_sources(builder, self._options.rule, self.get_written)
         self.sources = gathered(own, self._options.asking)
         self.signature = signature(builder, self._options.rule, self.get_written)
         super().write_builder(builder, **kwargs)
 
+    def _check_links(self, root: GroupBuilder) -> None:
+        """Refuse links that would lead nowhere or mislead readers."""
+        rule = self._options.rule
+        found = link_mismatches(root, rule, self.get_written)
+        heed([] if rule.on_mismatch == "copy" else found, rule.on_mismatch)
+        check_places(
+            links_out(root, rule, self.get_written),
+            self._path,
+            export_source=rule.export_source,
+            is_appended_to=self._is_appended_to,
+        )
+
     def write_dataset(self, parent: h5py.Group, builder: DatasetBuilder, **kwargs: Any) -> Any:
         """Write as pynwb does; the values of bulk data stay out."""
+        if not self.get_written(builder) and self._options.rule.is_mended(builder):
+            kwargs["link_data"] = False
+            with unlinked(builder.data):
+                return self._write_dataset(parent, builder, **kwargs)
+        return self._write_dataset(parent, builder, **kwargs)
+
+    def _write_dataset(self, parent: h5py.Group, builder: DatasetBuilder, **kwargs: Any) -> Any:
         path = f"{parent.name.rstrip('/')}/{builder.name}"
         if path not in self.sources or self.get_written(builder):
             return self._write_small(parent, builder, path, kwargs)
-        group = _UnfilledGroup(parent, path, self.sources[path], self._options)
+        is_converted = isinstance(builder.dtype, type) and self._options.rule.is_mended(builder)
+        group = _UnfilledGroup(parent, path, self.sources[path], self._options, builder.dtype if is_converted else None)
         with unread_zarr_arrays():
             result = super().write_dataset(group, builder, **kwargs)
         spec = group.spec()
@@ -266,6 +294,21 @@ def unread_zarr_arrays() -> Iterator[None]:
         h5tools.is_zarr_array = original
 
 
+@contextmanager
+def unlinked(data: Any) -> Iterator[None]:
+    """Let hdmf copy a dataset that was wrapped in order to be linked to. Independent."""
+    name = "_H5DataIO__link_data"
+    before = getattr(data, name, None)
+    if before is None:
+        yield
+        return
+    setattr(data, name, False)
+    try:
+        yield
+    finally:
+        setattr(data, name, before)
+
+
 class _SmallQueue(HDF5IODataChunkIteratorQueue):
     """hdmf's queue of iterators, without those of bulk data: these are read when the file is filled."""
 
@@ -285,8 +328,11 @@ class _UnfilledDataset(h5py.Dataset):
 class _UnfilledGroup(h5py.Group):
     """A group in which one new dataset is created as asked, but stays empty."""
 
-    def __init__(self, group: h5py.Group, path: str, source: Source, options: AuthoringOptions) -> None:
+    def __init__(
+        self, group: h5py.Group, path: str, source: Source, options: AuthoringOptions, dtype: type | None = None
+    ) -> None:
         super().__init__(group.id)
+        self._dtype = dtype
         self._path, self._source, self._compression = path, source, options.compression
         self._phases = options.phases
         # Parallel HDF5 would write all of a dataset twice; and it deflates by itself.
@@ -319,7 +365,9 @@ class _UnfilledGroup(h5py.Group):
         creation = source.id.get_create_plist()
         if self._never_fill:
             creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        h5py.h5d.create(self.id, name.encode(), source.id.get_type(), source.id.get_space(), creation)
+        same = self._dtype is None or np.dtype(self._dtype) == source.dtype.newbyteorder("=")
+        kind = source.id.get_type() if same else h5py.h5t.py_create(np.dtype(self._dtype))
+        h5py.h5d.create(self.id, name.encode(), kind, source.id.get_space(), creation)
 
     def spec(self) -> DatasetSpec:
         """Return what was created, as the file has it."""

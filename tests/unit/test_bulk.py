@@ -23,14 +23,13 @@ from pynwb.file import Subject
 from pynwb.ophys import PlaneSegmentation
 from pynwb.testing.mock.ophys import mock_ImagingPlane
 
+from parnwb.builders import location, unwrapped
 from parnwb.bulk import (
     BulkRule,
     build,
     bulk_sources,
-    location,
     signature,
     uncopied_arrays,
-    unwrapped,
 )
 from parnwb.sources import Access
 

@@ -1,0 +1,28 @@
+"""What plain pynwb makes of the programs of ``faults/in_links.py``: a file, no error, and readers that are misled."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+from failure.faults.in_links import PLAIN, divided
+from pynwb import NWBHDF5IO
+
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning", "ignore::ResourceWarning")]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_pynwb_writes_what_misleads(name: str, tmp_path: Path) -> None:
+    plain = PLAIN[name]
+    path = tmp_path / plain.output
+    plain.prepare(tmp_path)
+    nwbfile, keywords = divided(plain.content(tmp_path))
+    if plain.change is not None:
+        plain.change(tmp_path)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with NWBHDF5IO(path, "w", **keywords) as io:
+            io.write(nwbfile, cache_spec=False)
+    assert not [str(item.message) for item in warned if issubclass(item.category, UserWarning)]
+    assert plain.damage(path) == plain.shows
