@@ -31,12 +31,14 @@ from hdmf.utils import get_data_shape
 
 from parnwb.builders import datasets_of, location, tree, unwrapped
 from parnwb.element import is_self_contained
-from parnwb.errors import ParnwbError
+from parnwb.errors import LinkError, ParnwbError
 from parnwb.links.attributes import Mismatch, mismatches
 from parnwb.links.policy import check_policy
+from parnwb.links.raw import check_left_in_place, flat_file
 from parnwb.resident import Resident
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
+from parnwb.sources.binary import BinarySource
 from parnwb.sources.listed import ListSource
 from parnwb.sources.zarr import is_zarr_array
 
@@ -75,23 +77,29 @@ class BulkRule:
         The file that is exported: its datasets are copied all the same where they keep their place.
     on_mismatch
         What becomes of links to datasets that are not what the container says: ``'raise'``, ``'warn'`` or ``'copy'``.
+    no_copy
+        Whether data in flat binary files stay there, as HDF5's external storage.
     """
 
     threshold: int = DEFAULT_THRESHOLD_BYTES
     link_data: bool = True
     export_source: str | None = None
     on_mismatch: str = "raise"
+    no_copy: bool = False
 
     def __post_init__(self) -> None:
         check_policy(self.on_mismatch)
-        if not isinstance(self.link_data, bool):
-            raise ParnwbError(f"link_data must be True or False, got {self.link_data!r}")
+        for name in ("link_data", "no_copy"):
+            if not isinstance(getattr(self, name), bool):
+                raise ParnwbError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, int) or self.threshold < 0:
             raise ParnwbError(f"bulk_threshold must be a number of bytes, 0 or more, got {self.threshold!r}")
 
     def applies(self, builder: DatasetBuilder) -> bool:
         """Tell whether the data of ``builder`` are bulk."""
         data = unwrapped(builder.data)
+        if self.left_in_place(builder) is not None:
+            return False
         if isinstance(data, Resident):
             return True
         if isinstance(data, AbstractDataChunkIterator):  # those of text, say, are drained where metadata are written
@@ -106,6 +114,11 @@ class BulkRule:
             dtype = listed_dtype(data, builder.dtype)
             return dtype is not None and self._is_large(listed_shape(data, dtype), dtype)
         return False
+
+    def left_in_place(self, builder: DatasetBuilder) -> BinarySource | None:
+        """Return the flat file in which data stay; None if they do not."""
+        source = flat_file(builder) if self.no_copy else None
+        return source if source is not None and self._is_large(source.shape, source.dtype) else None
 
     def is_linked(self, builder: DatasetBuilder) -> bool:
         """Tell whether hdmf makes a link of a dataset, as it was asked to."""
@@ -185,6 +198,30 @@ def link_mismatches(root: GroupBuilder, rule: BulkRule, is_written: Predicate = 
     return [item for builder in linked for item in mismatches(builder)]
 
 
+def left_in_place(
+    root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written
+) -> dict[str, BinarySource]:
+    """Return the flat files in which data stay, by path of their datasets. Independent.
+
+    Raises
+    ------
+    LinkError
+        Data in a flat file cannot stay there, or there are none.
+    """
+    found = {}
+    for builder in datasets_of(root):
+        source = rule.left_in_place(builder) if not is_written(builder) else None
+        if source is not None:
+            check_left_in_place(builder, source)
+            found[location(builder)] = source
+    if rule.no_copy and not found:
+        raise LinkError(
+            "no_copy leaves data in flat binary files, and none of these are in one",
+            remedy="Give an np.memmap of a whole file, bare, or write without no_copy (--no-copy)",
+        )
+    return found
+
+
 def links_out(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> list[Builder]:
     """Return what will be links and may lead to other files. Independent."""
     return [
@@ -259,6 +296,8 @@ def _content(builder: Builder, rule: BulkRule) -> str:
     if data is not None:  # hdmf notes both in the H5DataIO that it writes, so that they are there the second time
         settings = {key: value for key, value in settings.items() if key not in ("shape", "dtype")}
     options = " ".join(f"{key}={_text(value)}" for key, value in sorted(settings.items()))
+    if (source := rule.left_in_place(builder)) is not None:
+        return f"{source.shape} of {source.dtype} in {source.path}"
     if isinstance(data, AbstractDataChunkIterator):
         return f"dataset of shape {tuple(data.maxshape or ())} and dtype {data.dtype} {options}".rstrip()
     if rule.applies(builder):

@@ -107,6 +107,9 @@ class NWBParallelIO:
     on_mismatch
         What becomes of a link to a dataset that is not what the container says (its unit, conversion, dtype, rate and
         so on): ``'raise'``; ``'warn'``; or ``'copy'``: the values come into this file, with the container's attributes.
+    no_copy
+        Whether data that are all of a flat binary file stay there, as HDF5's external storage; readers need that file
+        under the same name. Refused where a file is not exactly the dataset, or nothing is in one.
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
 
@@ -140,6 +143,7 @@ class NWBParallelIO:
         queue: Policy = "file",
         link_data: bool = True,
         on_mismatch: str = "raise",
+        no_copy: bool = False,
         break_lock: bool = False,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
@@ -161,7 +165,9 @@ class NWBParallelIO:
                     decomposition=decomposition,
                     buffer_mb=buffer_mb,
                     compression=compression,
-                    rule=BulkRule(threshold=bulk_threshold, link_data=link_data, on_mismatch=on_mismatch),
+                    rule=BulkRule(
+                        threshold=bulk_threshold, link_data=link_data, on_mismatch=on_mismatch, no_copy=no_copy
+                    ),
                     overwrite=overwrite if mode in ("w", "resume") else False,
                     resume=mode == "resume",
                     commit_interval=commit_interval,

@@ -7,6 +7,7 @@ unchanged on groups whose new datasets take no values, and what it created is th
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,16 @@ from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO
 
 from parnwb.builders import unwrapped
-from parnwb.bulk import BulkRule, bulk_sources, has_filter, link_mismatches, links_out, signature, uncopied_arrays
+from parnwb.bulk import (
+    BulkRule,
+    bulk_sources,
+    has_filter,
+    left_in_place,
+    link_mismatches,
+    links_out,
+    signature,
+    uncopied_arrays,
+)
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
@@ -31,11 +41,14 @@ from parnwb.gathering import Asking, gathered
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.links.places import check_places
 from parnwb.links.policy import heed
+from parnwb.links.raw import creation_of, warning_of
 from parnwb.links.series import mismatched_series
+from parnwb.movies.checks import check_movies
 from parnwb.overlay import Overlay
 from parnwb.resident import Resident
 from parnwb.site import BackendChoice, choose_backend
 from parnwb.sources import Access, Source, takes_over
+from parnwb.sources.binary import BinarySource
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
@@ -152,6 +165,7 @@ def author_on(
         nwbfile = content.nwbfile if isinstance(content, Export) else content
         if nwbfile is not None:
             heed(mismatched_series(nwbfile), options.rule.on_mismatch)
+            check_movies(nwbfile, path, options.rule.on_mismatch)
         with uncopied_arrays():
             write_content(content, io, {"link_data": options.rule.link_data, **options.write_arguments})
     except Exception as error:
@@ -208,6 +222,7 @@ class _SkeletonIO(NWBHDF5IO):
         self._HDF5IO__dci_queue = _SmallQueue()
         self._options, self._path, self._is_appended_to = options, path, reader is not None
         self._specs: dict[str, DatasetSpec] = {}
+        self._in_place: dict[str, BinarySource] = {}
         self.sources: dict[str, Source] = {}
         self.signature: dict[str, str] = {}
 
@@ -217,6 +232,9 @@ class _SkeletonIO(NWBHDF5IO):
     def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
         """Find the bulk data, then write as pynwb does."""
         self._check_links(builder)
+        self._in_place = left_in_place(builder, self._options.rule, self.get_written)
+        for path, source in self._in_place.items():
+            warnings.warn(warning_of(path, source), stacklevel=2)
         own = bulk_sources(builder, self._options.rule, self.get_written)
         self.sources = gathered(own, self._options.asking)
         self.signature = signature(builder, self._options.rule, self.get_written)
@@ -244,6 +262,8 @@ class _SkeletonIO(NWBHDF5IO):
 
     def _write_dataset(self, parent: h5py.Group, builder: DatasetBuilder, **kwargs: Any) -> Any:
         path = f"{parent.name.rstrip('/')}/{builder.name}"
+        if path in self._in_place:
+            return super().write_dataset(_ExternalGroup(parent, self._in_place[path]), builder, **kwargs)
         if path not in self.sources or self.get_written(builder):
             return self._write_small(parent, builder, path, kwargs)
         is_converted = isinstance(builder.dtype, type) and self._options.rule.is_mended(builder)
@@ -323,6 +343,18 @@ class _UnfilledDataset(h5py.Dataset):
 
     def __setitem__(self, selection: Any, values: Any) -> None:
         """Take no values."""
+
+
+class _ExternalGroup(h5py.Group):
+    """A group in which one new dataset has its values in another file."""
+
+    def __init__(self, group: h5py.Group, source: BinarySource) -> None:
+        super().__init__(group.id)
+        self._source = source
+
+    def create_dataset(self, name: str, **settings: Any) -> h5py.Dataset:
+        """Create what has the file's bytes for its values."""
+        return _UnfilledDataset(super().create_dataset(name, **creation_of(self._source)).id)
 
 
 class _UnfilledGroup(h5py.Group):

@@ -141,11 +141,14 @@ def _collect(group: h5py.Group, path: str, found: list[tuple[str, h5py.Dataset]]
     group.visititems(look)
 
 
-def external_storage(dataset: h5py.Dataset, folder: Path) -> list[str]:
-    """Say what is wrong with the raw files that hold a dataset's values, if it has any. Independent.
+def stored_elsewhere(dataset: h5py.Dataset) -> list[str]:
+    """Say what is wrong with the other files that hold a dataset's values, if any do. Independent."""
+    folder = os.path.dirname(os.path.abspath(os.fsdecode(dataset.file.filename)))
+    return [*_external_storage(dataset, folder), *_virtual_sources(dataset, folder)]
 
-    HDF5 looks for a relative name from the reader's working folder, not from where the file is.
-    """
+
+def _external_storage(dataset: h5py.Dataset, folder: str) -> list[str]:
+    """Look for raw files; HDF5 looks for a relative name from the reader's working folder, not the file's."""
     said = []
     for name, offset, size in dataset.external or ():
         if not os.path.isabs(name):
@@ -161,8 +164,8 @@ def external_storage(dataset: h5py.Dataset, folder: Path) -> list[str]:
     return said
 
 
-def virtual_sources(dataset: h5py.Dataset, folder: Path) -> list[str]:
-    """Say which files of a virtual dataset are missing: their part would be read as fill values. Independent."""
+def _virtual_sources(dataset: h5py.Dataset, folder: str) -> list[str]:
+    """Look for the files of a virtual dataset: where one is missing HDF5 reads fill values."""
     if not dataset.is_virtual:
         return []
     names = dict.fromkeys(str(source.file_name) for source in dataset.virtual_sources())
@@ -171,3 +174,17 @@ def virtual_sources(dataset: h5py.Dataset, folder: Path) -> list[str]:
         for name in names
         if name != "." and not os.path.isfile(os.path.join(folder, name))
     ]
+
+
+def missing_movies(file: h5py.File, path: Path) -> list[Finding]:
+    """Return the external image files that are not there, seen from the file's folder. Independent."""
+    findings: list[Finding] = []
+
+    def look(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and name.rpartition("/")[2] == "external_file" and item.shape:
+            for movie in item.asstr()[()]:
+                if "://" not in movie and not (path.parent / movie).is_file():
+                    findings.append(Finding(f"/{name}", None, f"names {movie}, and there is no such file"))
+
+    file.visititems(look)
+    return findings

@@ -30,7 +30,8 @@ def _of(series: TimeSeries) -> Iterator[Mismatch]:
         asked, found = getattr(series, name), getattr(owner, name)
         if not equal(asked, found):
             yield Mismatch(f"{place_of(series)}/data", target, name, shown(asked), shown(found))
-    if series.rate is not None and owner.rate is not None and not equal(series.rate, owner.rate):
+    is_elsewhere = owner.container_source is not None  # within a file the same data may have two clocks
+    if is_elsewhere and None not in (series.rate, owner.rate) and not equal(series.rate, owner.rate):
         yield Mismatch(f"{place_of(series)}/data", target, "rate", shown(series.rate), shown(owner.rate))
 
 

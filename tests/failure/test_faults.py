@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from failure.faults import in_appends, in_calls, in_content, in_growth, in_links, in_pynwb, in_sources, in_target  # noqa: F401
+from failure.faults import (  # noqa: F401
+    in_appends,
+    in_calls,
+    in_content,
+    in_growth,
+    in_links,
+    in_movies,
+    in_pynwb,
+    in_sources,
+    in_target,
+)
 from failure.faults.fault import FAULTS, Fault, applicable
 from failure.mounts import SMALL_BYTES, mounted
 from mpi_launch import run_mpi

@@ -1,4 +1,4 @@
-"""What plain pynwb makes of the programs of ``faults/in_links.py``: a file, no error, and readers that are misled."""
+"""What plain pynwb makes of the programs of ``in_links.py`` and ``in_movies.py``: a file, no error, misled readers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from failure.faults import in_movies  # noqa: F401 - registers its own
 from failure.faults.in_links import PLAIN, divided
 from pynwb import NWBHDF5IO
 
