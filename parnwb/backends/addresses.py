@@ -1,7 +1,8 @@
 """Addresses by request and reply, and the commits that ride on them.
 
 A rank asks for addresses when it has written all that it asked for before; so a rank that waits for a reply stands
-still, and when all do, or have finished, what has been placed has been written. A commit waits for that moment, lets
+still, and when all do, or have finished, what has been placed has been written. The root answers also while it writes
+itself, in a thread, but commits only when it does not. A commit waits for that moment, lets
 every rank make its bytes safe, appends a frame to the journal, and only then answers.
 """
 
@@ -40,6 +41,9 @@ class Addresses(Protocol):
     def serve(self) -> bool:
         """Do something for others, if there is anything to do; tell whether there was."""
 
+    def attend(self) -> bool:
+        """Do as ``serve`` while this rank writes: nothing is committed."""
+
     def of(self, batch: Batch) -> Numbers:
         """Return where the batch's chunks go."""
 
@@ -73,6 +77,10 @@ class AskedAddresses:
             self._told_to_stop = True
             self._tell(STOP)
         return False
+
+    def attend(self) -> bool:
+        """Pass a signal on to the root, once."""
+        return self.serve()
 
     def of(self, batch: Batch) -> Numbers:
         """Ask, and make this rank's bytes safe as often as the root wants it before it answers."""
@@ -166,6 +174,11 @@ class RootAddresses:
             self._answer()
             return True
         return self._answer() or heard
+
+    def attend(self) -> bool:
+        """Take one message; answer those who wait, unless it is time for a commit: what the root writes is not safe."""
+        heard = self._listen()
+        return heard if self._commit_is_due() else self._answer() or heard
 
     def of(self, batch: Batch) -> Numbers:
         """Place the root's own chunks, after a commit that is due."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch, Encoder
-from parnwb.comm import Ahead
+from parnwb.comm import Ahead, Aside
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import Frame, StreamState, committed_records, no_records
 from parnwb.commits.manifest import manifest_of
@@ -53,13 +54,14 @@ class DirectFile:
         phases = self._ranks.phases
         with self._ranks.agreed("writing"):
             self._addresses.begin(portion)
-            with Encoder(self._ranks, portion) as encoder:
+            with Encoder(self._ranks, portion) as encoder, Aside(self._ranks, "writer") as writer:
                 while (batch := self._next(encoder)) is not None:
                     with phases("waiting for addresses"):
                         places = self._addresses.of(batch)
-                    self._ranks.step(f"writing {batch.place}")
                     self._job.target.check_now_and_then()
-                    write(batch, places, self._disk)
+                    chunks = partial(write, batch, places, self._disk)
+                    writer.do(f"writing {batch.place}", chunks, self._addresses.attend)
+                    batch.release()
             with phases("waiting for the last rank"):
                 self._addresses.finish()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -41,12 +41,15 @@ class Batch:
         Uncompressed bytes of these chunks in the file's dtype.
     place
         Dataset and hyperslab of the buffer.
+    release
+        To be called when the payloads are not needed any more: their memory may be used again.
     """
 
     requests: npt.NDArray[np.int64]
     payloads: list[Any]
     raw_bytes: int
     place: str
+    release: Callable[[], None] = lambda: None
 
 
 class Encoder(Ahead[Batch]):
@@ -89,7 +92,8 @@ def encoded(portion: Portion, rank: int, lane: Lane, phases: Phases) -> Iterator
         stream = IndependentChunkIterator(plan, rank, dataset, source, lane.step)
         for buffer in buffers:
             chunks = assembler.assemble(buffer.slab, phases.each(READING, stream.pieces(buffer.slab)))
-            yield encode(portion, buffer, chunks, pipeline, lane, phases)
+            batch = encode(portion, buffer, chunks, pipeline, lane, phases)
+            yield replace(batch, release=assembler.lend()) if not spec.filters else batch
 
 
 def encode(

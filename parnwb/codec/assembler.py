@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,21 @@ class ChunkAssembler:
     """Makes the chunks of one dataset, one buffer after another. Independent; one thread at a time.
 
     Each value is moved once, from a piece that may still be in the processor's cache to its place in a chunk. Memory
-    of filtered chunks is used again for the next buffer; that of others is what is written, and stays.
+    is used again for the next buffer, unless it has been lent to whoever writes the chunks as they are.
     """
 
     def __init__(self, spec: DatasetSpec) -> None:
         self._spec, self._grid = spec, spec.grid
-        self._memory = np.empty((0, *self._grid.chunk), dtype=spec.numpy_dtype)
+        self._memory = self._none = np.empty((0, *self._grid.chunk), dtype=spec.numpy_dtype)
+        self._returned: SimpleQueue[npt.NDArray[Any]] = SimpleQueue()
+
+    def lend(self) -> Callable[[], None]:
+        """Keep the chunks of the last buffer as they are until the function that is returned has been called.
+
+        It may be called by another thread. The first pages of memory cost more than copying to it, so it comes back.
+        """
+        lent, self._memory = self._memory, self._none
+        return lambda: self._returned.put(lent)
 
     def assemble(
         self, slab: Hyperslab, pieces: Iterable[Piece]
@@ -55,12 +65,14 @@ class ChunkAssembler:
             yield index, chunks[number] if self._spec.chunks is not None else self._exactly(index, chunks[number])
 
     def _room_for(self, count: int) -> npt.NDArray[Any]:
-        if not self._spec.filters:
-            return np.empty((count, *self._grid.chunk), dtype=self._spec.numpy_dtype)
         if len(self._memory) < count:
-            del self._memory  # before there is more of it
+            self._memory = self._none  # before there is more of it
+            while len(self._memory) < count and not self._returned.empty():
+                self._memory = self._returned.get()
+        if len(self._memory) < count:
+            self._memory = self._none
             self._memory = np.empty((count, *self._grid.chunk), dtype=self._spec.numpy_dtype)
-        return self._memory
+        return self._memory[:count]
 
     def _pad(self, cells: Hyperslab, chunks: npt.NDArray[Any]) -> None:
         inner = tuple(n // c for n, c in zip(self._spec.shape, self._grid.chunk, strict=True))

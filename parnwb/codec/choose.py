@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.codec.deflate import coder
-from parnwb.codec.filters import DEFLATE, SHUFFLE, shuffle
+from parnwb.codec import planes
+from parnwb.codec.deflate import PLANES, level_of, open_deflater
+from parnwb.codec.filters import DEFLATE, SHUFFLE, row_length
 from parnwb.layout import DatasetSpec
 
 # In order of speed, as measured on one core; isal-0 is no faster than isal-1 on electrophysiology.
 BY_SPEED = (
+    *([PLANES] if planes.available() else []),
     "isal-1",
     "huffman-1",
     "libdeflate-1",
@@ -42,7 +44,7 @@ class Choice:
     Parameters
     ----------
     coder
-        Name for ``parnwb.codec.deflate.coder``.
+        Name for ``parnwb.codec.deflate.open_deflater``.
     shuffle
         Whether the shuffle filter comes first.
     """
@@ -53,7 +55,7 @@ class Choice:
     @property
     def level(self) -> int:
         """The level that the file's deflate filter records."""
-        return coder(self.coder).level
+        return level_of(self.coder)
 
 
 def choose_coding(pieces: list[npt.NDArray[Any]]) -> Choice:
@@ -64,13 +66,13 @@ def choose_coding(pieces: list[npt.NDArray[Any]]) -> Choice:
     pieces
         Samples of the data in the file's dtype; none means that nothing is known.
     """
-    plain, shuffled = _plain(pieces), _shuffled(pieces)
-    if not plain:
+    known = _known(pieces)
+    if not known:
         return Choice("libdeflate-4", shuffle=False)
-    forms = [(False, plain)] + ([(True, shuffled)] if shuffled else [])
-    reference, reference_shuffled = min((_size("zlib-4", data), flag) for flag, data in forms)
+    forms = [False, True] if known[0].itemsize > 1 else [False]
+    reference, reference_shuffled = min((_size("zlib-4", known, form), form) for form in forms)
     for name in BY_SPEED:
-        size, with_shuffle = min((_size(name, data), flag) for flag, data in forms)
+        size, with_shuffle = min((_size(name, known, form), form) for form in forms)
         if size <= AUTO_BOUND * reference:
             return Choice(name, with_shuffle)
     return Choice("zlib-4", reference_shuffled)
@@ -87,35 +89,36 @@ def coder_for(spec: DatasetSpec, pieces: Iterable[npt.NDArray[Any]]) -> str:
     level = int(options[DEFLATE][0])
     if level == 0 or spec.chunk_bytes < TINY_CHUNK_BYTES:
         return f"zlib-{level}"
-    samples = list(pieces)
-    data = _shuffled(samples) if SHUFFLE in options and spec.itemsize > 1 else _plain(samples)
-    if not data:
+    known, shuffled = _known(pieces), _is_shuffled(spec)
+    if not known:
         return f"zlib-{level}"
-    bound = LEVEL_BOUND * _size(f"zlib-{level}", data)
+    bound = LEVEL_BOUND * _size(f"zlib-{level}", known, shuffled)
     names = [*BY_SPEED, *(f"libdeflate-{n}" for n in (7, 8, 9))]
-    return next((name for name in names if _size(name, data) <= bound), f"zlib-{level}")
+    return next((name for name in names if _size(name, known, shuffled) <= bound), f"zlib-{level}")
 
 
 def stored_share(spec: DatasetSpec, pieces: Iterable[npt.NDArray[Any]]) -> float:
     """Return which part of its bytes a dataset takes in the file, by a sample; 0 where that is not known."""
-    samples = list(pieces)
-    shuffled = SHUFFLE in {f.identifier for f in spec.filters} and spec.itemsize > 1
-    data = _shuffled(samples) if shuffled else _plain(samples)
-    if not data or not spec.coder:
+    known = _known(pieces)
+    if not known or not spec.coder:
         return 0.0
-    return _size(spec.coder, data) / sum(len(piece) for piece in data)
+    return _size(spec.coder, known, _is_shuffled(spec)) / sum(piece.nbytes for piece in known)
 
 
-def _plain(pieces: list[npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8]]:
-    return [np.ascontiguousarray(piece).reshape(-1).view(np.uint8) for piece in pieces if piece.size]
+def _known(pieces: Iterable[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    return [np.ascontiguousarray(piece) for piece in pieces if piece.size]
 
 
-def _shuffled(pieces: list[npt.NDArray[Any]]) -> list[npt.NDArray[np.uint8]]:
-    wide = [piece for piece in pieces if piece.size and piece.itemsize > 1]
-    return [
-        shuffle(data, piece.itemsize, np.empty_like(data)) for data, piece in zip(_plain(wide), wide, strict=True)
-    ]
+def _is_shuffled(spec: DatasetSpec) -> bool:
+    return SHUFFLE in {f.identifier for f in spec.filters} and spec.itemsize > 1
 
 
-def _size(name: str, data: list[npt.NDArray[np.uint8]]) -> int:
-    return sum(len(coder(name).compress(piece)) for piece in data)
+def _size(name: str, pieces: list[npt.NDArray[Any]], shuffled: bool) -> int:
+    """Return what a coder makes of pieces, which are as wide as chunks."""
+    total = 0
+    for piece in pieces:
+        itemsize = piece.itemsize if shuffled else 1
+        row = row_length(piece.shape or (1,)) * piece.itemsize // itemsize
+        deflater = open_deflater(name, shuffled_itemsize=itemsize, row=row)
+        total += len(deflater.compress(piece.reshape(-1).view(np.uint8)))
+    return total

@@ -1,4 +1,7 @@
-"""Deflate by several programs. Each writes a zlib stream that every reader's zlib decodes."""
+"""Deflate by several programs. Each writes a zlib stream that every reader's zlib decodes.
+
+A ``Coder`` compresses bytes in the order in which they come; a ``Deflater`` compresses chunks, shuffled or not.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
+from parnwb.codec.filters import shuffle
+from parnwb.codec.planes import PlaneDeflate
 from parnwb.errors import CodecError
 
 Bytes = Any  # whatever supports the buffer protocol
+PLANES = "planes-1"
+"""The coder that needs to know how numbers lie in a chunk, and shuffles by itself."""
 MAX_MEM_LEVEL = 9  # of zlib: larger blocks, fewer tables
 # Where so many of the places that are looked at begin a run of equal bytes, runs are looked for.
 LOOK_EVERY_BYTES, RUN_BYTES, SHARE_OF_RUNS = 4096, 32, 0.02
@@ -33,6 +41,54 @@ class Coder:
     name: str
     level: int
     compress: Callable[[Bytes], Bytes]
+
+
+class Deflater(Protocol):
+    """Compresses chunks of one dataset. Independent; one thread at a time."""
+
+    def compress(self, data: npt.NDArray[np.uint8]) -> Bytes:
+        """Return a zlib stream of a chunk's bytes; it stays valid after the next call."""
+
+
+def open_deflater(name: str, *, shuffled_itemsize: int = 1, row: int = 1) -> Deflater:
+    """Return what the coder called ``name`` makes of chunks.
+
+    Parameters
+    ----------
+    name
+        As for ``coder``, or ``planes-1``.
+    shuffled_itemsize
+        Bytes of an element where HDF5's shuffle filter comes first; 1 where it does not.
+    row
+        Elements from one to its neighbour in the row before; bytes where they are not shuffled.
+
+    Raises
+    ------
+    CodecError
+        There is no such program or level.
+    """
+    if name == PLANES:
+        return PlaneDeflate(shuffled_itemsize, row)
+    found = coder(name)
+    return found if shuffled_itemsize == 1 else _Shuffled(found, shuffled_itemsize)
+
+
+class _Shuffled:
+    """Shuffles into memory of its own before it compresses."""
+
+    def __init__(self, coder: Coder, itemsize: int) -> None:
+        self._coder, self._itemsize = coder, itemsize
+        self._planes = np.empty(0, dtype=np.uint8)
+
+    def compress(self, data: npt.NDArray[np.uint8]) -> Bytes:
+        if self._planes.size != data.size:
+            self._planes = np.empty(data.size, dtype=np.uint8)
+        return self._coder.compress(shuffle(data, self._itemsize, self._planes))
+
+
+def level_of(name: str) -> int:
+    """Return the level that the file's deflate filter records for a coder."""
+    return 1 if name == PLANES else coder(name).level
 
 
 @cache

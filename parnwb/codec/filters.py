@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 DEFLATE = 1
 SHUFFLE = 2
 FLETCHER32 = 3
+WINDOW = 32 * 1024  # how far back deflate may refer
 PAIRS_AT_ONCE = 32 * 1024  # they and their bytes stay in the nearest cache
 
 
@@ -46,3 +48,12 @@ def fletcher32(data: Any) -> bytes:
     from numcodecs.fletcher32 import Fletcher32
 
     return bytes(Fletcher32().encode(data)[-4:])
+
+
+def row_length(chunk: tuple[int, ...]) -> int:
+    """Return how many elements of a chunk lie between one and its neighbour in the row before, within deflate's reach.
+
+    That is the same channel a sample earlier, or the pixel above.
+    """
+    length = math.prod(chunk[1:])
+    return length if length <= WINDOW else chunk[-1]

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.codec.deflate import coder
-from parnwb.codec.filters import DEFLATE, FLETCHER32, SHUFFLE, fletcher32, shuffle
+from parnwb.codec.deflate import open_deflater
+from parnwb.codec.filters import DEFLATE, FLETCHER32, SHUFFLE, fletcher32, row_length, shuffle
 from parnwb.codec.native import NativeFilters
 from parnwb.layout import DatasetSpec
 
@@ -56,18 +56,22 @@ class OwnFilters:
     def __init__(self, spec: DatasetSpec) -> None:
         options = {f.identifier: f.options for f in spec.filters}
         self._itemsize = spec.itemsize if SHUFFLE in options else 1
-        self._compress = None
+        self._deflater = None
         if DEFLATE in options:
-            self._compress = coder(spec.coder or f"zlib-{options[DEFLATE][0]}").compress
+            name = spec.coder or f"zlib-{options[DEFLATE][0]}"
+            row = row_length(spec.grid.chunk) * spec.itemsize // self._itemsize
+            self._deflater = open_deflater(name, shuffled_itemsize=self._itemsize, row=row)
         self._checksum = FLETCHER32 in options
-        self._shuffled = np.empty(spec.chunk_bytes if self._itemsize > 1 else 0, dtype=np.uint8)
 
     def encode(self, chunk: npt.NDArray[Any]) -> tuple[int, Any]:
         """Return the filtered bytes; no filter is ever skipped."""
         data: Any = chunk.reshape(-1).view(np.uint8)
-        if self._itemsize > 1:
-            data = shuffle(data, self._itemsize, self._shuffled)
-        data = self._compress(data) if self._compress is not None else data.tobytes()
+        if self._deflater is not None:
+            data = self._deflater.compress(data)
+        elif self._itemsize > 1:
+            data = shuffle(data, self._itemsize, np.empty_like(data))
+        else:
+            data = data.tobytes()
         if self._checksum:
             data = bytes(data) + fletcher32(data)
         return 0, data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parnwb.comm.ahead import Ahead
+from parnwb.comm.aside import Aside
 from parnwb.comm.launch import (
     LAUNCHER_RANKS,
     LAUNCHER_SIZES,
@@ -20,6 +21,7 @@ from parnwb.comm.watchdog import DEFAULT_WATCHDOG, Lane, check_watchdog, until_c
 
 __all__ = [
     "Ahead",
+    "Aside",
     "DEFAULT_WATCHDOG",
     "LAUNCHER_RANKS",
     "LAUNCHER_SIZES",

@@ -45,7 +45,7 @@ make_venv() {
 
 # What an environment depends on, as one hash. Arguments: further files.
 fingerprint() {
-    { echo "$h5py_version"; cat pyproject.toml "$@"; } | sha256sum | cut -d ' ' -f 1
+    { echo "$h5py_version"; cat pyproject.toml parnwb/codec/planes.c "$@"; } | sha256sum | cut -d ' ' -f 1
 }
 
 # is_current DIR NAME HASH: whether `mark_current` was called with the same.

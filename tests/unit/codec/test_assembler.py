@@ -90,23 +90,35 @@ def test_contiguous_datasets_are_not_padded(case, limit):
     assert b"".join(chunk.tobytes() for chunk in chunks) == stored(values, spec).tobytes()
 
 
-def buffers(filters: tuple[FilterSpec, ...]) -> tuple[list[np.ndarray], DatasetSpec]:
-    """Return the chunks of two buffers that were made one after the other."""
-    spec = DatasetSpec("/x", (5, 3), (5, 3), "<i2", (2, 3), filters, fillvalue=np.int16(-9).tobytes())
+def test_memory_is_used_again_and_padded_afresh():
+    spec = DatasetSpec("/x", (5, 3), (5, 3), "<i2", (2, 3), DEFLATE, fillvalue=np.int16(-9).tobytes())
+    first, second, third = three_buffers(spec, lends=False)
+    assert np.shares_memory(first, second)
+    assert third.tolist() == [[6, 7, 8], [9, 10, 11]]
+
+
+def test_lent_memory_outlives_the_next_buffer_and_comes_back():
+    """Chunks without filters are written as they are, while the next are made."""
+    spec = DatasetSpec("/x", (5, 3), (5, 3), "<i2", (2, 3), (), fillvalue=np.int16(-9).tobytes())
+    first, second, third = three_buffers(spec, lends=True)
+    assert second.tolist() == [[12, 13, 14], [-9, -9, -9]]
+    assert not np.shares_memory(first, second)
+    assert np.shares_memory(first, third)
+
+
+def three_buffers(spec: DatasetSpec, *, lends: bool) -> list[np.ndarray]:
+    """Return a chunk of each of three buffers that were made one after another; the first's memory comes back."""
     values, assembler = np.arange(15, dtype="<i2").reshape(5, 3), ChunkAssembler(spec)
     chunks = []
-    for slab in (Hyperslab((0, 0), (2, 3)), Hyperslab((4, 0), (1, 3))):
+    for row, count in ((0, 2), (4, 1), (2, 2)):  # the second chunk sticks out of the dataset
+        slab = Hyperslab((row, 0), (count, 3))
         chunks += [chunk for _, chunk in assembler.assemble(slab, [(slab, values[slab.slices])])]
-    return chunks, spec
-
-
-def test_unfiltered_chunks_outlive_the_next_buffer():
-    """They are what is written, while the next are made."""
-    (first, second), _ = buffers(())
-    assert first.tolist() == [[0, 1, 2], [3, 4, 5]] and second.tolist() == [[12, 13, 14], [-9, -9, -9]]
-
-
-def test_memory_of_filtered_chunks_is_used_again_and_padded_afresh():
-    (first, second), _ = buffers(DEFLATE)
-    assert np.shares_memory(first, second)
-    assert second.tolist() == [[12, 13, 14], [-9, -9, -9]]
+        if lends:
+            release = assembler.lend()
+            if row == 0:
+                assert chunks[0].tolist() == [[0, 1, 2], [3, 4, 5]]
+                give_back = release
+            elif row == 4:
+                assert chunks[0].tolist() == [[0, 1, 2], [3, 4, 5]]
+                give_back()
+    return chunks
