@@ -105,7 +105,7 @@ class BulkRule:
         if isinstance(data, AbstractDataChunkIterator):  # those of text, say, are drained where metadata are written
             return is_self_contained(np.dtype(data.dtype))
         if isinstance(data, h5py.Dataset):
-            if self.is_mended(builder):
+            if self.is_mended(builder) or (self.asked_settings(builder) and not self.is_linked(builder)):
                 return self._is_large(data.shape, data.dtype, 0) and is_plain(data)
             return not self.is_linked(builder) and self._is_large(data.shape, data.dtype) and is_plain(data)
         if _is_array(data):
@@ -127,6 +127,13 @@ class BulkRule:
             return False
         own = getattr(builder.data, "link_data", None) if isinstance(builder.data, DataIO) else None
         return self.link_data if own is None else bool(own)
+
+    @staticmethod
+    def asked_settings(builder: DatasetBuilder) -> dict[str, Any]:
+        """Return with which settings an HDF5 dataset is to be written anew; nothing for one that is as it is."""
+        if not isinstance(builder.data, DataIO) or not isinstance(unwrapped(builder.data), h5py.Dataset):
+            return {}
+        return {name: value for name, value in builder.data.io_settings.items() if value is not None}
 
     def is_mended(self, builder: DatasetBuilder) -> bool:
         """Tell whether a dataset is copied because a link to it would not be what the container says."""

@@ -267,7 +267,8 @@ class _SkeletonIO(NWBHDF5IO):
         if path not in self.sources or self.get_written(builder):
             return self._write_small(parent, builder, path, kwargs)
         is_converted = isinstance(builder.dtype, type) and self._options.rule.is_mended(builder)
-        group = _UnfilledGroup(parent, path, self.sources[path], self._options, builder.dtype if is_converted else None)
+        dtype, asked = builder.dtype if is_converted else None, self._options.rule.asked_settings(builder)
+        group = _UnfilledGroup(parent, path, self.sources[path], self._options, dtype, asked)
         with unread_zarr_arrays():
             result = super().write_dataset(group, builder, **kwargs)
         spec = group.spec()
@@ -361,10 +362,16 @@ class _UnfilledGroup(h5py.Group):
     """A group in which one new dataset is created as asked, but stays empty."""
 
     def __init__(
-        self, group: h5py.Group, path: str, source: Source, options: AuthoringOptions, dtype: type | None = None
+        self,
+        group: h5py.Group,
+        path: str,
+        source: Source,
+        options: AuthoringOptions,
+        dtype: type | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(group.id)
-        self._dtype = dtype
+        self._dtype, self._asked = dtype, dict(asked or {})
         self._path, self._source, self._compression = path, source, options.compression
         self._phases = options.phases
         # Parallel HDF5 would write all of a dataset twice; and it deflates by itself.
@@ -393,7 +400,12 @@ class _UnfilledGroup(h5py.Group):
         return _UnfilledDataset(dataset.id)
 
     def copy(self, source: h5py.Dataset, dest: Any, name: str, **settings: Any) -> None:
-        """Create an empty dataset like ``source``, where hdmf would copy it."""
+        """Create an empty dataset like ``source``, where hdmf would copy it; or as asked, which hdmf would not heed."""
+        if self._asked:
+            kept = {"chunks": source.chunks, "maxshape": source.maxshape if source.chunks else None}
+            dtype = source.dtype if self._dtype is None else np.dtype(self._dtype)
+            self.create_dataset(name, shape=source.shape, dtype=dtype, **{**kept, **self._asked})
+            return
         creation = source.id.get_create_plist()
         if self._never_fill:
             creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)

@@ -29,6 +29,7 @@ from parnwb.index import differences, missing_chunks
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.links.following import broken_links, linked_datasets, missing_movies, stored_elsewhere
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
+from parnwb.preflight import preflight
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error
 from parnwb.sources import Source, read_checked
@@ -63,6 +64,8 @@ class Verdict:
         How long it took.
     checksums
         How many stored chunks and runs of metadata were compared with ``PATH.crc``; 0 without one.
+    advice
+        What DANDI would like otherwise, but takes; where that was asked for.
     """
 
     path: Path
@@ -72,6 +75,7 @@ class Verdict:
     compared: tuple[str, ...]
     seconds: float
     checksums: int = 0
+    advice: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -87,6 +91,7 @@ def verify(
     buffer_mb: float = DEFAULT_BUFFER_MB,
     rule: BulkRule | None = None,
     validate: bool = True,
+    dandi: bool = False,
     progress: Progress | None = None,
     watchdog: float | None = DEFAULT_WATCHDOG,
 ) -> Verdict:
@@ -112,6 +117,8 @@ def verify(
         What counts as bulk in ``against``.
     validate
         Whether to run pynwb's validator, on the root.
+    dandi
+        Whether to look for what DANDI refuses (external links, what nwbinspector finds critical, ...), on the root.
     progress
         Used on the root.
     watchdog
@@ -150,12 +157,18 @@ def verify(
         with ranks.agreed("validating"):
             if ranks.is_root and validate:
                 findings += _validate(path)
+        advice: tuple[Finding, ...] = ()
+        with ranks.agreed("asking for DANDI"):
+            if ranks.is_root and dandi:
+                said = preflight(path)
+                findings, advice = [*findings, *said.refused], said.advice
+        advice = ranks.broadcast(advice)
         everything = tuple(item for part in ranks.gather_all(findings[:MAX_FINDINGS]) for item in part)
     finally:
         told.finish()
         ranks.free()
     compared = tuple(spec.path for spec in layout if spec.path in sources)
-    return Verdict(path, everything, len(layout), layout.nbytes, compared, time.monotonic() - began, checksums)
+    return Verdict(path, everything, len(layout), layout.nbytes, compared, time.monotonic() - began, checksums, advice)
 
 
 def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) -> Received:
