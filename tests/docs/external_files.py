@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 import warnings
@@ -10,21 +11,34 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from docs.test_external_files import examples
-from failure.faults.material import session as one_series
-from mpi4py import MPI
+from failure.faults.material import START
 from pynwb import NWBFile
 from pynwb.file import Subject
 
 
 def session() -> NWBFile:
     """Return a new NWBFile, as those of the examples."""
-    nwbfile = one_series(name="own")
+    nwbfile = NWBFile(session_description="one", identifier="id", session_start_time=START)
     nwbfile.subject = Subject(subject_id="one", species="Mus musculus", age="P90D", sex="F")
     return nwbfile
 
 
+def examples(page: Path) -> tuple[str, dict[str, str]]:
+    """Return the imports of the page, and its examples by anchor."""
+    text = page.read_text()
+    prelude = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert prelude is not None
+    sections = re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE)
+    blocks = {
+        title.lower().replace(" ", "-"): "\n".join(re.findall(r"```python\n(.*?)```", body, re.DOTALL))
+        for title, body in sections
+    }
+    return prelude.group(1), blocks
+
+
 def main(page: Path) -> None:
+    from mpi4py import MPI
+
     prelude, blocks = examples(page)
     names: dict[str, Any] = {"session": session}
     exec(prelude, names)

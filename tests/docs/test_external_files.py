@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from docs.external_files import examples
 from failure.faults import in_links, in_movies
 from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, validate
@@ -31,19 +32,6 @@ MADE = {
     "leave-it-in-place": "in_place.nwb",
     "modular-storage": "modular.nwb",
 }
-
-
-def examples(page: Path) -> tuple[str, dict[str, str]]:
-    """Return the imports of the page, and its examples by anchor."""
-    text = page.read_text()
-    prelude = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    assert prelude is not None
-    sections = re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE)
-    blocks = {
-        title.lower().replace(" ", "-"): "\n".join(re.findall(r"```python\n(.*?)```", body, re.DOTALL))
-        for title, body in sections
-    }
-    return prelude.group(1), blocks
 
 
 def lines_of_the_table() -> list[list[str]]:
