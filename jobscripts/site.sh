@@ -8,13 +8,13 @@ source "$HOME/parnwb/.venv/bin/activate"
 #    If one rank is killed, all must end. Open MPI: srun --mpi=pmix. MPICH from PyPI: its own mpiexec, which takes the
 #    nodes from SLURM. A site's own MPICH, Intel MPI or Cray MPICH: srun --mpi=pmi2 or cray_shasta, see `srun --mpi=list`.
 #    The wrong one starts ranks that do not know of each other, which parnwb refuses.
-case $(parnwb doctor --mpi) in
+case $(${container:-} parnwb doctor --mpi) in
     "Open MPI"*) launch() { srun --mpi=pmix --kill-on-bad-exit=1 "$@"; } ;;
     *) launch() { [[ $1 != -N ]] || shift 2; mpiexec "$@"; } ;;
 esac
 
-# 3. stripe FOLDER: spread the files that will be created there over storage servers. Lustre:
-#    lfs setstripe --stripe-count 8 --stripe-size 4M "$1"
+# 3. stripe FOLDER [SERVERS]: spread the files that will be created there over storage servers. Lustre:
+#    lfs setstripe --stripe-count "${2:-8}" --stripe-size 4M "$1"
 stripe() {
     :
 }
@@ -25,3 +25,11 @@ export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 # 5. pynwb keeps a cache in the home folder, which ranks that are the first to use it would write at the same time, and
 #    read from each other half written.
 export PYNWB_NO_CACHE_DIR=1
+
+# 6. A node, for `parnwb jobscript`, which reads these lines as they are: cores and MB of memory for jobs, MB that a rank
+#    does in a second (measured by strong_scaling.sbatch), minutes that a job may last, further options of sbatch.
+cores_per_node=16
+memory_per_node_mb=64000
+rate_per_rank_mb=40
+longest_minutes=1440
+sbatch_options=""  # such as "--account=lab --partition=long"

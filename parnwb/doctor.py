@@ -18,7 +18,9 @@ from typing import Any
 from parnwb.comm import Ranks, launched_size, library, world
 from parnwb.errors import LaunchError
 from parnwb.memory import MiB, rooms
-from parnwb.site import CACHING_FILE_SYSTEMS, choose_backend, file_system, parallel_hdf5
+from parnwb.site import choose_backend, parallel_hdf5
+from parnwb.storage import LUSTRE, Sharing, file_system, kind_of
+from parnwb.striping import striping_of
 from parnwb.target.visible import open_soon
 
 PACKAGES = ("parnwb", "h5py", "hdmf", "pynwb", "mpi4py", "numpy")
@@ -459,13 +461,18 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
     for seat in seats:
         if seat.trouble:
             yield Advice(f"{folder} on {seat.host}: {seat.trouble}", "Write to a folder that all hosts share")
-    hosts = len({seat.host for seat in seats})
     kind = seats[0].file_system
-    if kind in CACHING_FILE_SYSTEMS:
+    if kind_of(kind) is LUSTRE and (found := striping_of(folder)) is not None and found.count == 1:
         yield Advice(
-            f"{folder} is of type {kind}, which several hosts cannot write one file on"
-            + (f" (parnwb refuses; there are {hosts})" if hosts > 1 else ""),
-            "Run all ranks on one host, or write to a parallel file system",
+            f"new files in {folder} lie on one storage server; parnwb spreads its own, where lfs lets it",
+            f"lfs setstripe --stripe-count 8 --stripe-size 4M {folder}",
+            prevents=False,
+        )
+    if kind_of(kind).sharing is Sharing.ROOT:
+        yield Advice(
+            f"{folder} is of type {kind}, on which several hosts cannot write one file: the root writes for all",
+            "Run all ranks on one host, or write to a parallel file system, which is quicker",
+            prevents=False,
         )
 
 
@@ -480,7 +487,8 @@ def describe(report: Report) -> Iterator[str]:
     yield f"ranks       {report.ranks} on {len(report.hosts)} host(s): {hosts}"
     yield f"h5py        {'with' if report.parallel_hdf5 else 'without'} MPI; filters: {', '.join(report.filters)}"
     yield f"deflate by  {', '.join(report.coders)}"
-    yield f"folder      {report.folder}: {seat.file_system}, {seat.free_bytes // MiB} MiB free"
+    kind = kind_of(seat.file_system)
+    yield f"folder      {report.folder}: {kind.name}, {seat.free_bytes // MiB} MiB free; {kind.sharing.value}"
     yield f"backend     auto takes {report.backend} there: {report.reason}"
     yield f"a rank has  {len(seat.cores)} core(s), {memory} of memory free, {seat.open_files} open files"
     for advice in report.advice:

@@ -110,6 +110,10 @@ class NWBParallelIO:
     no_copy
         Whether data that are all of a flat binary file stay there, as HDF5's external storage; readers need that file
         under the same name. Refused where a file is not exactly the dataset, or nothing is in one.
+    writers_per_node
+        How many ranks of each host write to the file (``direct``); the others send them what they have encoded. 0: the
+        root alone writes, for all hosts. None: all write, but where hosts would damage each other's bytes, as on NFS,
+        the root alone; ``written.backend.reason`` says so.
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
 
@@ -144,6 +148,7 @@ class NWBParallelIO:
         link_data: bool = True,
         on_mismatch: str = "raise",
         no_copy: bool = False,
+        writers_per_node: int | None = None,
         break_lock: bool = False,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
@@ -174,6 +179,7 @@ class NWBParallelIO:
                     manifest=manifest,
                     watchdog=watchdog,
                     queue=queue,
+                    writers_per_node=writers_per_node,
                 )
                 self._progress = _progress(progress)
                 if not isinstance(break_lock, bool):

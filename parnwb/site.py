@@ -1,20 +1,15 @@
-"""What this machine and this build can do: parallel HDF5, the file system, memory; and the backend that follows."""
+"""What this build can do: parallel HDF5, its known faults; and the backend that follows."""
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from parnwb.errors import LaunchError, PlanError
 
 BACKENDS = ("auto", "direct", "mpio")
 # Deflate, shuffle, fletcher32, N-bit and scale-offset are applied to every chunk, whatever it holds.
 NEVER_SKIPPED = (1, 2, 3, 5, 6)
-# Clients of these keep pages of one file apart from each other: what one host writes may undo another's bytes.
-CACHING_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs")
 
 
 @dataclass(frozen=True)
@@ -115,36 +110,3 @@ def check_parallel_hdf5(*, chunked_unfiltered: bool, filters: Mapping[int, str] 
             f"HDF5 {h5py.version.hdf5_version} can return wrong data for chunked datasets without filters",
             remedy="Use backend='direct', or HDF5 1.14.3 or newer",
         )
-
-
-def check_shared_writing(folder: Path, hosts: int) -> None:
-    """Refuse to let several hosts write one file where their caches undo each other's bytes. Independent.
-
-    Raises
-    ------
-    LaunchError
-        Names the file system.
-    """
-    kind = file_system(folder)
-    if hosts > 1 and kind in CACHING_FILE_SYSTEMS:
-        raise LaunchError(
-            f"several hosts ({hosts}) cannot write one file safely on a file system of type {kind}",
-            where=str(folder),
-            remedy="Run all ranks on one host, or write to a parallel file system",
-        )
-
-
-def file_system(folder: Path) -> str:
-    """Return the type of the file system that holds ``folder``, as the kernel names it. Independent."""
-    real = os.path.realpath(folder)
-    best, kind = "", "unknown"
-    try:
-        lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).split("\n")
-    except OSError:
-        return kind
-    for fields in (line.split(" ") for line in lines if line):
-        mount = re.sub(r"\\([0-7]{3})", lambda digits: chr(int(digits[1], 8)), fields[1])
-        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, fields[2]
-    return kind

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb import memory, site
+from parnwb import memory, site, storage
 from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
 from parnwb.append import Opened
 from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion
@@ -22,7 +21,7 @@ from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, StreamState, no_records
 from parnwb.decomposition import strategy
-from parnwb.errors import AgreementError, Interrupted, LayoutError, ParnwbError, PlanError, ResumeError
+from parnwb.errors import AgreementError, Interrupted, LaunchError, LayoutError, ParnwbError, PlanError, ResumeError
 from parnwb.exchange import find_residents, rounds
 from parnwb.export import Content, Export, build_content
 from parnwb.gathering import Asking, answer
@@ -47,7 +46,9 @@ from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, exp
 from parnwb.sources import Access, Source
 from parnwb.sources.growing import GrowingSource, Stream
 from parnwb.sources.sending import receive_sources
+from parnwb.storage import Writers
 from parnwb.streams import OpenStream, OpenStreams, reopened
+from parnwb.striping import Striping, striping_for
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions
 from parnwb.write_queue import Policy, check_policy, write_queue
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from hdmf.build import BuildManager
 
 DEFAULT_COMMIT_INTERVAL = 300.0
+NAMED_HOSTS = 4
 TRANSFERS = ("independent", "collective")
 
 
@@ -90,6 +92,8 @@ class WriteSettings:
         Seconds that one step of a rank may take; None or 0 for no limit.
     queue
         Which dataset is written before which; see ``parnwb.write_queue``.
+    writers_per_node
+        How many ranks of a host write to the file; see ``parnwb.storage.writers``.
     """
 
     backend: str = "auto"
@@ -104,6 +108,7 @@ class WriteSettings:
     manifest: bool = False
     watchdog: float | None = DEFAULT_WATCHDOG
     queue: Policy = "file"
+    writers_per_node: int | None = None
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
@@ -130,7 +135,13 @@ class WriteSettings:
                 "parallel HDF5 writes one dataset after the other, so backend 'mpio' has no queue 'round-robin'",
                 remedy="Use backend='direct' or 'auto'",
             )
+        if self.writers_per_node is not None and self.backend == "mpio":
+            raise PlanError(
+                "MPI-IO decides which ranks write, so backend 'mpio' has no writers_per_node",
+                remedy="Use backend='direct' or 'auto'",
+            )
         site.check_backend(self.backend)
+        storage.check_writers_per_node(self.writers_per_node)
         check_policy(self.queue)
         strategy(self.decomposition)
         check_compression(self.compression)
@@ -266,14 +277,16 @@ def write(
     if done:
         check_committed(ranks, target, layout, earlier, told, look_up)
     keeps_journal = choice.name == "direct" and opened is None
-    journal = _prepare(ranks, target, plan, choice, earlier, skeleton, keeps_journal=keeps_journal)
-    told.start(f"writing {target.path.name} ({choice.name})", plan.remaining_bytes)
+    writers = _writers(ranks, target, settings)
+    choice = replace(choice, reason="; ".join(filter(None, [choice.reason, writers.reason])))
+    journal = _prepare(ranks, target, plan, choice, earlier, skeleton, writers, keeps_journal=keeps_journal)
+    told.start(f"writing {target.path.name} ({choice.name}{_on_hosts(ranks)})", plan.remaining_bytes)
     try:
         with ranks.agreed("describing the file"):
             is_new, begun = journal is not None and earlier is None, _begun_with(settings, arguments)
             description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}
         job = Job(ranks, target, layout, plan, skeleton, told, interrupts, journal, settings.commit_interval)
-        job = replace(job, description=description, manifest=settings.manifest)
+        job = replace(job, description=description, manifest=settings.manifest, writers=writers)
         with ExitStack() as opened_here:
             if journal is not None:
                 opened_here.callback(journal.close)
@@ -469,16 +482,24 @@ def _prepare(
     choice: site.BackendChoice,
     earlier: Earlier | None,
     skeleton: Skeleton | None,
+    writers: Writers,
     *,
     keeps_journal: bool,
 ) -> Journal | None:
     """Check what can be checked before the first byte, then create the partial file. Collective."""
-    hosts = len(set(ranks.gather_all(socket.gethostname())))
+    if writers.root_alone and choice.name == "mpio":
+        raise ranks.known_to_all(
+            LaunchError(
+                f"backend 'mpio' has all ranks write, and {writers.reason}",
+                where=str(target.path.parent),
+                remedy="Use backend='direct', run all ranks on one host, or write to a parallel file system",
+            )
+        )
     lost = ranks.on_root("looking for lost jobs", lambda: earlier is not None and target.has_lost_writers)
     if lost:
-        renew(ranks, target, earlier.committed if earlier is not None else None)
+        committed = earlier.committed if earlier is not None else None
+        renew(ranks, target, committed, root_alone=writers.root_alone)
     with ranks.agreed("preparing the output"):
-        site.check_shared_writing(target.path.parent, hosts)
         if choice.name == "mpio":
             chunked = any(spec.chunks and not spec.filters for spec in plan.layout)
             filters = {item.identifier: item.name for spec in plan.layout for item in spec.filters}
@@ -489,13 +510,37 @@ def _prepare(
             expected = expected_bytes(skeleton, [plan.remaining_of(number) for number in range(len(plan.layout))])
             target.require_space(expected.least)
             target.warn_of_space(expected.about)
-            token = target.create() if earlier is None else target.adopt()
+            token = target.create(_striping(target, expected.about, ranks)) if earlier is None else target.adopt()
             if keeps_journal:
                 journal = _journal(target, earlier)
     token = ranks.broadcast(token)
     with ranks.agreed("finding the output on every rank"):
         target.recognise(token)
     return journal
+
+
+def _on_hosts(ranks: Ranks) -> str:
+    """Return where ranks are, in words; nothing for one host."""
+    hosts = list(dict.fromkeys(ranks.hosts))
+    if len(hosts) == 1:
+        return ""
+    more = f" and {len(hosts) - NAMED_HOSTS} more" if len(hosts) > NAMED_HOSTS else ""
+    return f" on {', '.join(hosts[:NAMED_HOSTS])}{more}"
+
+
+def _striping(target: Target, nbytes: int, ranks: Ranks) -> Striping | None:
+    folder = target.path.parent
+    if storage.kind_of(storage.file_system(folder)) is not storage.LUSTRE:
+        return None
+    return striping_for(folder, nbytes, len(set(ranks.hosts)))
+
+
+def _writers(ranks: Ranks, target: Target, settings: WriteSettings) -> Writers:
+    """Return which ranks write to the file. Collective."""
+    folder = target.path.parent
+    kernel_names = ranks.gather_agreed("looking at the file system", lambda: storage.file_system(folder))
+    with ranks.agreed("choosing who writes"):
+        return storage.writers(ranks.hosts, kernel_names, settings.writers_per_node)
 
 
 def _journal(target: Target, earlier: Earlier | None) -> Journal:

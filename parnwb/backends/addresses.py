@@ -18,6 +18,7 @@ import numpy.typing as npt
 from parnwb.allocator import Allocator
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import REQUEST_COLUMNS, Batch
+from parnwb.backends.pens import Pen
 from parnwb.backends.tally import Tally
 from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, StreamState, no_records, no_streams
 from parnwb.errors import Interrupted
@@ -63,8 +64,8 @@ class Addresses(Protocol):
 class AskedAddresses:
     """Addresses from the root; at most one request is under way."""
 
-    def __init__(self, job: Job, disk: FileBytes) -> None:
-        self._ranks, self._interrupts, self._disk = job.ranks, job.interrupts, disk
+    def __init__(self, job: Job, disk: FileBytes, pen: Pen) -> None:
+        self._ranks, self._interrupts, self._disk, self._pen = job.ranks, job.interrupts, disk, pen
         self._told_to_stop = False
 
     def begin(self, portion: Portion) -> None:
@@ -72,11 +73,11 @@ class AskedAddresses:
         self._told_to_stop = False
 
     def serve(self) -> bool:
-        """Pass a signal on to the root, once."""
+        """Pass a signal on to the root, once; and write for others."""
         if self._interrupts.received and not self._told_to_stop:
             self._told_to_stop = True
             self._tell(STOP)
-        return False
+        return self._pen.serve()
 
     def attend(self) -> bool:
         """Pass a signal on to the root, once."""
@@ -132,9 +133,10 @@ class AskedAddresses:
 class RootAddresses:
     """Addresses from HDF5, for this rank and for all that ask; and commits."""
 
-    def __init__(self, job: Job, disk: FileBytes) -> None:
+    def __init__(self, job: Job, disk: FileBytes, pen: Pen) -> None:
         assert job.skeleton is not None
         self._job, self._ranks, self._skeleton, self._disk = job, job.ranks, job.skeleton, disk
+        self._pen = pen
         self._allocator = Allocator(job.skeleton.file, job.skeleton.overlay, job.layout, job.skeleton.lowest)
         self._others = frozenset(range(1, job.ranks.size))
         self._asking: set[int] = set()
@@ -165,8 +167,11 @@ class RootAddresses:
         self._gone.clear()
 
     def serve(self) -> bool:
-        """Take one message; commit when it is time and all stand still; then, or else, answer those who wait."""
-        heard = self._listen()
+        """Take one message; commit when it is time and all stand still; then, or else, answer those who wait.
+
+        And write for those who ask for it, before anything else: they stand still only when all of theirs is written.
+        """
+        heard = self._pen.serve() or self._listen()
         if self._commit_is_due():
             if not self._asking <= set(self._waiting):
                 return heard
@@ -177,7 +182,7 @@ class RootAddresses:
 
     def attend(self) -> bool:
         """Take one message; answer those who wait, unless it is time for a commit: what the root writes is not safe."""
-        heard = self._listen()
+        heard = self._pen.serve() or self._listen()
         return heard if self._commit_is_due() else self._answer() or heard
 
     def of(self, batch: Batch) -> Numbers:

@@ -16,6 +16,7 @@ from parnwb.plan import WritePlan
 from parnwb.progress import Progress, Silent
 from parnwb.skeleton import Skeleton
 from parnwb.sources import Source
+from parnwb.storage import Writers
 from parnwb.target import Target
 
 
@@ -47,6 +48,8 @@ class Job:
         For the journal's first frame of this attempt.
     manifest
         Whether to leave checksums beside the file.
+    writers
+        Which ranks write to the file (``direct``); None for all.
     """
 
     ranks: Ranks
@@ -60,6 +63,7 @@ class Job:
     commit_interval: float = math.inf
     description: Mapping[str, Any] = field(default_factory=dict)
     manifest: bool = False
+    writers: Writers | None = None
 
 
 @dataclass(frozen=True)

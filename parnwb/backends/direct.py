@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-
-import numpy as np
-import numpy.typing as npt
 
 from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch, Encoder
+from parnwb.backends.pens import pen_of
 from parnwb.comm import Ahead, Aside
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import Frame, StreamState, committed_records, no_records
@@ -42,9 +39,10 @@ class DirectFile:
     def __init__(self, job: Job) -> None:
         self._job, self._ranks = job, job.ranks
         self._disk = FileBytes(job.target.partial)
+        self._pen = pen_of(job, self._disk)
         try:
             place = RootAddresses if job.ranks.is_root else AskedAddresses
-            self._addresses: Addresses = place(job, self._disk)
+            self._addresses: Addresses = place(job, self._disk, self._pen)
         except BaseException:
             self._disk.close()
             raise
@@ -58,9 +56,7 @@ class DirectFile:
                 while (batch := self._next(encoder)) is not None:
                     with phases("waiting for addresses"):
                         places = self._addresses.of(batch)
-                    self._job.target.check_now_and_then()
-                    chunks = partial(write, batch, places, self._disk)
-                    writer.do(f"writing {batch.place}", chunks, self._addresses.attend)
+                    self._pen.write(batch, places, writer, self._addresses.attend)
                     batch.release()
             with phases("waiting for the last rank"):
                 self._addresses.finish()
@@ -90,16 +86,6 @@ class DirectFile:
     def close(self) -> None:
         """Close this rank's view of the bytes. Independent."""
         self._disk.close()
-
-
-def write(batch: Batch, addresses: npt.NDArray[np.int64], disk: FileBytes) -> None:
-    """Write the chunks of a batch, neighbours in the file with one call. Independent."""
-    lengths = batch.requests[:, 2]
-    order = np.argsort(addresses, kind="stable")
-    breaks = np.flatnonzero(addresses[order][1:] != (addresses + lengths)[order][:-1]) + 1
-    for run in np.split(order, breaks):
-        if len(run):
-            disk.write_at([batch.payloads[i] for i in run], int(addresses[run[0]]))
 
 
 def complete(job: Job, layout: FileLayout) -> None:

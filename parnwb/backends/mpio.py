@@ -11,7 +11,7 @@ import numpy as np
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.direct import write_overlay
 from parnwb.codec.cast import in_file_dtype
-from parnwb.comm import alone
+from parnwb.comm import alone, information
 from parnwb.commits.journal import StreamState
 from parnwb.errors import Interrupted, StorageError
 from parnwb.hyperslab import Hyperslab
@@ -19,6 +19,8 @@ from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
 from parnwb.progress import Extrapolated, Progress
+from parnwb.storage import LUSTRE, file_system, kind_of
+from parnwb.striping import striping_of
 from parnwb.target import FileBytes
 
 if TYPE_CHECKING:
@@ -54,9 +56,11 @@ class MpioBackend:
             if job.skeleton is not None:
                 job.skeleton.file.close()
                 write_overlay(job)
+        hints = job.ranks.on_root("looking at the file's striping", lambda: _hints(job))
         opening = "opening the file in parallel"
         with job.ranks.agreed(opening), job.ranks.doing(opening, together=True):
-            file = h5py.File(job.target.partial, "r+", driver="mpio", comm=job.ranks.comm or alone())
+            comm = job.ranks.comm or alone()
+            file = h5py.File(job.target.partial, "r+", driver="mpio", comm=comm, info=information(hints))
         return MpioFile(job, file, transfer=self.transfer)
 
 
@@ -230,6 +234,21 @@ class _ChunkWriter:
             ) from error
         if self.collective and elements.size:
             self.sums.append((elements, _sum(data) if self._lossless else None))
+
+
+def _hints(job: Job) -> dict[str, str]:
+    """Return what MPI-IO is told of the file; a library passes over what it does not know. Independent.
+
+    Chunks are contiguous, so nobody need read what lies between them, which others may be writing. On Lustre one
+    process for each storage server writes what was collected.
+    """
+    hints = {"romio_ds_write": "disable"}
+    folder = job.target.path.parent
+    if kind_of(file_system(folder)) is LUSTRE and (found := striping_of(job.target.partial)) is not None:
+        hints |= {"striping_factor": str(found.count), "striping_unit": str(found.size)}
+        if found.count > 0:
+            hints["cb_nodes"] = str(min(found.count, job.ranks.size))
+    return hints
 
 
 def _heed(job: Job, portion: Portion) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
@@ -61,6 +61,16 @@ def alone() -> MPI.Intracomm:
     from mpi4py import MPI
 
     return MPI.COMM_SELF
+
+
+def information(hints: Mapping[str, str]) -> MPI.Info:
+    """Return hints as MPI has them. Independent."""
+    from mpi4py import MPI
+
+    made = MPI.Info.Create()
+    for name, value in hints.items():
+        made.Set(name, value)
+    return made
 
 
 def library() -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.comm import exchange
-from parnwb.comm.launch import check_launch, end_all, may_call_mpi, tell_once
+from parnwb.comm.launch import alone, check_launch, end_all, may_call_mpi, tell_once
 from parnwb.comm.roll_call import RollCall
 from parnwb.comm.signs import SignsOfLife, Silence
 from parnwb.comm.travel import describe, portable, unpacked
@@ -116,6 +116,16 @@ class Ranks:
     def comm(self) -> MPI.Intracomm | None:
         """The duplicate, for libraries that take a communicator; None for one process."""
         return self._comm
+
+    def divided(self, team: int, place: int) -> MPI.Intracomm:
+        """Return a communicator of the ranks that name the same team, in the order of their places. Collective.
+
+        The caller frees it. Of one process alone it is MPI's own.
+        """
+        self.meet("dividing the ranks into teams")
+        comm = self._comm if self._comm is not None else alone()
+        made: Any = comm.Split(team, place)
+        return made
 
     def must_be_freed(self) -> None:
         """From here on, end the whole job if this process ends without ``free``: others would wait for ever."""
@@ -300,8 +310,8 @@ class Ranks:
 
     # -- messages ------------------------------------------------------------------------------------------
 
-    def send(self, numbers: Integers, to: int, tag: int) -> None:
-        """Send integers; looks up while the receiver is busy. Independent."""
+    def send(self, numbers: npt.NDArray[Any], to: int, tag: int) -> None:
+        """Send integers or bytes; looks up while the receiver is busy. Independent."""
         assert self._comm is not None
         request = self._comm.Isend(numbers, dest=to, tag=tag)
         self._sent[to] += 1
@@ -311,8 +321,16 @@ class Ranks:
             self._unfinished.append((request, numbers))
             raise
 
-    def receive(self, tag: int, source: int | None = None) -> tuple[int, Integers] | None:
-        """Return ``(sender, integers)`` if a message is there, else None. Independent."""
+    def receive(
+        self, tag: int, source: int | None = None, dtype: npt.DTypeLike = np.int64
+    ) -> tuple[int, npt.NDArray[Any]] | None:
+        """Return ``(sender, numbers)`` if a message is there, else None. Independent.
+
+        Parameters
+        ----------
+        dtype
+            Of the numbers, as they were sent.
+        """
         if self._comm is None:
             return None
         from mpi4py import MPI
@@ -320,7 +338,7 @@ class Ranks:
         status = MPI.Status()
         if not self._comm.Iprobe(source=MPI.ANY_SOURCE if source is None else source, tag=tag, status=status):
             return None
-        sender, numbers = status.Get_source(), np.empty(status.Get_count(MPI.INT64_T), dtype=np.int64)
+        sender, numbers = status.Get_source(), np.empty(status.Get_count(MPI.BYTE) // np.dtype(dtype).itemsize, dtype)
         self._wait(self._comm.Irecv(numbers, source=sender, tag=tag))
         self._received[sender] += 1
         if self._signs is not None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from parnwb.commits.journal import Frame, Journal, frames, no_records
 from parnwb.errors import ParnwbError, ResumeError
+from parnwb.striping import Striping
 from parnwb.target import ExistingBytes, FileBytes, Target, sync_folder
 from parnwb.target.process import Process
 
@@ -189,8 +190,14 @@ class AppendTarget(Target):
     def check(self, *, overwrite: bool) -> None:
         """Do nothing: the file is open."""
 
-    def create(self) -> bytes:
-        """Return what the file holds past its end from now on, by which other ranks recognise it."""
+    def create(self, striping: Striping | None = None) -> bytes:
+        """Return what the file holds past its end from now on, by which other ranks recognise it.
+
+        Parameters
+        ----------
+        striping
+            Not looked at: the file is there.
+        """
         token = os.urandom(16)
         disk = FileBytes(self.partial)
         try:

@@ -18,7 +18,7 @@ from parnwb.target.permissions import Permissions, create_file
 SYNC_BYTES = 1 << 30
 
 
-def renew(ranks: Ranks, target: Target, committed: Committed | None) -> None:
+def renew(ranks: Ranks, target: Target, committed: Committed | None, *, root_alone: bool = False) -> None:
     """Copy the committed chunks and the journal to new files, and put these in the place of the old. Collective.
 
     All ranks copy, and every chunk is compared with the checksum that was committed. Whenever the job ends in here,
@@ -28,6 +28,8 @@ def renew(ranks: Ranks, target: Target, committed: Committed | None) -> None:
     ----------
     committed
         What is to be kept; on the root.
+    root_alone
+        Whether other hosts must not write to these files.
 
     Raises
     ------
@@ -40,7 +42,8 @@ def renew(ranks: Ranks, target: Target, committed: Committed | None) -> None:
             _remove(target)  # what is left of a job that ended in here takes the room that is needed
             target.require_space(int(committed.records[:, 3].sum()))
             _create(target)
-    own = own_share(ranks, committed.records if committed is not None else no_records())
+    kept = committed.records if committed is not None else no_records()
+    own = kept if root_alone else own_share(ranks, kept)
     with ranks.agreed("copying what was committed"):
         _copy(ranks, target, own)
     with ranks.agreed("changing to the new generation"):

@@ -243,8 +243,7 @@ def _namer(
 
 def _is_complete(path: Path) -> bool:
     """Tell whether an earlier job has finished a file; say so. Independent."""
-    target = Target(path)
-    if not path.exists() or target.partial.exists() or target.journal.exists():
+    if not Target(path).is_complete:
         return False
     warnings.warn(f"{path} was finished by an earlier job, and stays as it is", stacklevel=2)
     return True

@@ -8,6 +8,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from parnwb.striping import Striping, create_striped
+
 OWNER_READS_AND_WRITES = 0o600
 
 
@@ -50,16 +52,32 @@ class Permissions:
             os.fchmod(descriptor, mode | also)
 
 
-def create_file(path: Path, like: Permissions | None) -> int:
+def create_file(path: Path, like: Permissions | None, striping: Striping | None = None) -> int:
     """Create a file, whose name nothing may have, not even a link, and return its descriptor. Independent.
 
     Parameters
     ----------
     like
         What the file is given from the beginning, its owner's right to write beside; None leaves it to the umask.
+    striping
+        On Lustre, how it is spread over storage servers, which can be said only when a file is created.
     """
     first = 0o666 if like is None else OWNER_READS_AND_WRITES
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, first)
+    if striping is not None and create_striped(path, striping):
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        if like is None:
+            os.fchmod(descriptor, first & ~_umask())
+    else:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, first)
     if like is not None:
         like.give(descriptor, also=OWNER_READS_AND_WRITES)
     return descriptor
+
+
+def _umask() -> int:
+    """Return the permissions that new files of this process do not have; as Linux tells it, without changing it."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1], 8)
+    except (OSError, StopIteration):
+        return 0o077

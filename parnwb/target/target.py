@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parnwb.errors import StorageError, TargetError
+from parnwb.striping import Striping
 from parnwb.target.disk import FileBytes, identity, sync_folder, write_whole
 from parnwb.target.lock import Lock
 from parnwb.target.permissions import OWNER_READS_AND_WRITES, Permissions, create_file
@@ -65,6 +66,11 @@ class Target:
     def next_journal(self) -> Path:
         """The journal of the next generation, while it is made."""
         return self.journal.with_name(self.journal.name + ".next")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether an earlier job has finished the file, and none has begun it anew."""
+        return self.path.exists() and not self.partial.exists() and not self.journal.exists()
 
     def reserve(self, processes: Sequence[Process], *, break_lock: bool = False) -> None:
         """Keep all other jobs away from this output, from now until ``lock.release``.
@@ -146,12 +152,17 @@ class Target:
                 remedy="Remove them, or pass overwrite=True (--overwrite)",
             )
 
-    def create(self) -> bytes:
+    def create(self, striping: Striping | None = None) -> bytes:
         """Create the partial file anew and return what it holds, by which other ranks recognise it.
 
         A partial file of an earlier, failed attempt is replaced. Its journal goes first, for good: beside the
         new file it would vouch for chunks that are not in there. Where a file is to be overwritten, the new one
         is never more open than that.
+
+        Parameters
+        ----------
+        striping
+            How the file is to be spread over storage servers; None as the folder has it.
         """
         token = os.urandom(TOKEN_BYTES)
         try:
@@ -161,7 +172,7 @@ class Target:
                 sync_folder(self.path.parent)
             for path in (self.partial, self.partial_manifest, self.next_partial, self.next_journal):
                 path.unlink(missing_ok=True)
-            descriptor = create_file(self.partial, Permissions.of(self.path))
+            descriptor = create_file(self.partial, Permissions.of(self.path), striping)
             try:
                 self._ours = identity(os.fstat(descriptor))
                 write_whole(descriptor, token)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.mpi_skip
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "program.py"
-COMMANDS = ("convert", "verify", "plan", "doctor", "demo")
+COMMANDS = ("campaign", "convert", "verify", "plan", "doctor", "demo", "jobscript")
 RANKS = (1, 2, 7, 100_000)
 USAGE = {
     "unknown_flag": (["convert", "a", "b", "--overwrit"], ("No such option", "--overwrit")),
@@ -30,6 +30,8 @@ USAGE = {
     "output_is_missing": (["convert", "a"], ("Missing argument", "OUTPUT")),
     "metadata_for_a_specification": (["convert", "a.yml", "--metadata", "b"], ("--metadata", "specification")),
     "data_folder_for_a_recording": (["convert", "a", "b", "--data-folder", "c"], ("--data-folder", "specification")),
+    "writers_are_negative": (["convert", "a", "b", "--writers-per-node", "-1"], ("--writers-per-node", "-1")),
+    "site_is_missing": (["jobscript", "a", "b"], ("Missing option", "--site")),
     "ranks_is_zero": (["plan", "a", "--ranks", "0"], ("--ranks", "0")),
     "queue_has_no_number": (["plan", "a", "--ranks", "2", "--queue", "/a=b"], ("--queue", "PATTERN=NUMBER")),
     "ranks_is_missing": (["plan", "a"], ("Missing option", "--ranks")),
@@ -45,6 +47,7 @@ def without_mpi(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     lines |= {f"json_{ranks}": [*lines[f"plan_{ranks}"], "--json"] for ranks in RANKS}
     lines["plan_missing"] = ["plan", str(recording / "nowhere"), "--ranks", "2"]
     lines["plan_bad_setting"] = ["plan", str(recording), "--ranks", "2", "--decomposition", "dice"]
+    lines["jobscript"] = ["jobscript", str(recording), "out.nwb", "--site", str(ROOT / "jobscripts" / "site.sh")]
     lines |= {name: argv for name, (argv, _) in USAGE.items()}
     folder = tmp_path_factory.mktemp("without_mpi")
     cases = [{"name": name, "argv": argv} for name, argv in lines.items()]
@@ -73,6 +76,13 @@ def test_help_needs_no_mpi(without_mpi: dict[str, Any], name: str) -> None:
 def test_help_lists_all_commands(without_mpi: dict[str, Any]) -> None:
     listed = without_mpi["help"]["out"].split("Commands:")[1]
     assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")] == sorted(COMMANDS)
+
+
+def test_a_jobscript_needs_no_mpi(without_mpi: dict[str, Any]) -> None:
+    result = without_mpi["jobscript"]
+    assert result["status"] == 0, result
+    assert result["out"].startswith("#!/usr/bin/env bash\n#SBATCH --job-name=parnwb-out\n")
+    assert "launch parnwb convert" in result["out"] and "on 1 node(s)" in result["err"]
 
 
 def test_version(without_mpi: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.mpi_skip
 
-IMPORT = "from parnwb.cli import _import_pynwb; _import_pynwb({}); import pynwb; pynwb.get_manager()"
+IMPORT = "from parnwb.cli.first_import import import_pynwb; import_pynwb({}); import pynwb; pynwb.get_manager()"
 
 
 def start(cache: Path, patience: float) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from cluster.account import JOBSCRIPTS, Account, assert_done
 
@@ -20,6 +22,7 @@ def jobs(account: Account) -> dict[str, int]:
     (home / "weak").mkdir()
     arguments = {
         "array": [sessions],
+        "container": [one, home / "container.nwb", *reading],
         "many_nodes": [one, home / "many_nodes.nwb", *reading],
         "requeue": [one, home / "requeue.nwb", *reading],
         "single_node": [one, home / "single_node.nwb", *reading],
@@ -28,17 +31,28 @@ def jobs(account: Account) -> dict[str, int]:
     }
     beside_others = ("--oversubscribe",)  # the last of it and --exclusive counts
     options = {"array": ("--array=1-2%4",), "strong_scaling": beside_others, "weak_scaling": beside_others}
+    env = {"container": {"container": stand_in(home)}}
     return {
-        name: account.submit(name, *given, options=options.get(name, ()), REPETITIONS="1")
+        name: account.submit(name, *given, options=options.get(name, ()), REPETITIONS="1", **env.get(name, {}))
         for name, given in arguments.items()
     }
 
 
+def stand_in(home: Path) -> str:
+    """Return what runs a program in mounts and a root folder of its own: no image is to be had for a container."""
+    program, root = home / "within", home / "root"
+    root.mkdir()
+    inside = f'mount --rbind / {root} && exec chroot {root} env IN_CONTAINER=yes "$@"'
+    program.write_text(f"#!/bin/sh\nexec unshare --mount bash -c '{inside}' within \"$@\"\n")
+    program.chmod(0o755)
+    return str(program)
+
+
 def test_none_is_left_out(jobs: dict[str, int]) -> None:
-    assert sorted(jobs) == sorted(path.stem for path in JOBSCRIPTS.glob("*.sbatch"))
+    assert sorted([*jobs, "campaign"]) == sorted(path.stem for path in JOBSCRIPTS.glob("*.sbatch"))
 
 
-@pytest.mark.parametrize("name", ["many_nodes", "requeue", "single_node"])
+@pytest.mark.parametrize("name", ["container", "many_nodes", "requeue", "single_node"])
 def test_it_leaves_a_verified_file(account: Account, jobs: dict[str, int], name: str) -> None:
     job = account.slurm.wait(jobs[name], seconds=SECONDS)
     assert_done(job)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster.account import JOBSCRIPTS, ROOT, Account, assert_done
+from cluster.slurm import ENDED
 from contract.compare import Allowed, differences
 from failure.resuming import comparable
 
@@ -94,3 +95,24 @@ def test_a_cancelled_job_is_resumed_by_a_new_one(account: Account, recording: Pa
     assert_done(job)
     assert "were there from an earlier job" in job.log, job.log
     assert_equals_uninterrupted(account, output, recording)
+
+
+def test_a_lost_node_ends_the_run_and_the_next_one_goes_on(
+    account: Account, recording: Path, slow_site: dict[str, str]
+) -> None:
+    """SLURM requeues the job itself, which takes its own output over when the node is back."""
+    output, node = account.home / "lost.nwb", account.slurm.hosts.nodes[1]
+    number = submit_slow(account, recording, output, slow_site)
+    account.slurm.wait(number, lambda job: has_committed(output), seconds=SECONDS)
+    node.set_link("down")
+    try:
+        account.slurm.wait(number, lambda job: job.restarts == 1 and job.state == "PENDING", seconds=120)
+        assert not output.exists() and journal(output).exists()
+    finally:
+        node.set_link("up")
+    job = account.slurm.wait(number, lambda job: job.restarts >= 1 and job.state in ENDED, seconds=SECONDS)
+    assert_done(job)
+    assert "DUE TO NODE FAILURE" in job.log, job.log
+    assert "were there from an earlier job" in job.log, job.log
+    assert_equals_uninterrupted(account, output, recording)
+    account.slurm.until_idle()

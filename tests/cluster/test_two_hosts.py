@@ -22,8 +22,10 @@ BACKENDS = ("direct", "mpio") if parallel_hdf5() else ("direct",)
 SECONDS = 120
 
 
-def run(hosts: Hosts, output: Path, backend: str = "direct", trouble: str = "none") -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, PROGRAM, output, backend, trouble]
+def run(
+    hosts: Hosts, output: Path, backend: str = "direct", trouble: str = "none", *more: str
+) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, PROGRAM, output, backend, trouble, *more]
     return hosts.run_mpi(2, argv, timeout=SECONDS, PYTHONPATH=str(ROOT))
 
 
@@ -84,4 +86,36 @@ def test_doctor_reports_once_and_names_the_host_without_the_folder(two_hosts: Ho
     assert done.stdout.count("MPI         ") == 1, done.stdout
     assert "2 on 2 host(s): node1 (1), node2 (1)" in done.stdout
     assert f"wrong: {tmp_path} on node2: it does not see what is written there" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- who writes ----------------------------------------------------------------------------------------------
+
+
+def test_one_writer_on_each_host_leaves_the_same_file(two_hosts: Hosts, tmp_path: Path) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", "direct", "none", "1")
+    assert done.returncode == 0, done.stderr
+    assert "1 rank(s) of each host write for the others" in done.stdout
+    assert_is_plain(tmp_path / "out.nwb")
+
+
+def test_clients_that_cache_pages_damage_what_all_ranks_write(two_hosts: Hosts, tmp_path: Path) -> None:
+    """So the next test could fail."""
+    done = run(two_hosts, tmp_path / "out.nwb", "direct", "caches")
+    assert done.returncode == 0, done.stderr
+    with pytest.raises((AssertionError, OSError)):
+        assert_is_plain(tmp_path / "out.nwb")
+
+
+def test_on_nfs_the_root_writes_for_all_hosts(two_hosts: Hosts, tmp_path: Path) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", "direct", "nfs")
+    assert done.returncode == 0, done.stderr
+    assert "the root writes for all ranks, because 2 hosts cannot write one file on nfs4" in done.stdout
+    assert_is_plain(tmp_path / "out.nwb")
+
+
+def test_writers_on_every_host_are_refused_on_nfs(two_hosts: Hosts, tmp_path: Path) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", "direct", "nfs", "1")
+    assert done.returncode != 0
+    assert "several hosts (2) cannot write one file safely on a file system of type nfs4" in done.stderr, done.stderr
     assert list(tmp_path.iterdir()) == []

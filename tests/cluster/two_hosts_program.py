@@ -1,7 +1,8 @@
-"""Write a file on ranks of two hosts. Arguments: the output, the backend, and a trouble that one host has.
+"""Write a file on ranks of two hosts. Arguments: the output, the backend, a trouble, and perhaps writers_per_node.
 
 Troubles: ``none``; ``version``: node2 has another parnwb; ``link``: its network is down for a while, when the file
-``link-down`` beside the output appears.
+``link-down`` beside the output appears; ``caches``: each process keeps pages of the file to itself, as a client of a
+network file system may; ``nfs``: the same, and the kernel calls it NFS.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from cluster import caching_client
 from failure.resuming import SETTINGS, session
 from mpi4py import MPI
 
 import parnwb
-from parnwb import NWBParallelIO
+from parnwb import NWBParallelIO, storage
 from parnwb.sources.array import ArraySource
 
 
@@ -43,8 +45,16 @@ def main() -> None:
         parnwb.__version__ = "0.0.9"
     if trouble == "link":
         slowly(output)
-    with NWBParallelIO(output, "w", comm=MPI.COMM_WORLD, backend=backend, progress=False, **SETTINGS) as io:
+    if trouble in ("caches", "nfs"):
+        caching_client.install(output)
+    if trouble == "nfs":
+        storage.file_system = lambda folder: "nfs4"
+    per_node = {"writers_per_node": int(sys.argv[4])} if len(sys.argv) > 4 else {}
+    settings = {**SETTINGS, **per_node, "backend": backend, "progress": False}
+    with NWBParallelIO(output, "w", comm=MPI.COMM_WORLD, **settings) as io:
         io.write(session())
+    if io.written and MPI.COMM_WORLD.rank == 0:
+        print(io.written.backend.reason)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,278 @@
+"""One run of a campaign with all ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parnwb.campaign.sessions import Session, read_sessions
+from parnwb.campaign.teams import Arrangement, arrange
+from parnwb.campaign.turns import Turns, clear, prepare
+from parnwb.comm import Ranks
+from parnwb.conversion import convert
+from parnwb.errors import Interrupted, ParnwbError
+from parnwb.interrupts import EX_TEMPFAIL, Interrupts
+from parnwb.progress import PlainLines, Progress, Silent
+from parnwb.target import Target
+from parnwb.target.lock import Lock
+from parnwb.target.process import Process
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+CONVERTED, THERE, FAILED, STOPPED, NOT_BEGUN = "converted", "was there", "failed", "stopped", "not begun"
+LINES_APART = 30.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one session.
+
+    Parameters
+    ----------
+    source, output
+        Paths.
+    status
+        ``converted``, ``was there``, ``failed``, ``stopped`` (resumed by the next run) or ``not begun``.
+    ranks, host
+        How many took part, and where the first of them was.
+    begun, seconds
+        After the beginning of the run, and how long it took.
+    raw_bytes, file_bytes
+        Uncompressed, and of the file.
+    error
+        In words; empty where there was none.
+    """
+
+    source: str
+    output: str
+    status: str
+    ranks: int = 0
+    host: str = ""
+    begun: float = 0.0
+    seconds: float = 0.0
+    raw_bytes: int = 0
+    file_bytes: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What became of all sessions.
+
+    Parameters
+    ----------
+    outcomes
+        In the order of the list.
+    arrangement
+        How ranks were divided.
+    seconds
+        For all of it.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    arrangement: Arrangement
+    seconds: float
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 where all files are there, 75 where the next run goes on, else 1."""
+        found = {outcome.status for outcome in self.outcomes}
+        if found & {STOPPED, NOT_BEGUN}:
+            return EX_TEMPFAIL
+        return 1 if FAILED in found else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON's types."""
+        return {
+            "seconds": self.seconds,
+            "teams": list(self.arrangement.teams),
+            "sessions": [asdict(outcome) for outcome in self.outcomes],
+        }
+
+
+def run(
+    listed: Path,
+    comm: MPI.Intracomm,
+    *,
+    results: Path,
+    quiet: bool = False,
+    break_lock: bool = False,
+    **settings: Any,
+) -> Campaign:
+    """Convert all sessions of a list whose files are not there yet. Collective.
+
+    A session that fails does not stop the others, one that a former run has left is resumed.
+
+    Parameters
+    ----------
+    listed
+        As for ``read_sessions``.
+    results
+        Where to write what became of them, as JSON; a folder that all ranks see.
+    quiet
+        Whether leaders of teams say nothing.
+    break_lock
+        Take results and outputs from jobs that have surely ended.
+    settings
+        For ``NWBParallelIO``.
+
+    Returns
+    -------
+    campaign
+        The same on every rank.
+    """
+    # Teams meet at the end only, so nothing is known here of ranks that are silent until then; teams watch their own.
+    ranks = Ranks(comm, None, "run the campaign")
+    try:
+        sessions = ranks.on_root("reading the list of sessions", lambda: read_sessions(listed))
+        processes = ranks.gather_all(Process.this())
+        with _reserved(ranks, results, processes, break_lock=break_lock):
+            settings |= {"break_lock": break_lock}
+            return _run(ranks, comm, sessions, results, settings, quiet=quiet)
+    finally:
+        ranks.free()
+
+
+@contextmanager
+def _reserved(ranks: Ranks, results: Path, processes: Sequence[Process], *, break_lock: bool) -> Iterator[None]:
+    """Keep other runs of this campaign away. Collective."""
+    lost = results.with_name(results.name + ".lost")
+    lock = Lock(results.with_name(results.name + ".lock"), lost)
+    try:
+        with ranks.agreed("reserving the results"):
+            if ranks.is_root:
+                Target(results).check_place()
+                lock.take(processes, like=None, break_lock=break_lock)
+        yield
+    finally:
+        if ranks.is_root:
+            lock.release()
+            lost.unlink(missing_ok=True)
+
+
+def _run(
+    ranks: Ranks,
+    comm: MPI.Intracomm,
+    sessions: Sequence[Session],
+    results: Path,
+    settings: Mapping[str, Any],
+    *,
+    quiet: bool,
+) -> Campaign:
+    began = time.monotonic()
+
+    def missing_and_folder() -> tuple[list[int], list[int], Path]:
+        missing = [number for number, session in enumerate(sessions) if not Target(session.output).is_complete]
+        return missing, [sessions[number].nbytes() for number in missing], prepare(results)
+
+    missing, sizes, folder = ranks.on_root("looking at what is missing", missing_and_folder)
+    arrangement = arrange(sizes, ranks.size)
+    order = [missing[number] for number in arrangement.order]
+    seats = sorted(range(ranks.size), key=lambda rank: (ranks.hosts.index(ranks.hosts[rank]), rank))
+    number = arrangement.team_of(seats.index(ranks.rank))
+    team_comm = ranks.divided(number, seats.index(ranks.rank))
+    turns = Turns(folder, len(arrangement.teams), len(order))
+    team = _Team(team_comm, number, turns, began, settings, quiet=quiet)
+    own: dict[int, Outcome] = {}
+    try:
+        with ranks.agreed("converting the sessions"):
+            own = team.work(sessions, order)
+    finally:
+        team.close()
+        if ranks.is_root:
+            clear(results)
+    found = ranks.gather_all(own if team.leads else {})
+    done = {number: outcome for part in found for number, outcome in part.items()}
+    statuses = {number: NOT_BEGUN if number in missing else THERE for number in range(len(sessions))}
+    outcomes = tuple(
+        done.get(number) or Outcome(str(session.source.path), str(session.output), statuses[number])
+        for number, session in enumerate(sessions)
+    )
+    campaign = Campaign(outcomes, arrangement, time.monotonic() - began)
+    ranks.on_root("writing the results", lambda: _write(campaign, results))
+    return campaign
+
+
+def _write(campaign: Campaign, results: Path) -> None:
+    part = results.with_name(results.name + ".part")
+    part.write_text(json.dumps(campaign.to_json(), indent=1) + "\n")
+    os.replace(part, results)
+
+
+class _Team:
+    """Ranks that convert one session after another. Construction and all methods are collective in the team."""
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        number: int,
+        turns: Turns,
+        began: float,
+        settings: Mapping[str, Any],
+        *,
+        quiet: bool,
+    ) -> None:
+        self._comm, self._number, self._turns = comm, number, turns
+        self._began, self._settings, self._quiet = began, settings, quiet
+        self._ranks = Ranks(comm, settings.get("watchdog"), "take the next session")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank is the first of the team."""
+        return self._ranks.is_root
+
+    def work(self, sessions: Sequence[Session], order: Sequence[int]) -> dict[int, Outcome]:
+        """Convert this team's first session, then what is left, until nothing is or the job is to stop."""
+        outcomes: dict[int, Outcome] = {}
+        place: int | None = self._number if self._number < len(order) else None
+        with Interrupts() as interrupts:
+            while place is not None and not self._ranks.any_failed(interrupts.received):
+                outcome = outcomes[order[place]] = self._convert(sessions[order[place]])
+                if outcome.status == STOPPED:
+                    break
+                place = self._ranks.on_root("taking the next session", self._turns.take)
+        return outcomes
+
+    def close(self) -> None:
+        """Give the team's communicators back."""
+        self._ranks.free()
+        self._comm.Free()
+
+    def _convert(self, session: Session) -> Outcome:
+        begun = time.monotonic()
+        say = f"{session.output.name} ({self._ranks.size} rank(s) from {self._ranks.hosts[0]} on)"
+        self._tell(f"begin {say}")
+        known: dict[str, Any] = {"source": str(session.source.path), "output": str(session.output)}
+        known |= {"ranks": self._ranks.size, "host": self._ranks.hosts[0], "begun": begun - self._began}
+        try:
+            made = convert(session.source, session.output, self._comm, resume=True, **self._convert_settings())
+        except SystemExit:
+            return self._ended(STOPPED, known, begun, say)
+        except Exception as error:  # noqa: BLE001 - agreed on in the team; the other sessions are not concerned
+            status = STOPPED if isinstance(error, Interrupted) else FAILED
+            words = str(error) if isinstance(error, ParnwbError) else f"{type(error).__name__}: {error}"
+            host = self._ranks.hosts[min(getattr(error, "parnwb_rank", 0), self._ranks.size - 1)]
+            return self._ended(status, known, begun, say, error=f"{words} (on {host})")
+        return self._ended(CONVERTED, known, begun, say, raw_bytes=made.raw_bytes, file_bytes=made.file_bytes)
+
+    def _convert_settings(self) -> dict[str, Any]:
+        progress: Progress = Silent() if self._quiet or not self.leads else PlainLines(interval=LINES_APART)
+        return {**self._settings, "progress": progress}
+
+    def _ended(self, status: str, known: Mapping[str, Any], begun: float, say: str, **more: Any) -> Outcome:
+        seconds = time.monotonic() - begun
+        self._tell(f"{status} {say}, {seconds:.1f} s" + (f": {more['error']}" if more.get("error") else ""))
+        return Outcome(status=status, seconds=seconds, **known, **more)
+
+    def _tell(self, what: str) -> None:
+        if self.leads and not self._quiet:
+            sys.stderr.write(f"campaign: {what}\n")
+            sys.stderr.flush()

@@ -1,0 +1,108 @@
+"""``parnwb convert``: one recording, or the sessions of a specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from parnwb.cli.first_import import import_pynwb
+from parnwb.cli.options import SOURCE, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
+from parnwb.progress import MB
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from parnwb.conversion import Converted
+    from parnwb.progress import Progress
+
+Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
+
+
+@click.command()
+@SOURCE
+@click.argument("output", required=False, type=click.Path(path_type=Path))
+@reading
+@planning
+@click.option(
+    "--data-folder", type=click.Path(path_type=Path), help="Where the paths in a SPEC.yml begin; else beside it."
+)
+@click.option("--backend", default="auto", show_default=True, help="auto, direct or mpio.")
+@click.option("--transfer", default="independent", show_default=True, help="With mpio: independent or collective.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file, finished or not.")
+@click.option("--resume", is_flag=True, help="Go on where an earlier job ended; begin if there was none.")
+@click.option("--break-lock", is_flag=True, help="Take OUTPUT from a job that has surely ended but left OUTPUT.lock.")
+@click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
+@click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
+@click.option(
+    "--no-copy", is_flag=True, help="Leave values in SOURCE where it is a flat file of exactly these; else refused."
+)
+@WRITERS
+@WATCHDOG
+@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> None:
+    """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks.
+
+    SOURCE may be neuroconv's YAML conversion specification: its sessions are converted one after another, into the
+    folder OUTPUT or beside it.
+    """
+    from parnwb.comm import world
+    from parnwb.progress import progress_for
+
+    import_pynwb()
+    run = _convert_specification if _is_specification(source, given) else _convert_recording
+    work = run(source, output, given)
+    comm = world()
+    results = work(comm, progress_for(not quiet))
+    if comm.Get_rank() == 0 and not quiet:
+        for result in results:
+            _show_converted(result, comm.Get_size())
+
+
+def _is_specification(source: Path, given: dict[str, Any]) -> bool:
+    return source.suffix in (".yml", ".yaml") and given["interface"] is None
+
+
+def _convert_recording(source: Path, output: Path | None, given: dict[str, Any]) -> Work:
+    """Return the conversion of one recording; refuse command lines that do not fit one. Independent."""
+    from parnwb import conversion
+
+    if output is None:
+        raise click.UsageError("Missing argument 'OUTPUT'.")
+    if given.pop("data_folder") is not None:
+        raise click.UsageError("--data-folder is for a YAML conversion specification as SOURCE")
+    compression = compression_of(given.pop("compression") or "auto")
+    data, file = source_data(source, given), output
+    return lambda comm, progress: [
+        conversion.convert(data, file, comm, progress=progress, compression=compression, **given)
+    ]
+
+
+def _convert_specification(source: Path, output: Path | None, given: dict[str, Any]) -> Work:
+    """Return the conversion of all sessions of a specification; refuse options for one recording. Independent."""
+    from parnwb.neuroconv import run_conversion_from_yaml
+
+    given.pop("interface")
+    if given.pop("no_copy"):
+        raise click.UsageError("--no-copy is for a recording: a specification says itself how data are stored")
+    for name in ("options", "metadata"):
+        if given.pop(name):
+            raise click.UsageError(f"--{name.removesuffix('s')} is for a recording: write it into the specification")
+    given["compression"] = compression_of(given["compression"] or "neuroconv")
+    given |= {"data_folder_path": given.pop("data_folder"), "parallel_backend": given.pop("backend")}
+    return lambda comm, progress: run_conversion_from_yaml(
+        source, output_folder_path=output, comm=comm, progress=progress, **given
+    )
+
+
+def _show_converted(result: Converted, ranks: int) -> None:
+    click.echo(f"{result.path}")
+    earlier = result.raw_bytes - result.written_bytes
+    resumed = f" ({earlier / MB:.1f} MB were there from an earlier job)" if earlier else ""
+    click.echo(
+        f"  {result.raw_bytes / MB:.1f} MB{resumed} in {result.file_bytes / MB:.1f} MB (ratio {result.ratio:.2f}), "
+        f"{result.seconds:.1f} s, {result.written_bytes / MB / result.seconds:.0f} MB/s on {ranks} rank(s), "
+        f"backend {result.backend}: {result.reason}"
+    )

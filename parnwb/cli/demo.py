@@ -1,0 +1,17 @@
+"""``parnwb demo``: a first look, on one machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--megabytes", default=350, show_default=True, type=click.IntRange(min=1), help="Size of the recording.")
+@click.option("--folder", default=Path("demo"), type=click.Path(path_type=Path), show_default=True)
+def demo(megabytes: int, folder: Path) -> None:
+    """Make a SpikeGLX recording, convert it on 2 ranks and verify it on 3."""
+    from parnwb.demo import run
+
+    raise click.exceptions.Exit(run(folder, megabytes))

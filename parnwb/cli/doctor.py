@@ -1,0 +1,29 @@
+"""``parnwb doctor``: what is here, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from parnwb.cli.speaking import speaks
+
+
+@click.command()
+@click.argument("folder", default=Path("."), type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--mpi", "only_mpi", is_flag=True, help="Print only name and version of the MPI library, for scripts.")
+def doctor(folder: Path, as_json: bool, only_mpi: bool) -> None:
+    """Say what is here (MPI, HDF5, hosts, limits), and what is wrong with it, for files in FOLDER."""
+    from parnwb import doctor
+
+    if only_mpi:
+        click.echo(doctor.mpi_library())
+        return
+    report = doctor.examine(folder)
+    if report is not None and speaks():
+        lines = [json.dumps(report.to_json(), indent=1)] if as_json else doctor.describe(report)
+        click.echo("\n".join(lines))
+    if report is not None and not report.good:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,103 @@
+"""Arguments and options that several commands take, and what their words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from parnwb.conversion import SourceData
+
+Command = Callable[..., Any]
+SOURCE = click.argument("source", type=click.Path(path_type=Path))
+OUTPUT = click.argument("output", type=click.Path(path_type=Path))
+WATCHDOG = click.option(
+    "--watchdog",
+    default=600.0,
+    show_default=True,
+    help="Seconds that one step of a rank may take before it ends the job; 0 for no limit.",
+)
+
+
+def reading(command: Command) -> Command:
+    """Add the options that say how neuroconv reads a source."""
+    for option in (
+        click.option("--interface", help="Data interface or converter of neuroconv; SpikeGLX needs none."),
+        click.option(
+            "--option", "options", multiple=True, metavar="KEY=VALUE", help="For the interface; may be repeated."
+        ),
+        click.option(
+            "--metadata", type=click.Path(path_type=Path), help="YAML in neuroconv's format, merged over the source's."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def planning(command: Command) -> Command:
+    """Add the options that shape the plan."""
+    for option in (
+        click.option(
+            "--compression",
+            show_default="auto; of a SPEC.yml what neuroconv chooses",
+            help="auto, gzip, a gzip level 0-9, or none.",
+        ),
+        click.option("--decomposition", default="balanced", show_default=True, help="balanced, slab or block."),
+        click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once."),
+        click.option(
+            "--queue",
+            multiple=True,
+            metavar="POLICY|PATTERN=NUMBER",
+            callback=lambda _, __, words: policy(words),
+            help="What is written first: file (default), round-robin or largest; or PATTERN=NUMBER, repeated: paths "
+            "like '/processing/*', the smallest number first, the rest last.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+WRITERS = click.option(
+    "--writers-per-node",
+    type=click.IntRange(min=0),
+    help="Ranks of each host that write to the file, 0 for the root alone; else as the file system wants it.",
+)
+
+
+def source_data(path: Path, given: dict[str, Any]) -> SourceData:
+    """Return what is to be read, and take the options that say how out of ``given``."""
+    from parnwb.conversion import SourceData
+
+    options = {}
+    for item in given.pop("options"):
+        key, separator, value = item.partition("=")
+        if not separator or not key:
+            raise click.BadParameter(f"--option takes KEY=VALUE, got {item!r}")
+        options[key] = value
+    return SourceData(path, given.pop("interface"), options, given.pop("metadata"))
+
+
+def compression_of(text: str) -> str | int | None:
+    """Return a default compression by the word for it."""
+    return None if text == "none" else int(text) if text.isdecimal() and text.isascii() else text
+
+
+def policy(words: Sequence[str]) -> str | dict[str, float]:
+    """Return a queue's policy by the words for it."""
+    if not any("=" in word for word in words):
+        if len(words) > 1:
+            raise click.BadParameter(f"one policy, or PATTERN=NUMBER several times; got {' and '.join(words)}")
+        return words[0] if words else "file"
+    places = {}
+    for word in words:
+        pattern, separator, number = word.rpartition("=")
+        try:
+            places[pattern] = float(number)
+        except ValueError:
+            pattern = ""
+        if not separator or not pattern:
+            raise click.BadParameter(f"PATTERN=NUMBER, such as '/processing/*=0', got {word!r}")
+    return places

@@ -1,0 +1,65 @@
+"""``parnwb verify``: whether a file is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from parnwb.cli.first_import import import_pynwb
+from parnwb.cli.options import OUTPUT, WATCHDOG, reading, source_data
+from parnwb.progress import MB
+
+if TYPE_CHECKING:
+    from parnwb.verify import Verdict
+
+
+@click.command()
+@OUTPUT
+@click.option("--against", type=click.Path(path_type=Path), help="Recording to compare with, bit for bit.")
+@reading
+@click.option("--dandi", is_flag=True, help="Say also what DANDI would refuse, and what it would advise.")
+@click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once.")
+@WATCHDOG
+@click.option("--quiet", is_flag=True, help="No progress; only the verdict.")
+def verify(
+    output: Path,
+    against: Path | None,
+    dandi: bool,
+    buffer_mb: float,
+    watchdog: float,
+    quiet: bool,
+    **given: Any,
+) -> None:
+    """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""
+    from parnwb.comm import world
+    from parnwb.progress import progress_for
+
+    if against is None and (ignored := [name for name in ("interface", "options", "metadata") if given[name]]):
+        raise click.UsageError(f"--{ignored[0].removesuffix('s')} says how the recording of --against is read: add it")
+    import_pynwb()
+    comm = world()
+    source = source_data(against, given) if against is not None else None
+    settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "dandi": dandi}
+    settings["progress"] = progress_for(not quiet)
+    from parnwb import conversion
+
+    verdict = conversion.check(output, comm, against=source, **settings)
+    if comm.Get_rank() == 0:
+        _show_verdict(verdict)
+    if not verdict.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _show_verdict(verdict: Verdict) -> None:
+    for finding in verdict.findings:
+        click.echo(f"  wrong: {finding}")
+    for finding in verdict.advice:
+        click.echo(f"  advice: {finding}")
+    compared = f"{len(verdict.compared)} compared with the source" if verdict.compared else "no source to compare with"
+    stored = f"{verdict.checksums} checksums compared, " if verdict.checksums else ""
+    click.echo(
+        f"{'GOOD' if verdict.ok else 'BAD'}: {verdict.path}: {verdict.datasets} numeric datasets "
+        f"({verdict.nbytes / MB:.1f} MB) read back, {stored}{compared}, {verdict.seconds:.1f} s"
+    )

@@ -1,0 +1,79 @@
+"""What ``parnwb jobscript`` reads in a site file: plain lines ``NAME=VALUE``; the shell functions are the scripts'."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from parnwb.errors import SourceError
+
+
+@dataclass(frozen=True)
+class SiteFile:
+    """A cluster, as far as the size of a job depends on it.
+
+    Parameters
+    ----------
+    path
+        The file, which the script will source.
+    cores_per_node, memory_per_node_mb
+        Of one node: cores for ranks, and MB of memory for jobs.
+    rate_per_rank_mb
+        Uncompressed MB that a rank does in a second: what ``strong_scaling.sbatch`` has measured there.
+    longest_minutes
+        For which a job may run.
+    sbatch_options
+        Further options of sbatch, such as ``--account=lab``.
+    """
+
+    path: Path
+    cores_per_node: int = 16
+    memory_per_node_mb: int = 64_000
+    rate_per_rank_mb: float = 40.0
+    longest_minutes: int = 1440
+    sbatch_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("cores_per_node", "memory_per_node_mb", "rate_per_rank_mb", "longest_minutes"):
+            if not getattr(self, name) > 0:
+                raise SourceError(f"{name} must be positive", where=str(self.path), remedy="Correct it there")
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "cores_per_node": int,
+    "memory_per_node_mb": int,
+    "rate_per_rank_mb": float,
+    "longest_minutes": int,
+    "sbatch_options": lambda text: tuple(shlex.split(text)),
+}
+
+
+def read_site(path: Path) -> SiteFile:
+    """Return what a site file says. Independent; nothing in it is run.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read, or says something that is no number.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(
+            f"the site file cannot be read: {error}", where=str(path), remedy="Copy jobscripts/site.sh, and name it"
+        ) from error
+    known = {field.name for field in fields(SiteFile)} & set(READERS)
+    said: dict[str, object] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE):
+        if name in known:
+            words = shlex.split(value, comments=True)
+            try:
+                said[name] = READERS[name](words[0] if words else "")
+            except ValueError as error:
+                raise SourceError(
+                    f"{name} must be a number, got {value!r}", where=str(path), remedy="Correct it there"
+                ) from error
+    return SiteFile(path, **said)  # type: ignore[arg-type]

@@ -1,0 +1,163 @@
+"""How large a job must be: nodes, ranks, memory and time, from what is known of the plan and the site. Arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parnwb import estimate
+from parnwb.errors import PlanError
+from parnwb.jobscript.site_file import SiteFile
+from parnwb.striping import advised_stripes
+
+MB = 1_000_000
+RANK_BYTES = 400 * MB
+"""Of a rank without its buffers: Python, pynwb, neuroconv, MPI."""
+
+MEMORY_MARGIN, TIME_MARGIN = 1.25, 2.0
+PASSES = 2.0
+"""The script converts, and then reads everything once more to verify."""
+
+LEAST_MINUTES, ROUND_MINUTES, START_MINUTES = 10, 5, 3
+LEAST_SIGNAL_SECONDS, SIGNAL_SECONDS = 120, 300
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a plan says of a conversion.
+
+    Parameters
+    ----------
+    nbytes
+        Uncompressed.
+    buffer_bytes
+        Projected, of a rank's buffers.
+    pieces
+        More ranks than this would have nothing to do.
+    ranks
+        For which it was planned; None if for no number in particular.
+    """
+
+    nbytes: int
+    buffer_bytes: int
+    pieces: int
+    ranks: int | None = None
+
+
+@dataclass(frozen=True)
+class JobSize:
+    """What the script asks for.
+
+    Parameters
+    ----------
+    nodes, tasks_per_node, cpus_per_task
+        As sbatch has them.
+    memory_mb
+        Of a node.
+    minutes
+        Until the limit.
+    signal_seconds
+        How long before that the ranks are told to commit and stop.
+    estimated_seconds
+        That it may take in all.
+    stripes
+        Storage servers over which the file is to be spread, on Lustre.
+    """
+
+    nodes: int
+    tasks_per_node: int
+    cpus_per_task: int
+    memory_mb: int
+    minutes: int
+    signal_seconds: int
+    estimated_seconds: float
+    stripes: int
+
+    @property
+    def ranks(self) -> int:
+        """Of the whole job."""
+        return self.nodes * self.tasks_per_node
+
+
+def needs_of_plan(plan: Mapping[str, Any]) -> Needs:
+    """Return what a plan's JSON says. Independent.
+
+    Raises
+    ------
+    PlanError
+        It is none.
+    """
+    try:
+        chunks = sum(_chunks(dataset) for dataset in plan["datasets"])
+        return Needs(int(plan["total_bytes"]), int(plan["projected_memory_bytes"]), max(1, chunks), int(plan["ranks"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise PlanError(
+            f"this is not a plan's JSON: {error!r}", remedy="Make one with parnwb plan --json > plan.json"
+        ) from error
+
+
+def _chunks(dataset: Mapping[str, Any]) -> int:
+    shape, chunks = dataset["shape"], dataset["chunks"]
+    return math.prod(math.ceil(n / c) for n, c in zip(shape, chunks, strict=True)) if chunks else 1
+
+
+def job_size(
+    needs: Needs,
+    site: SiteFile,
+    *,
+    nodes: int | None = None,
+    ranks: int | None = None,
+    rate_mb: float | None = None,
+    minutes: float = 30,
+    stripes: int | None = None,
+) -> JobSize:
+    """Return the size of a job. Independent.
+
+    Parameters
+    ----------
+    nodes, ranks
+        As the user wants them; None for as few as finish in time.
+    rate_mb
+        MB that a rank does in a second; None for the site's.
+    minutes
+        In which the conversion should end where neither nodes nor ranks are given.
+    stripes
+        As the user wants them.
+
+    Raises
+    ------
+    PlanError
+        One rank alone needs more memory than a node has.
+    """
+    rate = (rate_mb or site.rate_per_rank_mb) * MB
+    per_rank_mb = math.ceil((RANK_BYTES + needs.buffer_bytes) * MEMORY_MARGIN / MB)
+    most_per_node = min(site.cores_per_node, site.memory_per_node_mb // per_rank_mb)
+    if most_per_node < 1:
+        raise PlanError(
+            f"a rank needs about {per_rank_mb} MB of memory, a node has {site.memory_per_node_mb} MB",
+            where=str(site.path),
+            remedy="Use a smaller --buffer-mb",
+        )
+    wanted = ranks or (nodes * most_per_node if nodes else None) or needs.ranks
+    if wanted is None:
+        wanted = math.ceil(needs.nbytes / (rate * minutes * 60))
+        wanted = max(wanted, min(most_per_node, needs.pieces))  # a part of a node is not worth asking for
+    count = max(1, min(wanted, needs.pieces) if ranks is None else wanted)
+    node_count = max(nodes or 1, math.ceil(count / most_per_node))
+    per_node = math.ceil(count / node_count)
+    total = PASSES * estimate.seconds(needs.nbytes, node_count * per_node, rate)
+    limit = START_MINUTES + TIME_MARGIN * total / 60
+    limit_minutes = max(LEAST_MINUTES, ROUND_MINUTES * math.ceil(limit / ROUND_MINUTES))
+    limit_minutes = min(limit_minutes, site.longest_minutes)
+    return JobSize(
+        nodes=node_count,
+        tasks_per_node=per_node,
+        cpus_per_task=max(1, site.cores_per_node // per_node) if per_node == most_per_node else 1,
+        memory_mb=per_rank_mb * per_node,
+        minutes=limit_minutes,
+        signal_seconds=min(SIGNAL_SECONDS, max(LEAST_SIGNAL_SECONDS, limit_minutes * 15)),
+        estimated_seconds=total,
+        stripes=stripes or advised_stripes(needs.nbytes, node_count),
+    )

@@ -1,0 +1,181 @@
+"""File systems: which one holds a folder, and who may write one file on it. Nothing here knows of MPI or HDF5."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from parnwb.errors import LaunchError, PlanError
+
+
+class Sharing(Enum):
+    """How several hosts may write one file."""
+
+    PARALLEL = "all ranks of all hosts write"
+    ROOT = "with several hosts the root writes for all: clients cache a file's pages apart from each other"
+    LOCAL = "one host only: it is not shared"
+    UNKNOWN = "all ranks write: nothing is known of it"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file system.
+
+    Parameters
+    ----------
+    name
+        For people.
+    sharing
+        Who may write one file.
+    """
+
+    name: str
+    sharing: Sharing
+
+
+LUSTRE = Kind("Lustre", Sharing.PARALLEL)
+_NFS, _SMB = Kind("NFS", Sharing.ROOT), Kind("SMB", Sharing.ROOT)
+# By the type that the kernel names. What clients cache is taken from each one's documentation; none but local ones, and
+# a FUSE file system that caches, were to be had for tests.
+KINDS = {
+    "lustre": LUSTRE,
+    "gpfs": Kind("Spectrum Scale (GPFS)", Sharing.PARALLEL),
+    "beegfs": Kind("BeeGFS", Sharing.PARALLEL),
+    "ceph": Kind("CephFS", Sharing.PARALLEL),
+    "fuse.ceph": Kind("CephFS", Sharing.PARALLEL),
+    "fuse.ceph-fuse": Kind("CephFS", Sharing.PARALLEL),
+    "wekafs": Kind("WekaFS", Sharing.PARALLEL),
+    "panfs": Kind("PanFS", Sharing.PARALLEL),
+    "pvfs2": Kind("OrangeFS", Sharing.PARALLEL),
+    "nfs": _NFS,
+    "nfs4": _NFS,
+    "cifs": _SMB,
+    "smb3": _SMB,
+    "9p": Kind("9p", Sharing.ROOT),
+    "afs": Kind("AFS", Sharing.ROOT),
+    "fuse.sshfs": Kind("sshfs", Sharing.ROOT),
+    "fuse.glusterfs": Kind("GlusterFS", Sharing.ROOT),
+    "fuse.s3fs": Kind("s3fs", Sharing.ROOT),
+    "fuse.rclone": Kind("rclone", Sharing.ROOT),
+    "ext2": Kind("ext2", Sharing.LOCAL),
+    "ext3": Kind("ext3", Sharing.LOCAL),
+    "ext4": Kind("ext4", Sharing.LOCAL),
+    "xfs": Kind("XFS", Sharing.LOCAL),
+    "btrfs": Kind("Btrfs", Sharing.LOCAL),
+    "zfs": Kind("ZFS", Sharing.LOCAL),
+    "tmpfs": Kind("tmpfs", Sharing.LOCAL),
+    "ramfs": Kind("ramfs", Sharing.LOCAL),
+    "overlay": Kind("overlay", Sharing.LOCAL),
+}
+
+
+def kind_of(kernel_name: str) -> Kind:
+    """Return the kind of a file system, by the type that the kernel names. Independent."""
+    return KINDS.get(kernel_name, Kind(kernel_name, Sharing.UNKNOWN))
+
+
+def file_system(folder: Path) -> str:
+    """Return the type of the file system that holds ``folder``, as the kernel names it. Independent."""
+    real = os.path.realpath(folder)
+    best, kind = "", "unknown"
+    try:
+        lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).split("\n")
+    except OSError:
+        return kind
+    for fields in (line.split(" ") for line in lines if line):
+        mount = re.sub(r"\\([0-7]{3})", lambda digits: chr(int(digits[1], 8)), fields[1])
+        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, fields[2]
+    return kind
+
+
+@dataclass(frozen=True)
+class Writers:
+    """Which ranks write to the file, and for whom.
+
+    Parameters
+    ----------
+    of
+        For each rank, the one that writes its bytes.
+    reason
+        In words, for the report; empty where every rank writes its own.
+    """
+
+    of: tuple[int, ...]
+    reason: str = ""
+
+    @classmethod
+    def each(cls, ranks: int) -> Writers:
+        """Return that every rank writes its own bytes. Independent."""
+        return cls(tuple(range(ranks)))
+
+    @property
+    def root_alone(self) -> bool:
+        """Whether the root writes for all others."""
+        return len(self.of) > 1 and set(self.of) == {0}
+
+    def served_by(self, rank: int) -> bool:
+        """Tell whether a rank writes for others."""
+        return any(writer == rank != other for other, writer in enumerate(self.of))
+
+
+def check_writers_per_node(given: object) -> None:
+    """Refuse what is no number of writers. Independent.
+
+    Raises
+    ------
+    PlanError
+        It is neither None nor a number from 0 on.
+    """
+    if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < 0):
+        raise PlanError(
+            f"writers_per_node must be a number of ranks, 0 for the root alone, or None, got {given!r}",
+            remedy="Leave it out: what is right follows from the file system",
+        )
+
+
+def writers(hosts: Sequence[str], kernel_names: Sequence[str], per_node: int | None) -> Writers:
+    """Return who writes. Independent.
+
+    Parameters
+    ----------
+    hosts
+        Of each rank.
+    kernel_names
+        The type of the output's file system, as each rank sees it.
+    per_node
+        How many ranks of each host are to write; 0: the root alone, for all hosts; None: all, or where clients of
+        several hosts would damage each other's pages, the root.
+
+    Raises
+    ------
+    LaunchError
+        Several hosts are to write where that is not safe.
+    """
+    several = len(set(hosts)) > 1
+    unsafe = next((name for name in kernel_names if kind_of(name).sharing is Sharing.ROOT), None)
+    if per_node is None and several and unsafe is not None:
+        reason = f"the root writes for all ranks, because {len(set(hosts))} hosts cannot write one file on {unsafe}"
+        return Writers((0,) * len(hosts), reason)
+    if per_node == 0 and len(hosts) > 1:
+        return Writers((0,) * len(hosts), "the root writes for all ranks, as asked for")
+    if per_node and several and unsafe is not None:
+        raise LaunchError(
+            f"several hosts ({len(set(hosts))}) cannot write one file safely on a file system of type {unsafe}",
+            where=f"writers_per_node={per_node}",
+            remedy="Leave writers_per_node out, so that the root writes for all, or write to a parallel file system",
+        )
+    if not per_node:
+        return Writers.each(len(hosts))
+    members = {host: [rank for rank, other in enumerate(hosts) if other == host] for host in hosts}
+    of = [0] * len(hosts)
+    for ranks in members.values():
+        for place, rank in enumerate(ranks):
+            of[rank] = ranks[place % min(per_node, len(ranks))]
+    reason = f"{per_node} rank(s) of each host write for the others" if of != list(range(len(hosts))) else ""
+    return Writers(tuple(of), reason)

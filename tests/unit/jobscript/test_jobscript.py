@@ -1,0 +1,185 @@
+"""Sizes of jobs, their scripts, and how they are followed, with a SLURM that is made of shell scripts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from parnwb.errors import LaunchError, PlanError, SourceError
+from parnwb.jobscript import Needs, SiteFile, follow, job_size, needs_of_plan, read_site, render, submit
+
+SITE = Path(__file__).parents[3] / "jobscripts" / "site.sh"
+GB, MB = 10**9, 10**6
+NEEDS = Needs(nbytes=100 * GB, buffer_bytes=320 * MB, pieces=20_000)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> SiteFile:
+    return SiteFile(tmp_path / "site.sh", cores_per_node=16, memory_per_node_mb=64_000, rate_per_rank_mb=50.0)
+
+
+# -- the site ------------------------------------------------------------------------------------------------
+
+
+def test_the_site_file_that_users_get_says_what_there_is() -> None:
+    assert read_site(SITE) == SiteFile(SITE)
+
+
+def test_a_site_file_may_say_more(tmp_path: Path) -> None:
+    path = tmp_path / "site.sh"
+    path.write_text('cores_per_node=48  # of 52\nsbatch_options="--account=lab --partition=long"\nother=$(rm -rf /)\n')
+    found = read_site(path)
+    assert (found.cores_per_node, found.sbatch_options) == (48, ("--account=lab", "--partition=long"))
+
+
+@pytest.mark.parametrize("line", ["cores_per_node=many", "cores_per_node=", "rate_per_rank_mb=0"])
+def test_what_is_no_number_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "site.sh").write_text(line + "\n")
+    with pytest.raises(SourceError, match=line.partition("=")[0]):
+        read_site(tmp_path / "site.sh")
+
+
+def test_a_missing_site_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="site file cannot be read"):
+        read_site(tmp_path / "no.sh")
+
+
+# -- sizes ---------------------------------------------------------------------------------------------------
+
+
+def test_as_few_nodes_as_finish_in_time(site: SiteFile) -> None:
+    assert (job_size(NEEDS, site).nodes, job_size(NEEDS, site).tasks_per_node) == (1, 16)
+    quick = job_size(NEEDS, site, minutes=1)
+    assert (quick.nodes, quick.ranks) == (3, 36)
+
+
+def test_memory_is_that_of_the_plan(site: SiteFile) -> None:
+    size = job_size(NEEDS, site)
+    assert size.memory_mb == 16 * 900  # (400 + 320) MB with a quarter more
+    fat = job_size(Needs(100 * GB, 8 * GB, 20_000), site)
+    assert fat.tasks_per_node * 10_500 == fat.memory_mb <= 64_000
+    assert fat.cpus_per_task == 2  # cores that memory leaves idle
+    with pytest.raises(PlanError, match="a rank needs about .* a node has 64000 MB"):
+        job_size(Needs(100 * GB, 80 * GB, 20_000), site)
+
+
+def test_time_has_a_margin_and_the_signal_comes_before(site: SiteFile) -> None:
+    size = job_size(NEEDS, site, ranks=16)
+    assert size.estimated_seconds == pytest.approx(2 * (3 + 125))
+    assert size.minutes == 15 and size.minutes * 60 > 2 * size.estimated_seconds
+    assert size.signal_seconds == 225
+    slow = job_size(NEEDS, site, ranks=16, rate_mb=0.1)
+    assert (slow.minutes, slow.signal_seconds) == (site.longest_minutes, 300)
+
+
+def test_no_more_ranks_than_there_are_pieces(site: SiteFile) -> None:
+    assert job_size(Needs(100 * GB, MB, 3), site, nodes=1).ranks == 3
+    assert job_size(Needs(100 * GB, MB, 3), site, ranks=5).ranks == 5  # as asked for
+
+
+def test_stripes_follow_from_bytes_and_nodes(site: SiteFile) -> None:
+    assert job_size(Needs(MB, MB, 1), site).stripes == 1
+    assert job_size(NEEDS, site, nodes=4).stripes == 8
+    assert job_size(NEEDS, site, stripes=5).stripes == 5
+
+
+def test_a_plan_tells_what_is_needed() -> None:
+    datasets = [{"shape": [100, 64], "chunks": [30, 64]}, {"shape": [5], "chunks": None}]
+    plan = {"total_bytes": 7, "projected_memory_bytes": 8, "ranks": 9, "datasets": datasets}
+    assert needs_of_plan(plan) == Needs(7, 8, 5, 9)
+    with pytest.raises(PlanError, match="not a plan's JSON"):
+        needs_of_plan({"ranks": 2})
+
+
+# -- the script ----------------------------------------------------------------------------------------------
+
+
+def test_the_script_is_shell_and_asks_for_all_of_it(site: SiteFile, tmp_path: Path) -> None:
+    odd = tmp_path / "it's a $recording"
+    text = render(site, job_size(NEEDS, site), odd, tmp_path / "o.nwb", reading=["--metadata=a b"], converting=["-x"])
+    (tmp_path / "script").write_text(text)
+    subprocess.run(["bash", "-n", tmp_path / "script"], check=True, timeout=20)
+    for line in ("nodes=1", "ntasks-per-node=16", "mem=14400M", "time=00:15:00", "signal=B:USR1@225", "requeue"):
+        assert f"#SBATCH --{line}\n" in text
+    assert "reading=('--metadata=a b')" in text
+    said = subprocess.run(
+        ["bash", "-c", f"{text.split('recording=')[0].split('source')[0]}\nrecording={_quoted(text)}; echo $recording"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert said.stdout.strip() == str(odd)
+
+
+def _quoted(text: str) -> str:
+    return text.split("\nrecording=")[1].split("\n")[0]
+
+
+# -- a SLURM of shell scripts --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put programs on the path whose answers are files: the n-th call of scontrol gives the n-th line."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sbatch").write_text("#!/bin/sh\necho '17;cluster'\n")
+    (programs / "scontrol").write_text(f"""#!/bin/sh
+cd {tmp_path}
+n=$(($(cat count 2> /dev/null || echo 0) + 1)); echo $n > count
+[ $n -gt 1 ] && printf 'line %s, ' $n >> log
+sed -n "$n p" answers | grep . || exit 1
+""")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("parnwb.jobscript.slurm.SHORTEST_PAUSE", 0.01)
+    return tmp_path
+
+
+def answer(slurm: Path, *states: str) -> None:
+    lines = (f"JobId=17 {state} StdOut={slurm}/log" if state else "" for state in states)
+    (slurm / "answers").write_text("\n".join(lines) + "\n")
+
+
+def test_a_job_is_followed_to_its_end(slurm: Path) -> None:
+    script = slurm / "script"
+    script.write_text("")
+    assert submit(script) == 17
+    requeued = "JobState=PENDING Reason=BeginTime Restarts=1"
+    running = "JobState=RUNNING NodeList=node[1-2] ExitCode=0:0"
+    last = "JobState=COMPLETED ExitCode=0:0 Restarts=1"
+    answer(slurm, "JobState=PENDING Reason=Priority", running, "", requeued, last)
+    told: list[str] = []
+    assert follow(17, told.append) == 0
+    assert [text for text in told if text.startswith("job")] == [
+        "job 17: PENDING (Priority)\n",
+        "job 17: RUNNING on node[1-2]\n",
+        "job 17: PENDING (BeginTime), requeued 1 time(s)\n",
+        "job 17: COMPLETED, requeued 1 time(s)\n",
+    ]
+    assert "".join(text for text in told if not text.startswith("job")) == "line 2, line 3, line 4, line 5, "
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("FAILED ExitCode=3:0", 3), ("TIMEOUT ExitCode=0:15", 143), ("NODE_FAIL ExitCode=0:0", 1)],
+)
+def test_the_exit_status_is_the_jobs(slurm: Path, end: str, status: int) -> None:
+    answer(slurm, f"JobState={end}")
+    assert follow(17, lambda text: None) == status
+
+
+def test_a_job_that_nobody_knows_is_an_error(slurm: Path) -> None:
+    answer(slurm, "")
+    with pytest.raises(LaunchError, match="scontrol refuses"):
+        follow(18, lambda text: None)
+
+
+def test_without_slurm_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LaunchError, match="there is no sbatch here.*login node"):
+        submit(tmp_path / "script")
