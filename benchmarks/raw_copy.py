@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import h5py
 import numpy as np
+from run import launcher
 
 COLUMNS, ROWS = 64, 16384
 BLOCK = 2**20
@@ -135,9 +136,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         source = Path(folder) / "source.h5"
         nbytes = make(source, given.megabytes)
-        mpiexec = Path(sys.executable).with_name("mpiexec")
         own = [sys.executable, __file__, "--measure", source, "--folder", folder, "--repeats", str(given.repeats)]
-        command = [mpiexec if mpiexec.exists() else "mpiexec", "-n", str(given.ranks), *own]
+        command = [*launcher(sys.executable, given.ranks), *own]
         done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
         if done.returncode:
             raise SystemExit(done.stderr)

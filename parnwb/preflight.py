@@ -12,7 +12,7 @@ import numpy as np
 
 from parnwb.errors import ParnwbError
 from parnwb.finding import Finding
-from parnwb.links.following import outward_links
+from parnwb.links.following import datasets_in, outward_links
 
 MB = 10**6
 # dandi's own limit for one asset, and what is advised for chunks that are read over a network.
@@ -59,17 +59,11 @@ def preflight(path: Path) -> Preflight:
         for link in outward_links(file):
             what = f"links to {link.file}: DANDI takes no external links; write with link_data=False, which copies"
             refused.append(Finding(link.path, None, what))
-        for dataset in _datasets(file):
+        for dataset in datasets_in(file):
             refused += _stored_elsewhere(dataset)
             advice += _advice(dataset)
     _inspect(path, refused, advice)
     return Preflight(tuple(refused), tuple(advice))
-
-
-def _datasets(file: h5py.File) -> list[h5py.Dataset]:
-    found: list[h5py.Dataset] = []
-    file.visititems(lambda name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
-    return found
 
 
 def _stored_elsewhere(dataset: h5py.Dataset) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.index import differences, missing_chunks
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.links.following import broken_links, linked_datasets, missing_movies, stored_elsewhere
+from parnwb.links.following import broken_links, datasets_in, linked_datasets, missing_movies, stored_elsewhere
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.preflight import preflight
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
@@ -204,7 +204,7 @@ def _examine(
         try:
             broken, outward = broken_links(file, path)
             findings += broken
-            inner = ((dataset.name, dataset) for dataset in _datasets(file))
+            inner = ((dataset.name, dataset) for dataset in datasets_in(file))
             for name, dataset in (*inner, *linked_datasets(file, outward)):
                 ranks.step(f"examining {name}")
                 ranks.look_up()
@@ -272,12 +272,6 @@ def _opened(path: Path) -> h5py.File:
 def _one_line(error: Exception) -> str:
     """Return the text of an error, for which HDF5 takes several lines."""
     return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
-
-
-def _datasets(file: h5py.File) -> list[h5py.Dataset]:
-    found: list[h5py.Dataset] = []
-    file.visititems(lambda name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
-    return found
 
 
 def _unreadable(dataset: h5py.Dataset) -> list[Finding]:

@@ -50,6 +50,13 @@ def outward_links(file: h5py.File) -> list[Outward]:
     return found
 
 
+def datasets_in(group: h5py.Group) -> list[h5py.Dataset]:
+    """Return all datasets of a file or group, but for those behind links. Independent."""
+    found: list[h5py.Dataset] = []
+    group.visititems(lambda name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
 def files_behind(path: str) -> Iterator[str]:
     """Iterate over the files that links of a file lead to, and theirs, each once. Independent."""
     waiting, seen = [path], {path}
