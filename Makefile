@@ -23,10 +23,9 @@ demo:  ## Install from wheels, make a recording, convert and verify it in parall
 	@$(ENVIRONMENTS)/wheels.sh demo
 	@.venv/bin/parnwb demo --megabytes $(SIZE)
 
-test:  ## Run all tests with the PyPI wheels, then with h5py on parallel HDF5 (ARGS="-k name")
+test:  ## Run all tests with the PyPI wheels, and with h5py on parallel HDF5 (ARGS="-k name")
 	@$(ENVIRONMENTS)/debian.sh
 	@$(ENVIRONMENTS)/wheels.sh test
-	@$(ENVIRONMENTS)/mpio.sh
 	@$(ENVIRONMENTS)/node.sh
 	@$(ENVIRONMENTS)/cluster.sh
 	@$(ENVIRONMENTS)/run_tests.sh $(ARGS)

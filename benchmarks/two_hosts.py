@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=float, default=400)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the files go; else a temporary one")
+    parser.add_argument("--folder", type=Path, help="which all hosts see (not /dev/shm)")
     parser.add_argument("--compression", default="auto")
     given = parser.parse_args()
     if (reason := why_not()) is not None:

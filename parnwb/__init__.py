@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from parnwb.movies import MovieFrames, place_movies
     from parnwb.plan import WritePlan
     from parnwb.resident import Distributed, DistributedRagged, Owned
-    from parnwb.sources.dask import DaskArrayIterator
+    from parnwb.sources.dask_iterator import DaskArrayIterator
     from parnwb.sources.growing import Stream
     from parnwb.verify import verify
 
@@ -27,7 +27,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CollectiveChunkIterator": "iterator",
-    "DaskArrayIterator": "sources.dask",
+    "DaskArrayIterator": "sources.dask_iterator",
     "DatasetSpec": "layout",
     "Distributed": "resident",
     "DistributedRagged": "resident",

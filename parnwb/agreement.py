@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from parnwb.append import Opened
 from parnwb.comm import Ranks
 from parnwb.errors import AgreementError
 from parnwb.gathering import Asking, answer
@@ -16,6 +15,9 @@ from parnwb.layout import FileLayout
 from parnwb.restore import Samples, fingerprints
 from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources
+
+if TYPE_CHECKING:
+    from parnwb.append import Opened
 
 
 def agree_on_samples(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import LayoutError, StorageError
-from parnwb.hyperslab import ravel
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
+
+if TYPE_CHECKING:
+    import h5py
 
 
 class Allocator:
@@ -39,7 +40,7 @@ class Allocator:
         shapes = [tuple(dataset.shape) for dataset in self._datasets]
         self._specs = [replace(spec, shape=shape) for spec, shape in zip(layout, shapes, strict=True)]
         self._grids = [spec.grid for spec in self._specs]
-        self._dummy = np.empty(0, dtype=np.uint8)
+        self._bytes = np.empty(0, dtype=np.uint8)
         self._bases = {n: self._reserve(n) for n, spec in enumerate(layout) if spec.chunks is None and spec.nbytes}
 
     @property
@@ -69,23 +70,45 @@ class Allocator:
         mask
             Filters that were skipped.
         """
-        spec = self._specs[dataset]
-        index = self._grids[dataset].index(position)
-        if spec.chunks is None:
-            return self._bases[dataset] + self._offset_in_contiguous(spec, index)
-        if len(self._dummy) < nbytes:
-            self._dummy = np.empty(max(nbytes, 2 * len(self._dummy)), dtype=np.uint8)
-        dummy = self._dummy[:nbytes]
-        self._overlay.expect(dummy.__array_interface__["data"][0], nbytes)
-        start = [i * c for i, c in zip(index, spec.chunks, strict=True)]
-        start[0] += spec.first_row
-        self._datasets[dataset].write_direct_chunk(tuple(start), dummy, filter_mask=mask)
-        return self._claim(spec, nbytes)
+        return int(self.place_all(np.array([[dataset, position, nbytes, mask]], dtype=np.int64))[0])
 
     def place_all(self, requests: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Place rows that begin with ``(dataset, position, nbytes, mask)`` and return their addresses."""
-        addresses = [self.place(*(int(value) for value in row[:4])) for row in requests]
+        addresses = np.empty(len(requests), dtype=np.int64)
+        numbers = requests[:, 0]
+        edges = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
+        low = 0
+        for high in (*edges.tolist(), len(requests)):
+            if low < high:
+                addresses[low:high] = self._place_run(int(numbers[low]), requests[low:high])
+            low = high
+        return addresses
+
+    def _place_run(self, number: int, requests: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Place chunks of one dataset. What can be done for all of them at once is: HDF5's part is then most of it."""
+        spec, grid = self._specs[number], self._grids[number]
+        index = grid.indices(requests[:, 1])
+        starts = index * np.array(grid.chunk, dtype=np.int64)
+        if spec.chunks is None:
+            steps = np.cumprod((spec.itemsize, *spec.shape[:0:-1]), dtype=np.int64)[::-1]
+            return self._bases[number] + starts @ steps
+        starts[:, 0] += spec.first_row
+        lengths, masks = requests[:, 2].tolist(), requests[:, 3].tolist()
+        memory, dummy = self._dummy(max(lengths))
+        expect, write, claim = self._overlay.expect, self._datasets[number].write_direct_chunk, self._claim
+        addresses = []
+        for start, nbytes, mask in zip(map(tuple, starts.tolist()), lengths, masks, strict=True):
+            expect(memory, nbytes)
+            write(start, dummy[:nbytes], mask)
+            addresses.append(claim(spec, nbytes))
+        self._check_above(min(addresses), spec)
         return np.array(addresses, dtype=np.int64)
+
+    def _dummy(self, nbytes: int) -> tuple[int, memoryview]:
+        """Return at least so many bytes, and their address in memory."""
+        if len(self._bytes) < nbytes:
+            self._bytes = np.empty(nbytes + nbytes // 2, dtype=np.uint8)
+        return self._bytes.__array_interface__["data"][0], self._bytes.data
 
     def _claim(self, spec: DatasetSpec, nbytes: int) -> int:
         if self._overlay.expecting or len(self._overlay.payload) != 1:
@@ -96,7 +119,6 @@ class Allocator:
             )
         address, length = self._overlay.payload.pop()
         assert length == nbytes
-        self._check_above(address, spec)
         return address
 
     def _reserve(self, dataset: int) -> int:
@@ -105,6 +127,8 @@ class Allocator:
         One element is written for that. HDF5 may fill the space with a fill value that the user set; those
         writes are dropped, since every byte of the space will be written by some rank.
         """
+        import h5py
+
         spec, handle = self._specs[dataset], self._datasets[dataset]
         # Not by the offset: with a user block HDF5 returns one, wrong, for space that there is not.
         if handle.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED:  # by the attempt that is resumed
@@ -135,14 +159,11 @@ class Allocator:
                 remedy="Please report this with the versions that h5py.version.info prints; h5repack the file first",
             )
 
-    @staticmethod
-    def _offset_in_contiguous(spec: DatasetSpec, index: Sequence[int]) -> int:
-        start = tuple(i * c for i, c in zip(index, spec.grid.chunk, strict=True))
-        return ravel(start, spec.shape) * spec.itemsize
-
 
 def _write_first(dataset: h5py.h5d.DatasetID, spec: DatasetSpec) -> None:
     """Write one element of a dataset, the first, as the bytes that it has in the file."""
+    import h5py
+
     space = dataset.get_space()
     space.select_elements([(0,) * len(spec.shape)])
     dataset.write(h5py.h5s.create_simple((1,)), space, spec.fill.reshape(1), dataset.get_type())

@@ -1,12 +1,12 @@
-"""hdmf's builders: where each is in the file, what it holds, and all of a tree."""
+"""hdmf's builders: where each is in the file, what it holds, and all of a tree. Imported without hdmf."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hdmf.build import Builder, DatasetBuilder, GroupBuilder, LinkBuilder
-from hdmf.data_utils import DataIO
+if TYPE_CHECKING:
+    from hdmf.build import Builder, DatasetBuilder, GroupBuilder
 
 
 def location(builder: Builder) -> str:
@@ -21,6 +21,8 @@ def location(builder: Builder) -> str:
 
 def unwrapped(data: Any) -> Any:
     """Return the data inside a ``DataIO``, or the data themselves. Independent."""
+    from hdmf.data_utils import DataIO
+
     return data.data if isinstance(data, DataIO) else data
 
 
@@ -35,9 +37,6 @@ def tree(root: GroupBuilder) -> Iterator[Builder]:
 
 def datasets_of(root: GroupBuilder) -> Iterator[DatasetBuilder]:
     """Iterate over all datasets below a group. Independent."""
+    from hdmf.build import DatasetBuilder
+
     return (builder for builder in tree(root) if isinstance(builder, DatasetBuilder))
-
-
-def links_of(root: GroupBuilder) -> Iterator[LinkBuilder]:
-    """Iterate over all links below a group. Independent."""
-    return (builder for builder in tree(root) if isinstance(builder, LinkBuilder))

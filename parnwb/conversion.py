@@ -16,11 +16,12 @@ from parnwb.io import NWBParallelIO
 from parnwb.metadata import load_metadata
 from parnwb.progress import Progress
 from parnwb.sources.sending import NotSendableError
-from parnwb.verify import Verdict, verify
 
 if TYPE_CHECKING:
     from mpi4py import MPI
     from pynwb import NWBFile
+
+    from parnwb.verify import Verdict
 
 Value = TypeVar("Value")
 
@@ -181,6 +182,8 @@ def check(
     settings
         For ``verify``.
     """
+    from parnwb.verify import verify
+
     ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
 
     def run(nwbfile: NWBFile | None) -> Verdict:

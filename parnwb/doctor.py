@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from parnwb.codec import planes
 from parnwb.comm import Ranks, launched_size, library, world
 from parnwb.errors import LaunchError
 from parnwb.memory import MiB, rooms
@@ -25,6 +26,7 @@ from parnwb.target.visible import open_soon
 
 PACKAGES = ("parnwb", "h5py", "hdmf", "pynwb", "mpi4py", "numpy")
 CODERS = {"isal": "isal", "deflate": "libdeflate", "zlib_ng": "zlib-ng"}
+PLANES = "planes (compiled with parnwb)"
 # What srun --mpi= is for a library, by the beginning of its name. Cray's MPICH may want cray_shasta.
 SRUN_TYPES = {"Open MPI": "pmix", "MPICH": "pmi2", "MVAPICH": "pmi2", "Intel MPI": "pmi2"}
 
@@ -353,7 +355,7 @@ def _coders() -> tuple[str, ...]:
         except ImportError:
             continue
         found.append(name)
-    return tuple(found)
+    return (*found, PLANES) if planes.available() else tuple(found)
 
 
 def _about_coders() -> Iterator[Advice]:
@@ -361,6 +363,9 @@ def _about_coders() -> Iterator[Advice]:
     if missing:
         what = f"fast deflate programs cannot be loaded: {', '.join(sorted(missing))}"
         yield Advice(what, "Install parnwb anew", prevents=False)
+    if PLANES not in _coders():
+        what = "parnwb's own deflate, the quickest, was not compiled when parnwb was installed"
+        yield Advice(what, "Install gcc, then parnwb anew", prevents=False)
 
 
 # -- limits --------------------------------------------------------------------------------------------------

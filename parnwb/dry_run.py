@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from parnwb.bulk import BulkRule
+from parnwb.bulk_rule import BulkRule
+from parnwb.compression import Compression, check_compression
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
-from parnwb.skeleton import AuthoringOptions, Compression, author
+from parnwb.skeleton import AuthoringOptions, author
 from parnwb.write_queue import Policy, write_queue
-from parnwb.writer import check_compression
+from parnwb.writer import check_chunking
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -26,12 +27,14 @@ def plan_nwbfile(
     buffer_mb: float = DEFAULT_BUFFER_MB,
     rule: BulkRule | None = None,
     queue: Policy = "file",
+    chunks: str | None = None,
 ) -> WritePlan:
     """Return the plan by which ``ranks`` ranks would write ``nwbfile``. Independent; nothing is written."""
     from pynwb import get_manager
 
     check_compression(compression)
-    options = AuthoringOptions(rule or BulkRule(), compression)
+    check_chunking(chunks)
+    options = AuthoringOptions(rule or BulkRule(), compression, chunks=chunks)
     skeleton = author(nwbfile, Path("plan.nwb").absolute(), get_manager(), options)
     skeleton.file.close()
     layout = skeleton.layout

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+NUMERIC_KINDS = "biuf"
 # Numbers, booleans (h5py's enumeration), complex numbers (HDF5's compound of two) and text of a fixed length; not
 # long doubles, which have bytes that are left to chance.
 SCALARS = "?bhilqBHILQefdFDS"

@@ -13,7 +13,8 @@ import h5py
 from hdmf.build import BuildManager, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 
-from parnwb.bulk import BulkRule, build, uncopied_arrays
+from parnwb.bulk import build, uncopied_arrays
+from parnwb.bulk_rule import BulkRule
 from parnwb.errors import ParnwbError, SourceError
 
 
@@ -40,8 +41,8 @@ class Export:
 Content: TypeAlias = NWBFile | Export
 
 
-def export_of(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export | None:
-    """Return what is exported, None if this rank has not been told. Independent.
+def export_of(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export:
+    """Return what is exported. Independent.
 
     Parameters
     ----------
@@ -57,8 +58,6 @@ def export_of(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export 
     ParnwbError
         It is neither, or cannot be opened.
     """
-    if src_io is None:
-        return None
     if isinstance(src_io, str | Path):
         try:
             src_io = files.enter_context(NWBHDF5IO(str(src_io), "r"))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
-from parnwb.bulk import NUMERIC_KINDS, is_plain
 from parnwb.codec import coder_for
+from parnwb.element import NUMERIC_KINDS
 from parnwb.errors import LayoutError
 from parnwb.layout import DatasetSpec
 from parnwb.overlay import Overlay
@@ -18,8 +17,11 @@ from parnwb.sources import Source
 from parnwb.sources.adapt import as_source, is_source_like
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.joined import JoinedSource
-from parnwb.sources.raw_chunks import read_spec
+from parnwb.sources.raw_chunks import is_plain, read_spec
 from parnwb.sources.sample import sample
+
+if TYPE_CHECKING:
+    import h5py
 
 CREATE_GROWING = "Create it with H5DataIO(data, maxshape=(None, ...)), or add the values as a dataset of their own"
 
@@ -138,6 +140,8 @@ def check_growable(dataset: h5py.Dataset) -> None:
     LayoutError
         The dataset is not stored in chunks, or HDF5 would fill all of the new ones first.
     """
+    import h5py
+
     if dataset.ndim == 0 or dataset.chunks is None:
         raise LayoutError(
             f"only datasets in chunks can be extended, this one of shape {dataset.shape} has none",
@@ -190,6 +194,8 @@ def hold_end(file: h5py.File, overlay: Overlay, lowest: int) -> h5py.h5d.Dataset
         A dataset without a name that has the space as long as somebody refers to it; None if nothing was removed at
         the end of the file.
     """
+    import h5py
+
     file.flush()
     gap = lowest - overlay.end
     if gap <= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from parnwb.agreement import agree_on_changes, agree_on_growth
-from parnwb.append import Opened
-from parnwb.bulk import DEFAULT_THRESHOLD_BYTES, BulkRule
+from parnwb.bulk_rule import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import AppendTarget, finish_append, real
+from parnwb.compression import Compression
 from parnwb.errors import Interrupted, ParnwbError, TargetError
-from parnwb.export import Content, export_of
 from parnwb.extensions import extension_manager
 from parnwb.growth import Growth
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
@@ -25,7 +24,6 @@ from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.site import versions
-from parnwb.skeleton import Compression
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
 from parnwb.write_queue import Policy
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
     from mpi4py import MPI
     from pynwb import NWBHDF5IO, NWBFile
 
+    from parnwb.append import Opened
+    from parnwb.export import Content, Export
     from parnwb.extensions import Extensions
     from parnwb.sources.growing import Stream
 
@@ -79,8 +79,10 @@ class NWBParallelIO:
         MiB that each rank reads at once. Always allowed are one chunk; of data that come in order a layer of chunks,
         which is whole rows as thick as a chunk; of iterators and filtered recordings 32 MiB.
     compression
-        For bulk data that have no filter of their own: None, ``'auto'`` (the fastest gzip whose file is at most
-        10 % larger than at level 4, decided on a sample), ``'gzip'`` (level 4) or a level 0 to 9.
+        For bulk data that have no filter of their own: None or ``'none'``, ``'auto'`` (the fastest gzip whose file is
+        at most 10 % larger than at level 4, decided on a sample), ``'gzip'`` (level 4) or a level 0 to 9; or filters of
+        ``hdf5plugin``, which readers then need too: ``'zstd'``, ``'blosc2-zstd'`` or ``'bitshuffle-lz4'``. A level may
+        follow the name: ``'zstd-5'``.
     overwrite
         Whether modes ``'w'`` and ``'resume'`` may replace an existing file.
     progress
@@ -116,6 +118,9 @@ class NWBParallelIO:
         the root alone; ``written.backend.reason`` says so.
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
+    chunks
+        For bulk data that have no chunks of their own: None for what pynwb would do, or ``'auto'`` for 4 to 16 MB, of
+        about 64 channels or whole frames. A file that is resumed keeps its chunks.
 
     Raises
     ------
@@ -150,6 +155,7 @@ class NWBParallelIO:
         no_copy: bool = False,
         writers_per_node: int | None = None,
         break_lock: bool = False,
+        chunks: str | None = None,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
         self._interrupts, self._handlers = Interrupts(), ExitStack()
@@ -180,12 +186,13 @@ class NWBParallelIO:
                     watchdog=watchdog,
                     queue=queue,
                     writers_per_node=writers_per_node,
+                    chunks=chunks,
                 )
                 self._progress = _progress(progress)
                 if not isinstance(break_lock, bool):
                     raise ParnwbError(f"break_lock must be True or False, got {break_lock!r}")
             self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
-            self._ranks.same(versions(), "Install the same on every host: see parnwb doctor")
+            self._ranks.same(versions(leads=self._ranks.is_root), "Install the same on every host: see parnwb doctor")
             processes = self._ranks.gather_all(Process.this())
             with self._ranks.agreed("reserving the output"):
                 if self._ranks.is_root:
@@ -363,7 +370,7 @@ class NWBParallelIO:
                 self._check_export(nwbfile, write_args or {})
                 arguments = {"cache_spec": cache_spec, **(write_args or {})}
                 link_data = arguments.pop("link_data", self._settings.rule.link_data)
-                content = export_of(src_io, nwbfile, files)
+                content = None if src_io is None else _export(src_io, nwbfile, files)
                 rule = self._settings.rule
                 rule = rule if content is None else content.rule(rule, link_data=link_data)
             self._agree_on("link_data", link_data)
@@ -418,7 +425,7 @@ class NWBParallelIO:
                 self._ranks,
                 self._target,
                 content,
-                self._opened.manager if self._opened is not None else self._manager or _default_manager(),
+                self._opened.manager if self._opened is not None else self._manager,
                 replace(self._settings, rule=rule),
                 arguments,
                 self._interrupts,
@@ -454,6 +461,28 @@ class NWBParallelIO:
         SystemExit
             As ``write``. All rows are committed, those of this call as well.
         """
+        self._append([(stream, block)])
+
+    def append_together(self, blocks: Mapping[Stream | str, npt.ArrayLike]) -> None:
+        """Append rows to several streams as one step: no commit has the rows of some of them only. Collective.
+
+        So a job that is resumed finds all of them at the same step, however it ended.
+
+        Parameters
+        ----------
+        blocks
+            This rank's rows for each stream, as for ``append``; the same streams in the same order on every rank.
+
+        Raises
+        ------
+        ParnwbError
+            As ``append``.
+        SystemExit
+            As ``append``.
+        """
+        self._append(list(blocks.items()))
+
+    def _append(self, blocks: Sequence[tuple[Stream | str, npt.ArrayLike]]) -> None:
         self._check_open()
         try:
             if self._written is None or self._written.streams is None:
@@ -464,7 +493,7 @@ class NWBParallelIO:
                     if self._written is not None and self._written.published
                     else "Give write an NWBFile with a Stream first",
                 )
-            self._written.streams.append(stream, block)
+            self._written.streams.append(blocks)
         except Interrupted as error:
             self._stop(error)
         except BaseException as error:
@@ -593,6 +622,8 @@ class NWBParallelIO:
                 where=str(self.path),
                 remedy="Write without manifest",
             )
+        from parnwb.append import Opened
+
         self._opened = Opened(self.path, manager, leads=self._ranks.is_root)
         self._target = AppendTarget(self._target, self._opened.bytes, self._opened.lowest)
 
@@ -751,8 +782,8 @@ def _manager(manager: BuildManager | None, extensions: Extensions | None) -> Bui
     return extension_manager(extensions)
 
 
-def _default_manager() -> BuildManager:
-    from pynwb import get_manager
+def _export(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export:
+    """Return what is exported, for a rank that was told; others need not import what that takes."""
+    from parnwb.export import export_of
 
-    manager: BuildManager = get_manager()
-    return manager
+    return export_of(src_io, nwbfile, files)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
 
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab
@@ -14,9 +14,16 @@ from parnwb.layout import DatasetSpec
 from parnwb.plan import WritePlan
 from parnwb.sources import Source, read_checked, read_pieces
 
+if TYPE_CHECKING:
+    from hdmf.data_utils import DataChunk
 
-class _RankIterator(AbstractDataChunkIterator):
-    """What hdmf asks of an iterator, answered from the plan."""
+
+class _RankIterator:
+    """What hdmf asks of an iterator, answered from the plan.
+
+    hdmf takes it as one of its own where it has been imported. It is not imported here: ranks without an NWBFile, which
+    read their shares through this, need none of it.
+    """
 
     def __init__(
         self,
@@ -33,6 +40,8 @@ class _RankIterator(AbstractDataChunkIterator):
         self.plan, self.rank, self.dataset, self.source = plan, rank, dataset, source
         self.spec: DatasetSpec = plan.layout.datasets[dataset]
         self._told = told
+        if (hdmf := sys.modules.get("hdmf.data_utils")) is not None:
+            hdmf.AbstractDataChunkIterator.register(type(self))
         self._steps = self._make_steps()
 
     def _make_steps(self) -> Iterator[DataChunk]:
@@ -98,6 +107,8 @@ class IndependentChunkIterator(_RankIterator):
     """
 
     def _make_steps(self) -> Iterator[DataChunk]:
+        from hdmf.data_utils import DataChunk
+
         for buffer in self.plan.buffers(self.rank, self.dataset):
             yield DataChunk(data=self._read(buffer.slab), selection=buffer.slab.slices)
 
@@ -123,6 +134,8 @@ class CollectiveChunkIterator(_RankIterator):
     """
 
     def _make_steps(self) -> Iterator[DataChunk]:
+        from hdmf.data_utils import DataChunk
+
         taken = 0
         for buffer in self.plan.buffers(self.rank, self.dataset):
             values = self._read(buffer.slab)

@@ -9,12 +9,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from parnwb.element import type_of
 from parnwb.errors import LayoutError
 from parnwb.hyperslab import Hyperslab, ravel, unravel
 
 CONTIGUOUS_PIECE_BYTES = 4 * 1024 * 1024
+
+
+BITSHUFFLE = 32008
+# Options that a filter puts before those it is given, each time that a dataset is created.
+PREPENDED = {BITSHUFFLE: 3}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,14 @@ class FilterSpec:
     identifier: int
     options: tuple[int, ...]
     name: str
+
+    @property
+    def given_options(self) -> tuple[int, ...]:
+        """The options that make HDF5 record these when it creates a dataset with the filter.
+
+        Most filters record the same whether they are given what a user says or what they have recorded themselves.
+        """
+        return self.options[PREPENDED.get(self.identifier, 0) :]
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,14 @@ class ChunkGrid:
         """Return the cell of a number."""
         first, *others = unravel(position, self._turned(self.extent))
         return (*others[: self.major], first, *others[self.major :])
+
+    def indices(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the cells of numbers, a row for each; as ``index``, for many at once."""
+        unraveled = np.stack(np.unravel_index(positions, self._turned(self.extent)), axis=1)
+        if self.major:
+            others = [axis for axis in range(len(self.shape)) if axis != self.major]
+            unraveled[:, [self.major, *others]] = unraveled.copy()
+        return unraveled
 
     def _turned(self, values: tuple[int, ...]) -> tuple[int, ...]:
         if not self.major:

@@ -58,7 +58,8 @@ class Overlay(io.RawIOBase):
         self._extents: dict[int, bytearray] = {}
         self._position = 0
         self._end = 0
-        self._expected: tuple[int, int] | None = None
+        self._expected_address, self._expected_length = 0, -1
+        self._kept_end = 0  # no extent reaches beyond
         self.payload: list[tuple[int, int]] = []
         self.reserving = False
         self.dropped: list[tuple[int, int]] = []
@@ -110,11 +111,13 @@ class Overlay(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         start, length = self._position, len(view)
         self._position = start + length
-        self._end = max(self._end, start + length)
-        if self._expected is not None and self._expected == (_address(view), length):
-            self._expected = None
+        if start + length > self._end:
+            self._end = start + length
+        if length == self._expected_length and _address(view) == self._expected_address:
+            self._expected_length = -1
             self.payload.append((start, length))
-            self._cut(start, start + length)  # what HDF5 had there before it freed the place
+            if start < self._kept_end:
+                self._cut(start, start + length)  # what HDF5 had there before it freed the place
         elif self.reserving and length >= LARGE_WRITE:
             self.dropped.append((start, length))
         else:
@@ -138,12 +141,12 @@ class Overlay(io.RawIOBase):
 
         Both are compared: by length alone a payload as long as a B-tree node would be taken for it.
         """
-        self._expected = (address, length)
+        self._expected_address, self._expected_length = address, length
 
     @property
     def expecting(self) -> bool:
         """True while an announced payload has not come."""
-        return self._expected is not None
+        return self._expected_length >= 0
 
     def add(self, extents: Iterable[tuple[int, bytes]]) -> None:
         """Keep ``(address, bytes)`` that were kept elsewhere before; those that come later win."""
@@ -194,6 +197,7 @@ class Overlay(io.RawIOBase):
     def _keep(self, start: int, view: memoryview) -> None:
         if not view:
             return
+        self._kept_end = max(self._kept_end, start + len(view))
         holders = self._overlapping(start, start + len(view))
         if len(holders) == 1:
             extent, offset = self._extents[holders[0]], start - holders[0]

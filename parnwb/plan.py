@@ -29,6 +29,12 @@ Their values depend on it, so it is no setting: the same data give the same file
 """
 
 
+BUFFERS_IN_FLIGHT = 5
+"""As many times its largest buffer a rank may hold: as read, as chunks, and three encoded."""
+MOST_LOOKED_AT = 4099
+"""Ranks whose shares are compared with the average: a prime number, so that a sample meets all columns of chunks."""
+
+
 @dataclass(frozen=True)
 class Buffer:
     """What a rank reads at once: a chunk-aligned box of one dataset.
@@ -299,21 +305,30 @@ class WritePlan:
         )
 
     def memory(self) -> int:
-        """Return the projected bytes of buffers on a rank, what the interpreter and a source itself need not counted.
+        """Return the most that ``projected_memory`` can be, whatever rank and number of ranks."""
+        sizes = (self.buffer_bytes(number) for number, spec in enumerate(self.layout) if spec.nbytes)
+        return BUFFERS_IN_FLIGHT * max(sizes, default=0)
+
+    def projected_memory(self, rank: int) -> int:
+        """Return the projected bytes of buffers on ``rank``, without what interpreter and source need themselves.
 
         What the source returns, the chunks that are put together from it, and the encoded chunks of three buffers,
         which may be as large as the data.
         """
-        return max((5 * self.buffer_bytes(number) for number, spec in enumerate(self.layout) if spec.nbytes), default=0)
+        return BUFFERS_IN_FLIGHT * self.least_memory(rank)
 
     def balance(self) -> float:
-        """Return the largest rank's bytes over the average; 1.0 is perfect."""
-        if not self.layout.nbytes:
-            return 1.0
-        return max(self.nbytes(rank) for rank in range(self.ranks)) * self.ranks / self.layout.nbytes
+        """Return the largest rank's bytes over the average; 1.0 is perfect. Of very many ranks, an even sample's."""
+        return self._largest_share * self.ranks / self.layout.nbytes if self.layout.nbytes else 1.0
+
+    @cached_property
+    def _largest_share(self) -> int:
+        """Bytes of the rank that has most; of very many ranks not all are looked at."""
+        looked_at = min(self.ranks, MOST_LOOKED_AT)
+        return max(self.nbytes(self.ranks * number // looked_at) for number in range(looked_at))
 
     def to_json(self, *, ranks: range | None = None) -> dict[str, Any]:
-        """Return the plan as plain values: the layout, and per rank bytes, buffers and hyperslabs."""
+        """Return the plan as plain values: the layout, and per rank bytes, buffers, memory and hyperslabs."""
         return {
             "ranks": self.ranks,
             "decomposition": self.decomposition,
@@ -332,6 +347,7 @@ class WritePlan:
             "rank": rank,
             "bytes": self.nbytes(rank),
             "buffers": sum(1 for _ in self.buffers(rank)),
+            "projected_memory_bytes": self.projected_memory(rank),
             "hyperslabs": [
                 {
                     "dataset": self.layout.datasets[number].path,

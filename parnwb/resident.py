@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-from hdmf.common import VectorData, VectorIndex
-from hdmf.data_utils import AbstractDataChunkIterator
 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks
+from parnwb.element import NUMERIC_KINDS
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.held import Block, Columns, Held, Rows
 from parnwb.hyperslab import Hyperslab
@@ -22,14 +21,14 @@ from parnwb.partition import check_boxes, check_positions, places
 from parnwb.sources.access import Access
 
 if TYPE_CHECKING:
+    from hdmf.common import VectorData
     from mpi4py import MPI
 
-NUMERIC_KINDS = "biuf"
 REMEDY = "Write with NWBParallelIO, on the communicator that the data were made with"
 
 
-class Resident(AbstractDataChunkIterator):
-    """An array of which each rank holds a part; its base class makes pynwb take it where it takes arrays. Independent.
+class Resident:
+    """An array of which each rank holds a part; hdmf counts it among its iterators, and so pynwb takes it. Independent.
 
     Parameters
     ----------
@@ -46,6 +45,9 @@ class Resident(AbstractDataChunkIterator):
     def __init__(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], held: Sequence[Held], rank: int, ranks: int, key: int
     ) -> None:
+        from hdmf.data_utils import AbstractDataChunkIterator
+
+        AbstractDataChunkIterator.register(type(self))
         self._shape, self._dtype = shape, dtype
         self.held, self.rank, self.ranks, self.key = tuple(held), rank, ranks, key
 
@@ -302,7 +304,9 @@ class DistributedRagged:
         finally:
             ranks.free()
 
-    def columns(self, name: str, description: str, column: type[VectorData] = VectorData, **settings: Any) -> list[Any]:
+    def columns(
+        self, name: str, description: str, column: type[VectorData] | None = None, **settings: Any
+    ) -> list[Any]:
         """Return the column and its indexes as a table's constructor takes them. Independent.
 
         Parameters
@@ -310,13 +314,14 @@ class DistributedRagged:
         name, description
             Of the column.
         column
-            Its class.
+            Its class; None for ``VectorData``.
         **settings
             For ``H5DataIO``, around the data: ``compression='gzip'``, for one.
         """
         from hdmf.backends.hdf5 import H5DataIO
+        from hdmf.common import VectorData, VectorIndex
 
-        target: VectorData = column(
+        target: VectorData = (column or VectorData)(
             name=name, description=description, data=H5DataIO(self.data, **settings) if settings else self.data
         )
         found = [target]

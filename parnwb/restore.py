@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from parnwb import layout as layouts
 from parnwb import plan as plans
-from parnwb.bulk import bulk_sources, signature
 from parnwb.comm import Ranks
 from parnwb.commits.journal import (
     CLOSING,
@@ -26,20 +25,21 @@ from parnwb.commits.journal import (
 )
 from parnwb.commits.stored import damaged, own_share
 from parnwb.errors import ParnwbError, ResumeError, TargetError
-from parnwb.export import Content, build_content
 from parnwb.gathering import gathered
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
 from parnwb.progress import Extrapolated, Progress
 from parnwb.site import BackendChoice
-from parnwb.skeleton import AuthoringOptions, Skeleton, own_error, reopen_on
 from parnwb.sources import Access, Source, takes_over
 from parnwb.sources.sample import sample, stored_sample
 from parnwb.target import TOKEN_BYTES, Target
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
+
+    from parnwb.export import Content
+    from parnwb.skeleton import AuthoringOptions, Skeleton
 
 Samples = dict[str, list[int]]
 REMEDY = "Resume with the recording and settings that the file was begun with, or start anew (without --resume)"
@@ -197,6 +197,10 @@ def restore(
     ResumeError
         The NWBFile, its data or the settings are not those that the file was begun with.
     """
+    from parnwb.bulk import bulk_sources, signature
+    from parnwb.export import build_content
+    from parnwb.skeleton import Skeleton, own_error, reopen_on
+
     try:
         builder = build_content(content, manager, target.path, options.rule)
     except Exception as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from parnwb.errors import LaunchError, PlanError
 
@@ -27,14 +30,24 @@ def parallel_hdf5() -> bool:
     return bool(h5py.get_config().mpi)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that must be the same on all ranks: what decides messages, plans and bytes. Independent."""
-    import h5py
+def versions(*, leads: bool = True) -> dict[str, object]:
+    """Return the versions that must be the same on all ranks: what decides messages, plans and bytes. Independent.
 
+    Parameters
+    ----------
+    leads
+        Whether this rank will need HDF5 in any case. Another one does not import it for this: it says ``...`` of what
+        it does not know, and a release of h5py is told by how it was installed.
+    """
     from parnwb import __version__
 
-    return {
-        "the version of parnwb": __version__,
+    found: dict[str, object] = {"the version of parnwb": __version__}
+    if not leads and "h5py" not in sys.modules:
+        with suppress(PackageNotFoundError):  # some distributions do not record it
+            return found | {"the version of h5py": version("h5py"), "the version of HDF5": ...}
+    import h5py
+
+    return found | {
         "the version of h5py": h5py.version.version,
         "the version of HDF5": h5py.version.hdf5_version,
     }

@@ -23,7 +23,6 @@ from pynwb import NWBHDF5IO
 
 from parnwb.builders import unwrapped
 from parnwb.bulk import (
-    BulkRule,
     bulk_sources,
     has_filter,
     left_in_place,
@@ -32,9 +31,12 @@ from parnwb.bulk import (
     signature,
     uncopied_arrays,
 )
+from parnwb.bulk_rule import BulkRule
+from parnwb.chunking import auto_chunks
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
+from parnwb.compression import Compression, filter_settings, is_none, needs_plugin
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.export import Content, Export, write_content
 from parnwb.gathering import Asking, gathered
@@ -53,8 +55,6 @@ from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
 from parnwb.timing import Phases
-
-Compression = str | int | None
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ class AuthoringOptions:
         By whom the root samples data that are spread over ranks.
     phases
         Where the seconds count that it takes to choose codings.
+    chunks
+        For bulk data without chunks of their own: None for what pynwb does, or ``'auto'``.
     """
 
     rule: BulkRule = BulkRule()
@@ -117,6 +119,7 @@ class AuthoringOptions:
     write_arguments: Mapping[str, Any] = field(default_factory=dict)
     asking: Asking | None = None
     phases: Phases = field(default_factory=Phases)
+    chunks: str | None = None
 
 
 def author(content: Content, path: Path, manager: BuildManager, options: AuthoringOptions) -> Skeleton:
@@ -373,7 +376,7 @@ class _UnfilledGroup(h5py.Group):
         super().__init__(group.id)
         self._dtype, self._asked = dtype, dict(asked or {})
         self._path, self._source, self._compression = path, source, options.compression
-        self._phases = options.phases
+        self._phases, self._chunks = options.phases, options.chunks
         # Parallel HDF5 would write all of a dataset twice; and it deflates by itself.
         self._never_fill = self._hdf5_encodes = options.backend.name == "mpio"
         self._coder = ""
@@ -382,6 +385,8 @@ class _UnfilledGroup(h5py.Group):
         """Create as h5py does, with the default compression where there is none."""
         settings["chunks"] = whole_extents(settings.get("chunks"), settings["shape"], self._path)
         check_chunks(settings["chunks"], settings["shape"], settings.get("maxshape"), self._path)
+        if self._chunks == "auto" and self._has_no_own_chunks(settings):
+            settings["chunks"] = auto_chunks(tuple(settings["shape"]), np.dtype(settings["dtype"]).itemsize)
         settings.update(self._default_coding(settings))
         if self._never_fill:
             settings["fill_time"] = "never"
@@ -407,6 +412,12 @@ class _UnfilledGroup(h5py.Group):
             self.create_dataset(name, shape=source.shape, dtype=dtype, **{**kept, **self._asked})
             return
         creation = source.id.get_create_plist()
+        filters = read_spec(source).filters
+        if any(item.options != item.given_options for item in filters):
+            for item in filters:  # HDF5 would record other options, with which no chunk can be decoded
+                creation.remove_filter(item.identifier)
+            for item in filters:
+                creation.set_filter(item.identifier, h5py.h5z.FLAG_OPTIONAL, item.given_options)
         if self._never_fill:
             creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         same = self._dtype is None or np.dtype(self._dtype) == source.dtype.newbyteorder("=")
@@ -424,15 +435,28 @@ class _UnfilledGroup(h5py.Group):
         with self._phases("sampling"):
             return replace(spec, coder=coder_for(spec, self._sample(spec.grid, spec.numpy_dtype)))
 
+    @staticmethod
+    def _has_no_own_chunks(settings: Mapping[str, Any]) -> bool:
+        """Tell whether nobody but hdmf has chosen the chunks of a dataset that has any elements."""
+        shape, chunks = tuple(settings["shape"]), settings["chunks"]
+        if 0 in shape or not shape:
+            return False
+        # What hdmf chooses for all that grow comes here like a choice of the user.
+        return isinstance(chunks, bool | None) or chunks == NWBHDF5IO.compute_default_chunk_shape(
+            shape, np.dtype(settings["dtype"])
+        )
+
     def _default_coding(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         wanted, shape, dtype = self._compression, settings["shape"], np.dtype(settings["dtype"])
-        if wanted is None or has_filter(settings):
+        if is_none(wanted) or has_filter(settings):
             return {}
         chunks = settings.get("chunks")
         if chunks in (None, False, True):
             chunks = NWBHDF5IO.compute_default_chunk_shape(shape, dtype)
         if wanted != "auto":
-            return {"chunks": chunks, "compression": "gzip", "compression_opts": 4 if wanted == "gzip" else wanted}
+            if needs_plugin(wanted):
+                _warn_of_plugin(wanted)
+            return {"chunks": chunks, **filter_settings(wanted)}
         grid = ChunkGrid(tuple(shape), tuple(shape) if chunks is True else tuple(chunks)) if 0 not in shape else None
         with self._phases("sampling"):
             choice = choose_coding(self._sample(grid, dtype) if grid else [])
@@ -539,3 +563,11 @@ def check_chunks(chunks: Any, shape: tuple[int, ...], maxshape: Any, path: str) 
             where=path,
             remedy=remedy,
         )
+
+
+def _warn_of_plugin(compression: Compression) -> None:
+    warnings.warn(
+        f"compression {compression!r} is not part of HDF5: whoever reads the file needs its plugin (Python: import "
+        "hdf5plugin; MatNWB: HDF5_PLUGIN_PATH); 'auto' and 'gzip' need none",
+        stacklevel=2,
+    )

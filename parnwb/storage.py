@@ -39,8 +39,8 @@ class Kind:
 
 LUSTRE = Kind("Lustre", Sharing.PARALLEL)
 _NFS, _SMB = Kind("NFS", Sharing.ROOT), Kind("SMB", Sharing.ROOT)
-# By the type that the kernel names. What clients cache is taken from each one's documentation; none but local ones, and
-# a FUSE file system that caches, were to be had for tests.
+# By the type that the kernel names. What clients cache is from each one's documentation; tests had local
+# ones only, and a program that caches pages as they may.
 KINDS = {
     "lustre": LUSTRE,
     "gpfs": Kind("Spectrum Scale (GPFS)", Sharing.PARALLEL),

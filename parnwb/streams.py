@@ -20,7 +20,7 @@ from parnwb.layers import OBJECT_BYTES, Rows, Window, split, windowed
 from parnwb.layout import DatasetSpec
 from parnwb.plan import MiB, WritePlan
 from parnwb.rows import HeldRows, exchanged, owned
-from parnwb.sources.growing import Stream
+from parnwb.sources.growing import Stream, StreamedRows
 
 
 @dataclass
@@ -47,7 +47,7 @@ class OpenStream:
 
     number: int
     spec: DatasetSpec
-    stream: Stream
+    stream: StreamedRows
     rows: int = 0
     written: int = 0
     held: list[Rows] = field(default_factory=list)
@@ -143,8 +143,10 @@ class OpenStreams:
             remedy="Append to a Stream of the NWBFile that was given to write, or to the path of one",
         )
 
-    def append(self, stream: Stream | str, block: npt.ArrayLike) -> None:
-        """Add the blocks of all ranks, in the order of ranks. Cheap: most rows are only kept.
+    def append(self, blocks: Sequence[tuple[Stream | str, npt.ArrayLike]]) -> None:
+        """Add the blocks of all ranks to one or several streams, in the order of ranks.
+
+        Cheap: most rows are only kept. No commit comes between the streams of one call.
 
         Raises
         ------
@@ -152,24 +154,29 @@ class OpenStreams:
             The same on all ranks. ``Interrupted`` if any was asked to stop; then all is committed, but for an existing
             file, which stays as it was.
         """
-        found: list[tuple[str, OpenStream, npt.NDArray[Any]]] = []
+        found: list[tuple[OpenStream, npt.NDArray[Any]]] = []
 
-        def look() -> tuple[str, int, int, bool, bool]:
-            path, known = self.named(stream)
-            values = known.stream.checked(block, path)
-            found.append((path, known, values))
-            held = self._held_bytes() + known.cost(values) - self._left
-            return path, len(values), held, self._is_due(), bool(self._job.interrupts.received)
+        def look() -> tuple[tuple[str, ...], list[int], int, bool, bool]:
+            paths = []
+            for stream, block in blocks:
+                path, known = self.named(stream)
+                paths.append(path)
+                found.append((known, known.stream.checked(block, path)))
+            self._check_once(paths)
+            held = self._held_bytes() + sum(known.cost(values) for known, values in found) - self._left
+            lengths = [len(values) for _, values in found]
+            return tuple(paths), lengths, held, self._is_due(), bool(self._job.interrupts.received)
 
         told = self._ranks.gather_agreed("append", look)
-        paths, counts, held, due, stop = zip(*told, strict=True)
+        paths, lengths, held, due, stop = zip(*told, strict=True)
         self._compare(paths)
-        _, known, values = found[0]
-        known.keep(known.rows + sum(counts[: self._ranks.rank]), values, sum(counts))
+        for (known, values), counts in zip(found, zip(*lengths, strict=True), strict=True):
+            known.keep(known.rows + sum(counts[: self._ranks.rank]), values, sum(counts))
         if max(held) > self._buffer_mb * MiB:
             self._write(lambda item: item.whole)
-        if len(values):
-            known.own_last()
+        for known, values in found:
+            if len(values):
+                known.own_last()
         if due[0] or (any(stop) and not self._is_append):
             self.commit()
         if any(stop):
@@ -195,13 +202,23 @@ class OpenStreams:
         if self._job.journal is not None:
             self._job.journal.close()
 
-    def _compare(self, paths: Sequence[str]) -> None:
-        other = next((rank for rank, path in enumerate(paths) if path != paths[0]), None)
+    def _check_once(self, paths: Sequence[str]) -> None:
+        """Refuse several blocks for one stream, of which the order would be left to chance. Independent."""
+        twice = next((path for path in paths if paths.count(path) > 1), None)
+        if twice is not None:
+            raise ParnwbError(
+                "a call of append_together has one block for each stream, this one has several",
+                where=twice,
+                remedy="Name the stream once, by the Stream or by its path, with all its rows",
+            )
+
+    def _compare(self, paths: Sequence[tuple[str, ...]]) -> None:
+        other = next((rank for rank, own in enumerate(paths) if own != paths[0]), None)
         if other is not None:
+            first, differing = (", ".join(paths[rank]) or "none" for rank in (0, other))
             raise self._ranks.known_to_all(
                 AgreementError(
-                    f"all ranks must append to the same stream: rank 0 appends to {paths[0]}, rank {other} to "
-                    f"{paths[other]}",
+                    f"all ranks must append to the same stream: rank 0 appends to {first}, rank {other} to {differing}",
                     remedy="Call append on every rank in the same order, with an empty block where a rank has none",
                 )
             )
@@ -261,7 +278,7 @@ class OpenStreams:
 
 
 def reopened(
-    number: int, spec: DatasetSpec, stream: Stream, state: StreamState | None, *, leads: bool
+    number: int, spec: DatasetSpec, stream: StreamedRows, state: StreamState | None, *, leads: bool
 ) -> OpenStream:
     """Return a stream as the last commit has it; the rows in no chunk yet are the root's. Independent.
 

@@ -14,8 +14,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.bulk import BulkRule, build, bulk_sources
+from parnwb.bulk import build, bulk_sources
+from parnwb.bulk_rule import BulkRule
 from parnwb.codec.cast import in_file_dtype
+from parnwb.codec.native import find_filters
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.commits.journal import no_records
@@ -26,7 +28,7 @@ from parnwb.errors import VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.index import differences, missing_chunks
-from parnwb.layout import DatasetSpec, FileLayout
+from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.links.following import broken_links, datasets_in, linked_datasets, missing_movies, stored_elsewhere
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.preflight import preflight
@@ -356,13 +358,15 @@ def _read_back(
     own = sum(buffer.slab.size * layout.datasets[buffer.dataset].itemsize for buffer in buffers)
     told = Extrapolated(told, layout.nbytes, own)
     findings: list[Finding] = []
+    for spec in layout:
+        find_filters(spec)
     with _opened(path) as file:
         for buffer in buffers:
             spec = layout.datasets[buffer.dataset]
             ranks.step(f"reading back {buffer.slab.place(spec.path)}")
             ranks.look_up()
             source = received.sources.get(spec.path)
-            found = _check(file[spec.path], spec.path, buffer.slab, source)
+            found = _check(file[spec.path], spec.path, buffer.slab, source, spec.grid)
             findings += [found] if found and len(findings) < MAX_FINDINGS else []
             told.advance(buffer.slab.size * spec.itemsize, 0)
     return findings
@@ -382,14 +386,27 @@ def _parts_of_another(ranks: Ranks, plan: WritePlan) -> Iterator[Buffer]:
             yield from plan.buffers(0, number)
 
 
-def _check(dataset: h5py.Dataset, path: str, slab: Hyperslab, source: Source | None) -> Finding | None:
+def _check(
+    dataset: h5py.Dataset, path: str, slab: Hyperslab, source: Source | None, grid: ChunkGrid
+) -> Finding | None:
     # The source is read in any case, lest one that must be read in order get out of step.
     expected = read_checked(source, slab, path) if source is not None else None
     try:
         stored = dataset[slab.slices]
     except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
-        return Finding(path, slab, f"cannot be read: {_one_line(error)}")
+        return Finding(path, _unreadable_part(dataset, slab, grid), f"cannot be read: {_one_line(error)}")
     return None if expected is None else _difference(dataset, path, slab, stored, expected)
+
+
+def _unreadable_part(dataset: h5py.Dataset, slab: Hyperslab, grid: ChunkGrid) -> Hyperslab:
+    """Return the first chunk of a box that cannot be read; all of the box if each chunk can by itself. Independent."""
+    for index in grid.cells(slab).points():
+        part = grid.cell(index).intersect(slab)
+        try:
+            dataset[part.slices]
+        except Exception:  # noqa: BLE001 - the caller has told what HDF5 says
+            return part
+    return slab
 
 
 def _difference(

@@ -7,23 +7,22 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from parnwb import memory, site, storage
 from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
-from parnwb.append import Opened
 from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion
-from parnwb.bulk import BulkRule, Predicate, bulk_sources, none_written, signature
+from parnwb.bulk_rule import BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, StreamState, no_records
+from parnwb.compression import Compression, check_compression
 from parnwb.decomposition import strategy
 from parnwb.errors import AgreementError, Interrupted, LaunchError, LayoutError, ParnwbError, PlanError, ResumeError
 from parnwb.exchange import find_residents, rounds
-from parnwb.export import Content, Export, build_content
 from parnwb.gathering import Asking, answer
 from parnwb.generators import Drain, positions
 from parnwb.growth import Growth, grown_sources
@@ -42,9 +41,8 @@ from parnwb.restore import (
     find_earlier,
     restore,
 )
-from parnwb.skeleton import AuthoringOptions, Compression, Skeleton, author, expected_bytes, own_error
 from parnwb.sources import Access, Source
-from parnwb.sources.growing import GrowingSource, Stream
+from parnwb.sources.growing import GrowingSource, StreamedRows
 from parnwb.sources.sending import receive_sources
 from parnwb.storage import Writers
 from parnwb.streams import OpenStream, OpenStreams, reopened
@@ -56,6 +54,12 @@ from parnwb.write_queue import described as described_policy
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
+    from pynwb import NWBFile
+
+    from parnwb.append import Opened
+    from parnwb.bulk import Predicate
+    from parnwb.export import Content
+    from parnwb.skeleton import AuthoringOptions, Skeleton
 
 DEFAULT_COMMIT_INTERVAL = 300.0
 NAMED_HOSTS = 4
@@ -94,6 +98,8 @@ class WriteSettings:
         Which dataset is written before which; see ``parnwb.write_queue``.
     writers_per_node
         How many ranks of a host write to the file; see ``parnwb.storage.writers``.
+    chunks
+        For bulk data without chunks of their own: None or ``'auto'``.
     """
 
     backend: str = "auto"
@@ -109,6 +115,7 @@ class WriteSettings:
     watchdog: float | None = DEFAULT_WATCHDOG
     queue: Policy = "file"
     writers_per_node: int | None = None
+    chunks: str | None = None
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
@@ -145,13 +152,16 @@ class WriteSettings:
         check_policy(self.queue)
         strategy(self.decomposition)
         check_compression(self.compression)
+        check_chunking(self.chunks)
 
 
-def check_compression(compression: Compression) -> None:
-    """Refuse a default compression that means nothing."""
-    is_level = isinstance(compression, int) and not isinstance(compression, bool) and 0 <= compression <= 9
-    if compression not in (None, "auto", "gzip") and not is_level:
-        raise ParnwbError(f"compression must be None, 'auto', 'gzip' or a gzip level 0-9, got {compression!r}")
+def check_chunking(chunks: object) -> None:
+    """Refuse a default for chunks that means nothing; shapes are given with the data."""
+    if chunks not in (None, "auto"):
+        raise ParnwbError(
+            f"chunks must be None or 'auto', got {chunks!r}",
+            remedy="Give a dataset's own by H5DataIO(data, chunks=...)",
+        )
 
 
 @dataclass(frozen=True)
@@ -207,7 +217,7 @@ def write(
     ranks: Ranks,
     target: Target,
     content: Content | None,
-    manager: BuildManager,
+    manager: BuildManager | None,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
     interrupts: Interrupts,
@@ -222,6 +232,8 @@ def write(
     ----------
     content
         The same on every rank, or None on all but the root where its sources can be pickled.
+    manager
+        hdmf's, for those who have ``content``; None for pynwb's own.
     arguments
         For ``NWBHDF5IO.write``: ``cache_spec``, ``expandable`` and so on.
     interrupts
@@ -333,7 +345,7 @@ def _appended(
         spec = found.layout.datasets[number]
         source = sources.get(spec.path)
         own = source.stream if isinstance(source, GrowingSource) else None
-        known = own if own is not None else Stream(dtype, row_shape)
+        known = own if own is not None else StreamedRows(dtype, row_shape)
         if earlier is not None:
             state = earlier.committed.streams.get(number)
         streams[spec.path] = reopened(number, spec, known, state, leads=ranks.is_root)
@@ -416,7 +428,7 @@ def _build(
     ranks: Ranks,
     target: Target,
     content: Content | None,
-    manager: BuildManager,
+    manager: BuildManager | None,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
     earlier: Earlier | None,
@@ -431,35 +443,66 @@ def _build(
         if ranks.is_root:
             if content is None and not growths and not changed:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
-            backend = site.choose_backend(settings.backend)
-            options = AuthoringOptions(settings.rule, settings.compression, backend, arguments, asking, ranks.phases)
+            from parnwb.skeleton import AuthoringOptions
+
+            choice = site.choose_backend(settings.backend)
+            options = AuthoringOptions(
+                settings.rule, settings.compression, choice, arguments, asking, ranks.phases, settings.chunks
+            )
             with asking:
-                if opened is not None:
-                    assert not isinstance(content, Export)
-                    skeleton = opened.author(content, options, growths)
-                elif earlier is None:
-                    skeleton = author(content, target.path, manager, options)
-                else:
-                    skeleton = restore(earlier, content, target, manager, options)
+                skeleton = _authored(target, content, manager, options, earlier, opened, growths)
             agreed_already = {growth.path for growth in growths}
             own = {path: source for path, source in skeleton.sources.items() if path not in agreed_already}
             signed = skeleton.signature
         else:
             if content is not None:
-                is_written = none_written if opened is None else opened.is_written
-                own, signed = _catalogue(content, manager, target, settings.rule, is_written)
+                own, signed = _catalogue(content, manager, target, settings.rule, opened)
             answer(ranks, own.values())
     agree_on_content(ranks, signed)
     return skeleton, own
 
 
+def _authored(
+    target: Target,
+    content: Content | None,
+    manager: BuildManager | None,
+    options: AuthoringOptions,
+    earlier: Earlier | None,
+    opened: Opened | None,
+    growths: Sequence[Growth],
+) -> Skeleton:
+    """Return the skeleton. Independent; on the root, which alone needs what is imported here."""
+    from parnwb.skeleton import author
+
+    if opened is not None:
+        return opened.author(cast("NWBFile | None", content), options, growths)
+    assert content is not None
+    if earlier is None:
+        return author(content, target.path, manager or default_manager(), options)
+    return restore(earlier, content, target, manager or default_manager(), options)
+
+
+def default_manager() -> BuildManager:
+    """Return pynwb's manager of the core types. Independent."""
+    from pynwb import get_manager
+
+    manager: BuildManager = get_manager()
+    return manager
+
+
 def _catalogue(
-    content: Content, manager: BuildManager, target: Target, rule: BulkRule, is_written: Predicate
+    content: Content, manager: BuildManager | None, target: Target, rule: BulkRule, opened: Opened | None
 ) -> tuple[dict[str, Source], dict[str, str]]:
+    """Return sources and signature of a rank that is not the root. Independent."""
+    from parnwb.bulk import bulk_sources, none_written, signature
+    from parnwb.export import build_content
+    from parnwb.skeleton import own_error
+
+    is_written: Predicate = none_written if opened is None else opened.is_written
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the root, which builds the same, has warned
         try:
-            builder = build_content(content, manager, target.path, rule)
+            builder = build_content(content, manager or default_manager(), target.path, rule)
         except Exception as error:
             raise own_error(error) from error
         return bulk_sources(builder, rule, is_written), signature(builder, rule, is_written)
@@ -506,6 +549,8 @@ def _prepare(
             site.check_parallel_hdf5(chunked_unfiltered=chunked, filters=filters)
         token, journal = b"", None
         if ranks.is_root:
+            from parnwb.skeleton import expected_bytes
+
             assert skeleton is not None
             expected = expected_bytes(skeleton, [plan.remaining_of(number) for number in range(len(plan.layout))])
             target.require_space(expected.least)

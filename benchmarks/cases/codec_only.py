@@ -22,7 +22,7 @@ def write(task: Task, comm: Any) -> dict[str, Any]:
     """Encode for as long as this rank's share of the recording takes, a second at least. Collective."""
     from pynwb import get_manager
 
-    from parnwb.bulk import BulkRule
+    from parnwb.bulk_rule import BulkRule
     from parnwb.codec import open_pipeline
     from parnwb.plan import WritePlan
     from parnwb.skeleton import AuthoringOptions, author

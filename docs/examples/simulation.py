@@ -56,7 +56,7 @@ def main(path: str, count: int, seconds: float, comm: MPI.Intracomm) -> None:
         id=list(range(count)),
         columns=spike_times.columns("spike_times", "spike times of each cell, in seconds"),
     )
-    # All is written at the end. To write at every checkpoint instead, append what is new to a stream there.
+    # All is written at the end; checkpoints.py writes at every checkpoint instead.
     with NWBParallelIO(path, "w", comm=comm, compression="auto", overwrite=True) as io:
         io.write(nwbfile)
 

@@ -9,16 +9,18 @@ every rank make its bytes safe, appends a frame to the journal, and only then an
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from parnwb.allocator import Allocator
 from parnwb.backends.backend import Job, Portion
-from parnwb.backends.encoder import REQUEST_COLUMNS, Batch
+from parnwb.backends.encoder import Batch
 from parnwb.backends.pens import Pen
+from parnwb.backends.requests import Numbers, Request, packed, unpacked
+from parnwb.backends.route import route_of
 from parnwb.backends.tally import Tally
 from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, StreamState, no_records, no_streams
 from parnwb.errors import Interrupted
@@ -27,10 +29,14 @@ from parnwb.layout import FileLayout
 from parnwb.target import FileBytes
 
 TO_ROOT, FROM_ROOT = 1, 2  # tags
-ASK, FINISHED, SAFE, STOP, GONE = 0, 1, 2, 3, 4  # first number of a message to the root
+ASK, SAFE, STOP, GONE = 0, 1, 2, 3  # first number of a message to the root
 HERE, MAKE_SAFE, ALL_FINISHED = 0, 1, 2  # first number of a message from the root
 
-Numbers = npt.NDArray[np.int64]
+
+def message_of(kind: int, numbers: Numbers | None = None) -> Numbers:
+    """Return a message: its kind, and what belongs to it. Independent."""
+    rest = np.empty(0, dtype=np.int64) if numbers is None else numbers
+    return np.concatenate([np.array([kind], dtype=np.int64), rest])
 
 
 class Addresses(Protocol):
@@ -62,37 +68,63 @@ class Addresses(Protocol):
 
 
 class AskedAddresses:
-    """Addresses from the root; at most one request is under way."""
+    """Addresses from the root, for this rank and, where ranks are many, for those of its node that speak to it.
+
+    A rank has one request under way. One that speaks for others sends what they ask in one message, and the next when
+    that is answered; or when all of them wait, because a commit can only begin when the root knows that.
+    """
 
     def __init__(self, job: Job, disk: FileBytes, pen: Pen) -> None:
         self._ranks, self._interrupts, self._disk, self._pen = job.ranks, job.interrupts, disk, pen
+        self._route = route_of(job.ranks.rank, job.ranks.hosts)
         self._told_to_stop = False
+        self._asking: set[int] = set()
+        self._held: list[Request] = []
+        self._ended: list[int] = []
+        self._under_way: deque[list[Request]] = deque()
+        self._mine: Numbers | None = None
+        self._is_to_be_safe = self._is_over = False
+        self._safe: set[int] = set()
+        self._gone: set[int] = set()
 
     def begin(self, portion: Portion) -> None:
-        """Forget whether the root knows of a signal: it has forgotten as well."""
-        self._told_to_stop = False
+        """Forget whether the root knows of a signal: it has forgotten as well. Expect all of this node to ask."""
+        self._told_to_stop = self._is_over = False
+        self._asking = {self._ranks.rank, *self._route.below}
+        self._gone.clear()
 
     def serve(self) -> bool:
-        """Pass a signal on to the root, once; and write for others."""
+        """Pass a signal on to the root, once; and messages of those who speak to this rank, and to them; and write."""
         if self._interrupts.received and not self._told_to_stop:
             self._told_to_stop = True
-            self._tell(STOP)
-        return self._pen.serve()
+            self._tell(self._route.above, STOP)
+        heard = self._listen_above()
+        while self._route.below and self._listen_below():
+            heard = True
+        self._pass_on()
+        return self._pen.serve() or heard
 
     def attend(self) -> bool:
-        """Pass a signal on to the root, once."""
+        """Do as ``serve``: a node of which a rank writes is not asked to make its bytes safe."""
         return self.serve()
 
     def of(self, batch: Batch) -> Numbers:
         """Ask, and make this rank's bytes safe as often as the root wants it before it answers."""
-        self._tell(ASK, np.append(batch.requests.reshape(-1), batch.raw_bytes))
-        return self._until(HERE)
+        self._held.append(Request(self._ranks.rank, batch.requests, batch.raw_bytes))
+        self._pass_on()
+        self._until(lambda: self._mine is not None)
+        mine, self._mine = self._mine, None
+        assert mine is not None
+        return mine
 
     def finish(self) -> None:
         """Say so, and wait for the others."""
-        self._tell(FINISHED)
-        self._until(ALL_FINISHED)
-        self._tell(GONE)  # a signal may have been passed on too late: it must not reach the next file
+        self._ended_has(self._ranks.rank)
+        self._pass_on()
+        self._until(lambda: self._is_over)
+        self._ranks.wait_until(lambda: self._gone == self._route.below, self.serve)
+        # A signal may have been passed on too late: it must not reach the next file.
+        self._tell(self._route.above, GONE)
 
     def make_safe(self) -> None:
         """Wait until what this rank has written is on disk."""
@@ -105,29 +137,81 @@ class AskedAddresses:
     def close(self, streams: Mapping[int, StreamState]) -> None:
         """Do nothing: the root commits."""
 
-    def _until(self, wanted: int) -> Numbers:
+    def _until(self, ready: Callable[[], bool]) -> None:
         while True:
-            kind, numbers = self._reply()
-            if kind == wanted:
-                return numbers
+            self._ranks.wait_until(lambda: ready() or self._is_to_be_safe, self.serve)
+            if not self._is_to_be_safe:
+                return
+            self._is_to_be_safe = False
             self.make_safe()
-            self._tell(SAFE)
+            self._ranks.wait_until(lambda: self._safe == self._route.below, self.serve)
+            self._safe.clear()
+            self._tell(self._route.above, SAFE)
 
-    def _reply(self) -> tuple[int, Numbers]:
-        replies: list[Numbers] = []
+    def _pass_on(self) -> None:
+        """Send what this node asks, if it is its turn."""
+        if not self._held and not self._ended:
+            return
+        waiting = {request.rank for requests in (*self._under_way, self._held) for request in requests}
+        if self._under_way and not self._asking <= waiting:
+            return
+        held, ended = self._held, self._ended
+        self._held, self._ended = [], []
+        if held:
+            self._under_way.append(held)
+        self._tell(self._route.above, ASK, packed(held, ended))
 
-        def replied() -> bool:
-            message = self._ranks.receive(FROM_ROOT, source=0)
-            if message is not None:
-                replies.append(message[1])
-            return bool(replies)
+    def _listen_above(self) -> bool:
+        message = self._ranks.receive(FROM_ROOT, source=self._route.above)
+        if message is None:
+            return False
+        kind, numbers = int(message[1][0]), message[1][1:]
+        if kind == HERE:
+            self._spread(numbers)
+            return True
+        self._is_to_be_safe |= kind == MAKE_SAFE
+        self._is_over |= kind == ALL_FINISHED
+        for rank in self._route.below:
+            self._tell(rank, kind)
+        return True
 
-        self._ranks.wait_until(replied, self.serve)
-        return int(replies[0][0]), replies[0][1:]
+    def _spread(self, addresses: Numbers) -> None:
+        """Give each rank the addresses it has asked for, in a reply to the first of the requests under way."""
+        low = 0
+        for request in self._under_way.popleft():
+            found = addresses[low : low + len(request.rows)]
+            low += len(request.rows)
+            if request.rank == self._ranks.rank:
+                self._mine = found
+            else:
+                self._tell(request.rank, HERE, found)
 
-    def _tell(self, kind: int, numbers: Numbers | None = None) -> None:
-        rest = np.empty(0, dtype=np.int64) if numbers is None else numbers
-        self._ranks.send(np.concatenate([np.array([kind], dtype=np.int64), rest]), 0, TO_ROOT)
+    def _listen_below(self) -> bool:
+        message = self._ranks.receive(TO_ROOT)
+        if message is None:
+            return False
+        sender, numbers = message
+        kind = int(numbers[0])
+        if kind == ASK:
+            requests, ended = unpacked(numbers[1:])
+            self._held += requests
+            for rank in ended:
+                self._ended_has(rank)
+        elif kind == SAFE:
+            self._safe.add(sender)
+        elif kind == GONE:
+            self._gone.add(sender)
+        else:
+            self._tell(self._route.above, STOP)
+        return True
+
+    def _ended_has(self, rank: int) -> None:
+        self._asking.discard(rank)
+        self._ended.append(rank)
+
+    def _tell(self, rank: int, kind: int, numbers: Numbers | None = None) -> None:
+        tag = TO_ROOT if rank == self._route.above else FROM_ROOT
+        self._ranks.send(message_of(kind, numbers), rank, tag)
 
 
 class RootAddresses:
@@ -138,9 +222,9 @@ class RootAddresses:
         self._job, self._ranks, self._skeleton, self._disk = job, job.ranks, job.skeleton, disk
         self._pen = pen
         self._allocator = Allocator(job.skeleton.file, job.skeleton.overlay, job.layout, job.skeleton.lowest)
-        self._others = frozenset(range(1, job.ranks.size))
+        self._speakers = route_of(job.ranks.rank, job.ranks.hosts).below
         self._asking: set[int] = set()
-        self._waiting: dict[int, Numbers] = {}
+        self._waiting: list[tuple[int, list[Request]]] = []
         self._safe: set[int] = set()
         self._gone: set[int] = set()
         self._placed: list[Records] = []
@@ -163,17 +247,19 @@ class RootAddresses:
         for number, growth in portion.growth.items():
             self._allocator.grow(number, growth.grid.shape)
         self._in_one_piece = portion.in_one_piece
-        self._asking = set(self._others)
+        self._asking = set(range(1, self._ranks.size))
         self._gone.clear()
 
     def serve(self) -> bool:
-        """Take one message; commit when it is time and all stand still; then, or else, answer those who wait.
+        """Take all messages; commit when it is time and all stand still; then, or else, answer those who wait.
 
         And write for those who ask for it, before anything else: they stand still only when all of theirs is written.
         """
-        heard = self._pen.serve() or self._listen()
+        heard = self._pen.serve()
+        while self._listen():
+            heard = True
         if self._commit_is_due():
-            if not self._asking <= set(self._waiting):
+            if not self._asking <= {request.rank for _, requests in self._waiting for request in requests}:
                 return heard
             self._commit()
             self._answer()
@@ -181,8 +267,10 @@ class RootAddresses:
         return self._answer() or heard
 
     def attend(self) -> bool:
-        """Take one message; answer those who wait, unless it is time for a commit: what the root writes is not safe."""
-        heard = self._pen.serve() or self._listen()
+        """Take messages; answer those who wait, unless it is time for a commit: what the root writes is not safe."""
+        heard = self._pen.serve()
+        while self._listen():
+            heard = True
         return heard if self._commit_is_due() else self._answer() or heard
 
     def of(self, batch: Batch) -> Numbers:
@@ -196,9 +284,9 @@ class RootAddresses:
         self._ranks.wait_until(lambda: not self._asking and not self._stopping(), self.serve)
         if self._placed and self._commit_is_due():
             self._commit()
-        for rank in self._others:
+        for rank in self._speakers:
             self._tell(rank, ALL_FINISHED)
-        self._ranks.wait_until(lambda: self._gone == self._others, self._listen)
+        self._ranks.wait_until(lambda: self._gone == self._speakers, self._listen)
 
     def make_safe(self) -> None:
         """Wait until what the root has written is on disk."""
@@ -230,9 +318,10 @@ class RootAddresses:
         sender, numbers = message
         kind = int(numbers[0])
         if kind == ASK:
-            self._waiting[sender] = numbers[1:]
-        elif kind == FINISHED:
-            self._asking.discard(sender)
+            requests, ended = unpacked(numbers[1:])
+            self._asking.difference_update(ended)
+            if requests:
+                self._waiting.append((sender, requests))
         elif kind == SAFE:
             self._safe.add(sender)
         elif kind == GONE:
@@ -242,12 +331,19 @@ class RootAddresses:
         return True
 
     def _answer(self) -> bool:
-        answered = bool(self._waiting)
-        for sender, numbers in self._waiting.items():
-            requests = numbers[:-1].reshape(-1, REQUEST_COLUMNS)
-            self._tell(sender, HERE, self._place(requests, int(numbers[-1])))
-        self._waiting.clear()
-        return answered
+        """Place what all who wait have asked for, at once: what it costs by chunk is HDF5's part then."""
+        if not self._waiting:
+            return False
+        waiting, self._waiting = self._waiting, []
+        everything = [request for _, requests in waiting for request in requests]
+        rows = np.concatenate([request.rows for request in everything])
+        addresses = self._place(rows, sum(request.raw_bytes for request in everything))
+        low = 0
+        for sender, requests in waiting:
+            high = low + sum(len(request.rows) for request in requests)
+            self._tell(sender, HERE, addresses[low:high])
+            low = high
+        return True
 
     def _place(self, requests: Numbers, raw_bytes: int) -> Numbers:
         with self._ranks.phases("giving addresses"):
@@ -264,8 +360,7 @@ class RootAddresses:
         return addresses
 
     def _tell(self, rank: int, kind: int, numbers: Numbers | None = None) -> None:
-        rest = np.empty(0, dtype=np.int64) if numbers is None else numbers
-        self._ranks.send(np.concatenate([np.array([kind], dtype=np.int64), rest]), rank, FROM_ROOT)
+        self._ranks.send(message_of(kind, numbers), rank, FROM_ROOT)
 
     # -- commits -------------------------------------------------------------------------------------------
 
@@ -282,9 +377,9 @@ class RootAddresses:
         self._job.target.check_ours()
         self.make_safe()
         self._safe.clear()
-        for rank in self._others:
+        for rank in self._speakers:
             self._tell(rank, MAKE_SAFE)
-        self._ranks.wait_until(lambda: self._safe == self._others, self._listen)
+        self._ranks.wait_until(lambda: self._safe == self._speakers, self._listen)
         if self._job.journal is not None:
             self._append_frame({})
         self._tally.committed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from parnwb.comm import Ranks
 from parnwb.commits.journal import Journal, StreamState
@@ -14,10 +14,12 @@ from parnwb.interrupts import Interrupts
 from parnwb.layout import ChunkGrid, FileLayout
 from parnwb.plan import WritePlan
 from parnwb.progress import Progress, Silent
-from parnwb.skeleton import Skeleton
 from parnwb.sources import Source
 from parnwb.storage import Writers
 from parnwb.target import Target
+
+if TYPE_CHECKING:
+    from parnwb.skeleton import Skeleton
 
 
 @dataclass(frozen=True)

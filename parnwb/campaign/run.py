@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,6 +105,7 @@ def run(
     results: Path,
     quiet: bool = False,
     break_lock: bool = False,
+    tell: Callable[[Campaign], None] | None = None,
     **settings: Any,
 ) -> Campaign:
     """Convert all sessions of a list whose files are not there yet. Collective.
@@ -121,6 +122,8 @@ def run(
         Whether leaders of teams say nothing.
     break_lock
         Take results and outputs from jobs that have surely ended.
+    tell
+        Called on the root at the end, before any rank returns: launchers end a job with the first rank that fails.
     settings
         For ``NWBParallelIO``.
 
@@ -136,7 +139,10 @@ def run(
         processes = ranks.gather_all(Process.this())
         with _reserved(ranks, results, processes, break_lock=break_lock):
             settings |= {"break_lock": break_lock}
-            return _run(ranks, comm, sessions, results, settings, quiet=quiet)
+            done = _run(ranks, comm, sessions, results, settings, quiet=quiet)
+        if tell is not None:
+            ranks.on_root("telling the results", lambda: tell(done))
+        return done
     finally:
         ranks.free()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,8 @@ def campaign(sessions: Path, results: Path | None, quiet: bool, compression: str
     comm = world()
     place = results if results is not None else sessions.with_suffix(".results.json")
     given["compression"] = compression_of(compression or "auto")
-    done = campaign.run(sessions, comm, results=place.absolute(), quiet=quiet, **given)
-    if comm.Get_rank() == 0 and not quiet:
-        _show(done, place)
+    tell = None if quiet else partial(_show, results=place)
+    done = campaign.run(sessions, comm, results=place.absolute(), quiet=quiet, tell=tell, **given)
     if done.status:
         raise click.exceptions.Exit(done.status)
 

@@ -10,6 +10,7 @@ import click
 
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import SOURCE, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.speaking import speaks
 from parnwb.progress import MB
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> Non
     from parnwb.comm import world
     from parnwb.progress import progress_for
 
-    import_pynwb()
+    if speaks():  # the others need none of it where the root can send them what they are to read
+        import_pynwb()
     run = _convert_specification if _is_specification(source, given) else _convert_recording
     work = run(source, output, given)
     comm = world()

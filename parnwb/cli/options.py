@@ -43,7 +43,16 @@ def planning(command: Command) -> Command:
         click.option(
             "--compression",
             show_default="auto; of a SPEC.yml what neuroconv chooses",
-            help="auto, gzip, a gzip level 0-9, or none.",
+            help="auto, gzip, a gzip level 0-9, none; or zstd, blosc2-zstd, bitshuffle-lz4, for which readers need a "
+            "plugin. A level may follow: zstd-5.",
+        ),
+        click.option(
+            "--chunks",
+            callback=lambda _, __, word: None if word == "own" else word,
+            default="own",
+            show_default=True,
+            help="Of data without chunks of their own: auto (4-16 MB, about 64 channels or whole frames), or own, as "
+            "pynwb and the interface choose.",
         ),
         click.option("--decomposition", default="balanced", show_default=True, help="balanced, slab or block."),
         click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once."),

@@ -29,7 +29,7 @@ class NativeFilters:
         if spec.fillvalue:  # scale-offset keeps the fill value apart
             creation.set_fill_value(spec.fill)
         for item in spec.filters:
-            creation.set_filter(item.identifier, h5py.h5z.FLAG_OPTIONAL, item.options)
+            creation.set_filter(item.identifier, h5py.h5z.FLAG_OPTIONAL, item.given_options)
         self._file = h5py.File(f"parnwb-{uuid.uuid4()}", "w", driver="core", backing_store=False)
         kind = h5py.h5t.py_create(spec.numpy_dtype, logical=True)
         space = h5py.h5s.create_simple(spec.grid.chunk)
@@ -53,12 +53,28 @@ def check_encodable(identifier: int, name: str, path: str) -> None:
     """
     import h5py
 
-    available = h5py.h5z.filter_avail(identifier)
-    if available and h5py.h5z.get_filter_info(identifier) & h5py.h5z.FILTER_CONFIG_ENCODE_ENABLED:
+    if _is_available(identifier) and h5py.h5z.get_filter_info(identifier) & h5py.h5z.FILTER_CONFIG_ENCODE_ENABLED:
         return
     raise CodecError(
         f"filter {identifier} ({name or 'no name'}) cannot be applied by this build of HDF5 "
         f"{h5py.version.hdf5_version}",
         where=path,
-        remedy="Install its plugin (hdf5plugin has many and must be imported), or choose gzip",
+        remedy="Install its plugin on all hosts (pip install 'parnwb[plugins]' has many), or choose gzip",
     )
+
+
+def find_filters(spec: DatasetSpec) -> None:
+    """Let HDF5 have hdf5plugin's filters, if that is installed and HDF5 lacks one of a dataset's. Independent."""
+    for item in spec.filters:
+        _is_available(item.identifier)
+
+
+def _is_available(identifier: int) -> bool:
+    import h5py
+
+    if not h5py.h5z.filter_avail(identifier):
+        try:
+            import hdf5plugin  # noqa: F401 - importing it is what lets HDF5 find them
+        except ImportError:
+            return False
+    return bool(h5py.h5z.filter_avail(identifier))

@@ -190,7 +190,6 @@ class Ranks:
             return [value]
         if error is not None:
             self._ring()
-        self._wait(self._comm.Ibarrier())
         failure = None if error is None else portable(error, self.rank)
         verdicts: list[Any] = self.gather_all((doing, failure, value))
         failed = [rank for rank, (_, failure, _) in enumerate(verdicts) if failure is not None]
@@ -240,6 +239,8 @@ class Ranks:
     def same(self, values: Mapping[str, object], remedy: str) -> None:
         """Check that small values, which have a telling ``repr``, are the same on all ranks. Collective.
 
+        A rank that gives ``...`` does not know, and agrees with all.
+
         Raises
         ------
         AgreementError
@@ -247,7 +248,7 @@ class Ranks:
         """
         texts = self.gather_all({name: repr(value) for name, value in values.items()})
         for rank, other in enumerate(texts):
-            for name in (name for name in {**texts[0], **other} if texts[0].get(name) != other.get(name)):
+            for name in (name for name in {**texts[0], **other} if not _agree(texts[0].get(name), other.get(name))):
                 raise self.known_to_all(
                     AgreementError(
                         f"{name} must be the same on all ranks: rank 0 has {texts[0].get(name, 'none')}, "
@@ -535,6 +536,11 @@ class Ranks:
         else:
             time.sleep(10)
         end_all(comm)
+
+
+def _agree(one: str | None, other: str | None) -> bool:
+    """Tell whether two values, given by their ``repr``, are the same, or one of them is not known."""
+    return one == other or repr(...) in (one, other)
 
 
 def _missing(ranks: tuple[int, ...], limit: float, call: str) -> ParnwbError:

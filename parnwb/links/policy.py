@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from parnwb.errors import LinkError
-from parnwb.links.attributes import Mismatch
+
+if TYPE_CHECKING:
+    from parnwb.links.attributes import Mismatch
 
 POLICIES = ("raise", "warn", "copy")
 MAX_SHOWN = 10

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from parnwb.bulk import uncopied_arrays
+from parnwb.compression import Compression
 from parnwb.errors import SourceError
 from parnwb.interfaces import ask_neuroconv, extracted_metadata, import_neuroconv
-from parnwb.skeleton import Compression
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
+
 
 AS_NEUROCONV = "neuroconv"
 """The compression that neuroconv chooses for each dataset."""

@@ -11,7 +11,7 @@ from parnwb.errors import SourceError
 from parnwb.sources.access import Access
 from parnwb.sources.array import ArraySource
 from parnwb.sources.binary import BinarySource
-from parnwb.sources.dask import DaskArrayIterator, DaskSource
+from parnwb.sources.dask import DaskSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.iterator import IteratorSource, probed, sequential
 from parnwb.sources.recording import recording_source
@@ -69,7 +69,7 @@ def is_source_like(data: Any) -> bool:
 
 def _iterator_source(iterator: Any) -> Source:
     # Only the classes themselves are known; a subclass may answer otherwise and is probed.
-    if type(iterator) is DaskArrayIterator:
+    if type(iterator) is _loaded("parnwb.sources.dask_iterator", "DaskArrayIterator"):
         return DaskSource(iterator.array)
     if type(iterator) is _loaded("neuroconv.tools.hdmf", "SliceableDataChunkIterator"):
         inner = iterator.data

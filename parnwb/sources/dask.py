@@ -1,4 +1,4 @@
-"""Dask arrays: pynwb takes none, but hdmf's iterators, which ``DaskArrayIterator`` makes of one."""
+"""Dask arrays, read by their own blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from hdmf.data_utils import GenericDataChunkIterator
 
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
@@ -65,28 +64,3 @@ class DaskSource(BlockedSource):
 
 def _unpickled(raw: bytes) -> DaskSource:
     return DaskSource(pickle.loads(raw))
-
-
-class DaskArrayIterator(GenericDataChunkIterator):
-    """A dask array as pynwb and parnwb take it: ``TimeSeries(data=DaskArrayIterator(array), ...)``.
-
-    Parameters
-    ----------
-    array
-        The array.
-    settings
-        Of hdmf's ``GenericDataChunkIterator``: ``chunk_shape``, ``buffer_gb`` and so on.
-    """
-
-    def __init__(self, array: dask.array.Array, **settings: Any) -> None:
-        self.array = array
-        super().__init__(**settings)
-
-    def _get_data(self, selection: tuple[slice, ...]) -> npt.NDArray[Any]:
-        return np.asarray(self.array[selection].compute(scheduler=HERE))
-
-    def _get_maxshape(self) -> tuple[int, ...]:
-        return tuple(int(extent) for extent in self.array.shape)
-
-    def _get_dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.array.dtype)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from hdmf.backends.hdf5.h5tools import HDF5IO
-from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
 
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources.access import Access
+
+if TYPE_CHECKING:
+    from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
 
 LONG = 1 << 40
 """Rows for which the default chunk shape of a stream is made: more than fit into one."""
@@ -21,33 +22,16 @@ LONG = 1 << 40
 GIVE_ROWS = "Append rows of the stream's row_shape; an array without rows where a rank has none"
 
 
-class Stream(AbstractDataChunkIterator):
-    """Data of unknown length, for ``data=`` of any pynwb container, bare or in an ``H5DataIO``. Independent.
-
-    ``NWBParallelIO.write`` creates the dataset without rows; ``NWBParallelIO.append`` adds rows until ``close``.
+class StreamedRows:
+    """Type and number of the rows of a stream: what a rank needs to know that has no NWBFile. Independent.
 
     Parameters
     ----------
-    dtype
-        Type of the values; numbers or booleans.
-    row_shape
-        Shape of one row: ``()`` for one value, ``(channels,)``, ``(height, width)``.
-    chunks
-        Chunk shape in the file; by default hdmf's, whole rows of about 4 MiB together.
-
-    Attributes
-    ----------
-    rows
-        How many rows there are, of all ranks together. After ``write`` in mode ``'resume'``, how many the last commit
-        has kept: a program goes on with the row that comes next.
-
-    Raises
-    ------
-    SourceError
-        The dtype is none of numbers, or a row has no values.
+    dtype, row_shape
+        As for ``Stream``.
     """
 
-    def __init__(self, dtype: npt.DTypeLike, row_shape: tuple[int, ...] = (), *, chunks: Any = None) -> None:
+    def __init__(self, dtype: npt.DTypeLike, row_shape: tuple[int, ...] = ()) -> None:
         self._dtype = np.dtype(dtype)
         if self._dtype.kind not in "biuf":
             raise SourceError(f"a stream holds numbers or booleans, got dtype {self._dtype}")
@@ -57,35 +41,12 @@ class Stream(AbstractDataChunkIterator):
             raise SourceError(f"row_shape must be a tuple of positive integers, got {row_shape!r}") from None
         if any(extent < 1 for extent in self.row_shape):
             raise SourceError(f"row_shape must be a tuple of positive integers, got {row_shape!r}")
-        self._chunks = chunks
         self.rows = 0
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values that are appended."""
         return self._dtype
-
-    @property
-    def maxshape(self) -> tuple[int | None, ...]:
-        """How far the dataset may grow: without limit along its first axis."""
-        return (None, *self.row_shape)
-
-    def recommended_data_shape(self) -> tuple[int, ...]:
-        """Return the shape in which the dataset is created."""
-        return (0, *self.row_shape)
-
-    def recommended_chunk_shape(self) -> tuple[int, ...]:
-        """Return the chunk shape."""
-        if self._chunks is not None:
-            return tuple(self._chunks)
-        shape: tuple[int, ...] = HDF5IO.compute_default_chunk_shape((LONG, *self.row_shape), self._dtype)
-        return shape
-
-    def __iter__(self) -> Stream:
-        return self
-
-    def __next__(self) -> DataChunk:
-        raise StopIteration
 
     def checked(self, block: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
         """Return a block as an array of this stream's type. Independent.
@@ -126,6 +87,63 @@ class Stream(AbstractDataChunkIterator):
             values = found.astype(self._dtype)
         is_rounded = found.dtype.kind == values.dtype.kind == "f"
         return values if is_rounded or np.array_equal(values, found) else found
+
+class Stream(StreamedRows):
+    """Data of unknown length, for ``data=`` of any pynwb container, bare or in an ``H5DataIO``. Independent.
+
+    ``NWBParallelIO.write`` creates the dataset without rows; ``NWBParallelIO.append`` adds rows until ``close``.
+
+    Parameters
+    ----------
+    dtype
+        Type of the values; numbers or booleans.
+    row_shape
+        Shape of one row: ``()`` for one value, ``(channels,)``, ``(height, width)``.
+    chunks
+        Chunk shape in the file; by default hdmf's, whole rows of about 4 MiB together.
+
+    Attributes
+    ----------
+    rows
+        How many rows there are, of all ranks together. After ``write`` in mode ``'resume'``, how many the last commit
+        has kept: a program goes on with the row that comes next.
+
+    Raises
+    ------
+    SourceError
+        The dtype is none of numbers, or a row has no values.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike, row_shape: tuple[int, ...] = (), *, chunks: Any = None) -> None:
+        from hdmf.data_utils import AbstractDataChunkIterator
+
+        AbstractDataChunkIterator.register(type(self))
+        super().__init__(dtype, row_shape)
+        self._chunks = chunks
+
+    @property
+    def maxshape(self) -> tuple[int | None, ...]:
+        """How far the dataset may grow: without limit along its first axis."""
+        return (None, *self.row_shape)
+
+    def recommended_data_shape(self) -> tuple[int, ...]:
+        """Return the shape in which the dataset is created."""
+        return (0, *self.row_shape)
+
+    def recommended_chunk_shape(self) -> tuple[int, ...]:
+        """Return the chunk shape."""
+        if self._chunks is not None:
+            return tuple(self._chunks)
+        from hdmf.backends.hdf5.h5tools import HDF5IO
+
+        shape: tuple[int, ...] = HDF5IO.compute_default_chunk_shape((LONG, *self.row_shape), self._dtype)
+        return shape
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Any:
+        raise StopIteration
 
 
 class GrowingSource:

@@ -94,3 +94,18 @@ def read_spec(dataset: h5py.Dataset) -> DatasetSpec:
         filters=tuple(FilterSpec(number, tuple(values), name.decode()) for number, _, values, name in filters),
         fillvalue=fillvalue,
     )
+
+
+def is_plain(dataset: h5py.Dataset) -> bool:
+    """Tell whether a dataset is stored as the dtype that h5py shows, and where ranks can reach it. Independent."""
+    import h5py
+
+    creation = dataset.id.get_create_plist()
+    layouts = (h5py.h5d.CHUNKED, h5py.h5d.CONTIGUOUS)
+    # Of numbers with fewer bits than their bytes have, as N-bit packs them, only HDF5 knows where the bits go.
+    own = h5py.h5t.py_create(dataset.dtype, logical=True)
+    return (
+        creation.get_layout() in layouts
+        and creation.get_external_count() == 0
+        and bool(dataset.id.get_type().equal(own))
+    )

@@ -91,3 +91,13 @@ def test_copies_of_stored_chunks_are_measured_beside_plain_pwrite() -> None:
     done = run("raw_copy.py", "--megabytes", 5, "--repeats", 1, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["pwrite", "parnwb", "pynwb"]
+
+
+@pytest.mark.skipif(PARALLEL, reason="the same in both environments")
+@pytest.mark.parametrize(
+    ("program", "word"), [("start_up.py", "more"), ("allocator.py", "chunks/s"), ("calibrate.py", "largest error")]
+)
+def test_programs_of_their_own(program: str, word: str) -> None:
+    done = run(program, "--smoke", timeout=120)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert word in done.stdout

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from mpi_launch import run_mpi
 
-pytestmark = pytest.mark.mpi_skip
+# What commands print; that they do what they say with either MPI, test_bad_input and the contract show.
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "program.py"
@@ -46,6 +47,8 @@ def without_mpi(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     lines |= {f"help_{command}": [command, "--help"] for command in COMMANDS}
     lines |= {f"plan_{ranks}": ["plan", str(recording), "--ranks", str(ranks)] for ranks in RANKS}
     lines |= {f"json_{ranks}": [*lines[f"plan_{ranks}"], "--json"] for ranks in RANKS}
+    slow = ["--chunks", "auto", "--file-system-mbs", "0.1"]
+    lines["plan_slow"] = ["plan", str(recording), "--ranks", "4", "--json", *slow]
     lines["plan_missing"] = ["plan", str(recording / "nowhere"), "--ranks", "2"]
     lines["plan_bad_setting"] = ["plan", str(recording), "--ranks", "2", "--decomposition", "dice"]
     lines["jobscript"] = ["jobscript", str(recording), "out.nwb", "--site", str(ROOT / "jobscripts" / "site.sh")]
@@ -112,8 +115,9 @@ def test_plan_needs_no_mpi_and_little_time(without_mpi: dict[str, Any], ranks: i
     assert result["status"] == 0, result
     assert result["seconds"] < 20
     assert "ElectricalSeriesAP" in result["out"]
-    assert f"{ranks} rank" in result["out"]
+    assert f"{ranks} rank" in result["out"] and "memory MB" in result["out"]
     assert len(result["out"].splitlines()) < 100
+    assert "limited by" in result["out"] and "one root gives addresses" in result["out"]
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -124,6 +128,17 @@ def test_plan_as_json(without_mpi: dict[str, Any], ranks: int) -> None:
     plan = json.loads(result["out"])
     assert plan["ranks"] == ranks == len(plan["shares"])
     assert sum(share["bytes"] for share in plan["shares"]) == plan["total_bytes"] > 0
+    memory = [share["projected_memory_bytes"] for share in plan["shares"]]
+    assert 0 < max(memory) <= plan["projected_memory_bytes"]
+    assert min(memory) == 0 or ranks < 100_000  # who has nothing to write needs no buffer
+
+
+def test_plan_of_a_slow_file_system(without_mpi: dict[str, Any]) -> None:
+    result = without_mpi["plan_slow"]
+    assert result["status"] == 0, result
+    plan = json.loads(result["out"])
+    assert plan["prediction"]["limit"] == "file system"
+    assert plan["prediction"]["seconds"] > plan["prediction"]["phases"]["file system"] > 1
 
 
 # -- progress --------------------------------------------------------------------------------------------

@@ -9,11 +9,22 @@ from cluster.account import JOBSCRIPTS, Account, assert_done
 
 pytestmark = pytest.mark.mpi_skip
 SECONDS = 300
+# Several hosts with either MPI; what a script does besides starting ranks is the same.
+EACH = ["many_nodes", *(pytest.param(name, marks=pytest.mark.once) for name in ("container", "requeue", "single_node"))]
+SCALING = ["strong_scaling", "weak_scaling"]
+JOBS = {"test_many_nodes_are_two": "many_nodes", "test_an_array_converts_every_session_once": "array"}
+
+
+def job_of(item: pytest.Item) -> str | None:
+    """Return the script that a test waits for."""
+    given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return given.get("name", JOBS.get(item.name))
 
 
 @pytest.fixture(scope="module")
-def jobs(account: Account) -> dict[str, int]:
-    """Submit them all at once; each test waits for one."""
+def jobs(account: Account, request: pytest.FixtureRequest) -> dict[str, int]:
+    """Submit all at once that are waited for; each test waits for one."""
+    chosen = {job_of(item) for item in request.session.items if item.path == request.path}
     one, two = account.recording("one"), account.recording("two", seed=1)
     home, reading = account.home, account.reading
     sessions = home / "sessions.txt"
@@ -31,10 +42,11 @@ def jobs(account: Account) -> dict[str, int]:
     }
     beside_others = ("--oversubscribe",)  # the last of it and --exclusive counts
     options = {"array": ("--array=1-2%4",), "strong_scaling": beside_others, "weak_scaling": beside_others}
-    env = {"container": {"container": stand_in(home)}}
+    env = {"container": {"container": stand_in(home)}} if "container" in chosen else {}
     return {
         name: account.submit(name, *given, options=options.get(name, ()), REPETITIONS="1", **env.get(name, {}))
         for name, given in arguments.items()
+        if name in chosen
     }
 
 
@@ -48,11 +60,12 @@ def stand_in(home: Path) -> str:
     return str(program)
 
 
-def test_none_is_left_out(jobs: dict[str, int]) -> None:
-    assert sorted([*jobs, "campaign"]) == sorted(path.stem for path in JOBSCRIPTS.glob("*.sbatch"))
+def test_none_is_left_out() -> None:
+    scripts = {path.stem for path in JOBSCRIPTS.glob("*.sbatch")}
+    assert scripts == {*JOBS.values(), "campaign", "container", "requeue", "single_node", *SCALING}
 
 
-@pytest.mark.parametrize("name", ["container", "many_nodes", "requeue", "single_node"])
+@pytest.mark.parametrize("name", EACH)
 def test_it_leaves_a_verified_file(account: Account, jobs: dict[str, int], name: str) -> None:
     job = account.slurm.wait(jobs[name], seconds=SECONDS)
     assert_done(job)
@@ -64,6 +77,7 @@ def test_many_nodes_are_two(account: Account, jobs: dict[str, int]) -> None:
     assert "4 on 2 host(s): node1 (2), node2 (2)" in account.slurm.wait(jobs["many_nodes"], seconds=SECONDS).log
 
 
+@pytest.mark.once
 def test_an_array_converts_every_session_once(account: Account, jobs: dict[str, int]) -> None:
     for task in (1, 2):
         job = account.slurm.wait(f"{jobs['array']}_{task}", seconds=SECONDS)
@@ -77,7 +91,8 @@ def test_an_array_converts_every_session_once(account: Account, jobs: dict[str, 
     assert (account.home / "array-1.nwb").stat() == before
 
 
-@pytest.mark.parametrize("name", ["strong_scaling", "weak_scaling"])
+@pytest.mark.once
+@pytest.mark.parametrize("name", SCALING)
 def test_scaling_is_measured_at_each_number_of_ranks(account: Account, jobs: dict[str, int], name: str) -> None:
     job = account.slurm.wait(jobs[name], seconds=SECONDS)
     assert_done(job)

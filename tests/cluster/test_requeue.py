@@ -83,6 +83,7 @@ def test_a_job_that_is_signalled_is_requeued_and_goes_on(
     assert_equals_uninterrupted(account, output, recording)
 
 
+@pytest.mark.once
 def test_a_cancelled_job_is_resumed_by_a_new_one(account: Account, recording: Path, slow_site: dict[str, str]) -> None:
     output = account.home / "cancelled.nwb"
     number = submit_slow(account, recording, output, slow_site)

@@ -82,9 +82,17 @@ def filled(content: Content, name: str, inputs: Path, *, rank: int = 0) -> NWBFi
     return file
 
 
-def _by_default(compression: str | int, level: int, **more: Any) -> Case:
+def _by_default(compression: str | int, coding: dict[str, Any], **more: Any) -> Case:
     given = {**SMALL_BUFFERS, "compression": compression}
-    return Case(settings.default_compression, given, expected=settings.compressed_by_hand(level), **more)
+    return Case(settings.default_compression, given, expected=settings.compressed_by_hand(**coding), **more)
+
+
+def _gzip(level: int) -> dict[str, Any]:
+    return {"compression": "gzip", "compression_opts": level}
+
+
+def _zstd(level: int) -> dict[str, Any]:
+    return {"compression": 32015, "compression_opts": (level,), "allow_plugin_filters": True}
 
 
 def by_shape(spec: DatasetSpec) -> float:
@@ -110,11 +118,14 @@ CASES: dict[str, Case] = {
     "gzip_levels": Case(settings.gzip_levels, settings={"bulk_threshold": 0}),
     "filters": Case(settings.filters),
     "lzf": Case(settings.lzf, skips_chunks=True),
+    "plugins": Case(settings.plugins),
     "fill_values": Case(settings.fill_values),
     "preallocated": Case(settings.preallocated),
-    "compression_auto": _by_default("auto", 4, free_filters=True, size_ratio=1.10),
-    "compression_gzip": _by_default("gzip", 4),
-    "compression_3": _by_default(3, 3),
+    "compression_auto": _by_default("auto", _gzip(4), free_filters=True, size_ratio=1.10),
+    "compression_gzip": _by_default("gzip", _gzip(4)),
+    "compression_3": _by_default(3, _gzip(3)),
+    "compression_gzip_3": _by_default("gzip-3", _gzip(3)),
+    "compression_zstd": _by_default("zstd-2", _zstd(2)),
     "dimensions": Case(shapes.dimensions),
     "small_shapes": Case(shapes.small_shapes),
     "no_bulk": Case(shapes.no_bulk),

@@ -14,7 +14,7 @@ from contract.inputs import prepare
 from contract.roads import FULL, Road
 from mpi_launch import run_mpi
 
-LAUNCH_TIMEOUT = 500 if FULL else 200
+LAUNCH_TIMEOUT = 500 if FULL else 400
 
 
 class Files:

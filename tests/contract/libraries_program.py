@@ -21,7 +21,7 @@ from contract.cases import SMALL_BUFFERS, filled
 from contract.contents.libraries import CONTENTS, GRID_BYTES
 
 from parnwb import NWBParallelIO, plan
-from parnwb.bulk import BulkRule
+from parnwb.bulk_rule import BulkRule
 from parnwb.site import parallel_hdf5
 from parnwb.verify import verify
 

@@ -22,7 +22,7 @@ from pynwb import NWBHDF5IO, H5DataIO
 from parnwb import NWBParallelIO
 from parnwb.backends import encoder
 from parnwb.builders import unwrapped
-from parnwb.bulk import BulkRule
+from parnwb.bulk_rule import BulkRule
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.site import parallel_hdf5
 from parnwb.sources.raw_chunks import RawChunks

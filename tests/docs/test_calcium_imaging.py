@@ -47,7 +47,7 @@ def expected(session: Path, example: dict[str, Any]) -> Iterator[Snapshot]:
     shutil.rmtree(session.parent)
 
 
-@pytest.mark.parametrize("ranks", [1, 3, 4])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.once), pytest.param(3, marks=pytest.mark.once), 4])
 def test_file_is_the_one_that_pynwb_writes(session: Path, expected: Snapshot, ranks: int) -> None:
     output = session.parent / f"{ranks}.nwb"
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}

@@ -16,7 +16,7 @@ from parnwb.made_recording import make_spikeglx_recording
 
 pytest.importorskip("neuroconv", reason='needs the extra "convert"')
 
-pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.filterwarnings("ignore")]
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "neuroconv.md").read_text()

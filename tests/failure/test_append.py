@@ -146,7 +146,7 @@ def test_nothing_of_the_old_file_is_written_before_the_commit(material: Material
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [None, 1], ids=["between", "within"])
+@pytest.mark.parametrize("seed", [None, pytest.param(1, marks=pytest.mark.once)], ids=["between", "within"])
 def test_every_boundary(material: Material, folder: Path, seed: int | None) -> None:
     """The process ends after every call, or within every write."""
     path = material.lay_out(folder)
@@ -165,6 +165,7 @@ def test_every_boundary(material: Material, folder: Path, seed: int | None) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.once  # the calls are simulated
 def test_power_failures(material: Material, folder: Path) -> None:
     """Of what was written since the last `fsync` any page is lost."""
     path = material.lay_out(folder)

@@ -97,12 +97,12 @@ def test_full_ext4(
     full(ext4.folder, recording, expected, tmp_path, way, ranks, later)
 
 
+@pytest.mark.once  # ext4, which says in other calls that it is full, is tried with either MPI, and while it commits
 @pytest.mark.parametrize(("ranks", "later"), [(1, 3), (3, 1)])
-@pytest.mark.parametrize("way", ["full", "journal"])
 def test_full_tmpfs(
-    tmpfs: Path, recording: Path, expected: Snapshot, tmp_path: Path, way: str, ranks: int, later: int
+    tmpfs: Path, recording: Path, expected: Snapshot, tmp_path: Path, ranks: int, later: int
 ) -> None:
-    full(tmpfs, recording, expected, tmp_path, way, ranks, later)
+    full(tmpfs, recording, expected, tmp_path, "full", ranks, later)
 
 
 def full(folder: Path, recording: Path, expected: Snapshot, marks: Path, way: str, ranks: int, later: int) -> None:
@@ -131,6 +131,7 @@ def test_file_system_that_goes_read_only(
 HYPERSLAB = r"/acquisition/probe/data\[\d+:\d+, 0:16\]"
 
 
+@pytest.mark.once  # one that cannot be read ends in the same way
 @pytest.mark.parametrize(("ranks", "later"), [(1, 3), (3, 1)])
 def test_recording_that_shrinks(
     recording: Path, expected: Snapshot, tmp_path: Path, ranks: int, later: int

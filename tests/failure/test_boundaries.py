@@ -44,12 +44,12 @@ pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow, pytest.mark.filterwarnings
 SCALE = 2
 EVERY = 4  # batches between commits
 OUT = "out.nwb"
-STATES = {"looked_at": 600, "resumed": 60}
+STATES = {"looked_at": 400, "resumed": 40}
 
 
 def attempt(path: Path, mode: str = "resume", *, seed: int = 0, overwrite: bool = False) -> None:
     with commits_every(EVERY):
-        write(path, session(SCALE, seed=seed), mode, commit_interval=1, overwrite=overwrite)
+        write(path, session(SCALE, seed=seed), mode, specs=False, commit_interval=1, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ class Material:
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     folder = tmp_path_factory.mktemp("material")
-    expected = comparable(write_plainly(folder / "plain.nwb", session(SCALE)))
+    expected = comparable(write_plainly(folder / "plain.nwb", session(SCALE), specs=False))
     whole = folder / "whole.nwb"
-    write(whole, session(SCALE), "w")
+    write(whole, session(SCALE), "w", specs=False)
     half = folder / "half"
     half.mkdir()
     with stopped_at(9), pytest.raises(Stop):
@@ -194,7 +194,8 @@ def folder() -> Iterator[Path]:
         yield Path(name) / "out"
 
 
-NAMES = ["begun", "resumed", "completed", "replaced"]
+# A new file, where HDF5 makes all of its calls, with either HDF5; the others are about parnwb's own.
+NAMES = ["begun", *(pytest.param(name, marks=pytest.mark.once) for name in ("resumed", "completed", "replaced"))]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -374,7 +375,8 @@ def test_a_rank_of_two_ends_after_a_call(material, folder, tmp_path, ranks, rank
         path = situation.lay_out(folder)
         marks = tmp_path / f"marks{number}"
         marks.mkdir()
-        options = {"scale": SCALE, "seconds": 0.001, "commit_interval": 0.01, "end_after": [rank, number]}
+        options = {"scale": SCALE, "seconds": 0.001, "commit_interval": 0.01, "specs": False}
+        options["end_after"] = [rank, number]
         done = run_mpi(2, [*command, str(path), str(marks), json.dumps(options)], timeout=60, env=environment)
         settle()
         ended += done.returncode != 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mpi_launch import run_mpi
 
-pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow]
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow, pytest.mark.once]
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "commits.py"
 MEGABYTES = 40

@@ -36,6 +36,7 @@ from parnwb.commits.journal import CHECK, MARK, PREFIX, crc32c, frames, replay
 from parnwb.errors import ParnwbError
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
+pytestmark += [pytest.mark.once]  # about the journal's bytes, and parnwb's alone
 
 SCALE = 1
 EVERY = 3
@@ -47,14 +48,14 @@ PARTIAL, JOURNAL = partial_of(Path(OUT)).name, journal_of(Path(OUT)).name
 
 def attempt(path: Path, mode: str = "resume", *, seed: int = 0, overwrite: bool = False) -> None:
     with commits_every(EVERY):
-        write(path, session(SCALE, seed=seed), mode, commit_interval=1, overwrite=overwrite)
+        write(path, session(SCALE, seed=seed), mode, specs=False, commit_interval=1, overwrite=overwrite)
 
 
 def left_by(folder: Path, stop: int, *, seed: int = 0) -> Content:
     """Return what a job leaves whose encoding fails at some batch."""
     folder.mkdir()
     with stopped_at(stop), commits_every(EVERY), pytest.raises(Stop):
-        write(folder / OUT, session(SCALE, seed=seed), commit_interval=1)
+        write(folder / OUT, session(SCALE, seed=seed), specs=False, commit_interval=1)
     return contents(folder)
 
 
@@ -63,7 +64,7 @@ def left_by_two_ranks(folder: Path, calls: int) -> Content:
     marks = folder.with_name("marks")
     for each in (folder, marks):
         each.mkdir()
-    options = {"scale": SCALE, "seconds": 0.002, "commit_interval": 0.005, "end_after": [0, calls]}
+    options = {"scale": SCALE, "seconds": 0.002, "commit_interval": 0.005, "end_after": [0, calls], "specs": False}
     program = Path(__file__).with_name("attempt.py")
     run_mpi(2, [sys.executable, "-W", "ignore", program, folder / OUT, marks, json.dumps(options)], timeout=60)
     return contents(folder)
@@ -92,7 +93,7 @@ class Material:
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     folder = tmp_path_factory.mktemp("material")
-    expected = comparable(write_plainly(folder / "plain.nwb", session(SCALE)))
+    expected = comparable(write_plainly(folder / "plain.nwb", session(SCALE), specs=False))
     jobs = {
         "early": left_by(folder / "early", 8),
         "late": left_by(folder / "late", 13),

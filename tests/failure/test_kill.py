@@ -54,13 +54,14 @@ LATE = """
     from mpi4py import MPI
     from pathlib import Path
     from failure.resuming import session, write
-    from parnwb.backends.addresses import FINISHED, AskedAddresses
+    from parnwb.backends.addresses import ASK, AskedAddresses
+    from parnwb.backends.requests import unpacked
 
     tell = AskedAddresses._tell
 
-    def told(self, kind, numbers=None):
-        tell(self, kind, numbers)
-        if kind == FINISHED and "first" in str(path):
+    def told(self, rank, kind, numbers=None):
+        tell(self, rank, kind, numbers)
+        if kind == ASK and unpacked(numbers)[1] and "first" in str(path):
             time.sleep(0.5)  # the root lets all go
             os.kill(os.getpid(), signal.SIGUSR1)
             self.serve()

@@ -56,7 +56,13 @@ def session(*, expected: bool = False) -> tuple[NWBFile, Stream | None, Stream |
     return (file, None, None) if expected else (file, many, one)
 
 
-def simulate(path: Path, comm: Any = None, stop: int = STEPS, **settings: Any) -> list[int]:
+def append_apart(io: NWBParallelIO, blocks: dict[Stream, Any]) -> None:
+    """Append to one stream after the other: a commit may come between them."""
+    for stream, block in blocks.items():
+        io.append(stream, block)
+
+
+def simulate(path: Path, comm: Any = None, stop: int = STEPS, append: Any = append_apart, **settings: Any) -> list[int]:
     """Go on with the simulation where the file has it; return the rows with which it began."""
     given = {"buffer_mb": 0.0004, "progress": False, "commit_interval": 1e9, **settings}
     rank, size = (comm.rank, comm.size) if comm is not None else (0, 1)
@@ -66,8 +72,8 @@ def simulate(path: Path, comm: Any = None, stop: int = STEPS, **settings: Any) -
         begun = [many.rows, one.rows]
         for number in range(one.rows, STEPS):
             kept = max(0, begun[0] - sum(len(step(n)) for n in range(number)))  # of the step whose second half is lost
-            io.append(many, np.array_split(step(number)[kept:], size)[rank])
-            io.append(one, np.array([number / 10])[: int(rank == number % size)])
+            mine = np.array_split(step(number)[kept:], size)[rank]
+            append(io, {many: mine, one: np.array([number / 10])[: int(rank == number % size)]})
             if number % EVERY == 0:
                 io.commit()
             if number == stop:
@@ -111,26 +117,36 @@ def forked(path: Path, writes: int, **settings: Any) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize("interval", [1e9, 0.002], ids=["commits of its own", "commits at any time"])
-def test_killed_before_any_write_and_resumed(tmp_path: Path, interval: float) -> None:
+WAYS = {
+    "commits of its own": (1e9, append_apart),
+    "commits at any time": (0.002, append_apart),
+    "commits at any time of both together": (0.002, NWBParallelIO.append_together),
+}
+
+
+@pytest.mark.parametrize(("interval", "append"), WAYS.values(), ids=WAYS)
+def test_killed_before_any_write_and_resumed(tmp_path: Path, interval: float, append: Any) -> None:
     """Twice in a row, so that what was resumed is resumed again."""
-    expected = plainly(tmp_path / "pynwb.nwb")
+    expected, whole = plainly(tmp_path / "pynwb.nwb"), tmp_path / "whole.nwb"
+    simulate(whole)
     ends, began = [], set()
     for number, writes in enumerate(range(2, 60, 4) if interval > 1 else range(5, 120, 9)):
         path = tmp_path / f"{number}.nwb"
-        ends.append(forked(path, writes, commit_interval=interval))
+        ends.append(forked(path, writes, commit_interval=interval, append=append))
         if ends[-1] == KILLED:
-            forked(path, 4 + number % 5, commit_interval=interval)
+            forked(path, 4 + number % 5, commit_interval=interval, append=append)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if not path.exists():
                 many, one = simulate(path, manifest=True)
                 began.add(one)
-                if interval > 1:
+                if interval > 1 or append is not append_apart:
                     assert many == sum(len(step(n)) for n in range(one))
+                if interval > 1:
                     assert one == 0 or one % EVERY == 1 or one == STEPS
         different = unlike(expected, path)
         assert not different, "\n".join(different)
+        assert path.stat().st_size <= whole.stat().st_size * 1.01, "space that nothing refers to"
         assert not verify(path).findings
     assert ends[0] == KILLED and set(ends) <= {0, KILLED}
     assert len(began) > 3, began
@@ -242,6 +258,9 @@ CALLS = """
     attempt("shape", lambda io, s, t: io.append(s, three if rank != 1 else np.ones((2, 4), "i2")))
     attempt("dtype", lambda io, s, t: io.append(s, three if rank != 1 else three.astype("f8")))
     attempt("streams", lambda io, s, t: io.append(s, three) if rank != 1 else io.append(t, [1.0]))
+    both = lambda s, t: {s: three, t: [1.0]} if rank != 1 else {t: [1.0], s: three}
+    attempt("together", lambda io, s, t: io.append_together(both(s, t)))
+    attempt("twice", lambda io, s, t: io.append_together({s: three, "/acquisition/s/data": three}))
     attempt("foreign", lambda io, s, t: io.append(Stream("i2", (3,)), three))
     attempt("missing", lambda io, s, t: io.append(s, three) if rank != 1 else io.commit())
     attempt("left", lambda io, s, t: io.append(s, three) if rank != 1 else None)
@@ -255,6 +274,8 @@ SAID = {
     "shape": "a block must have the shape (rows, *(3,)), got (2, 4)",
     "dtype": "a block must have the stream's dtype int16, got float64",
     "streams": "rank 0 appends to /acquisition/s/data, rank 1 to /acquisition/s/timestamps",
+    "together": "rank 0 appends to /acquisition/s/data, /acquisition/s/timestamps, rank 1 to /acquisition/s/times",
+    "twice": "one block for each stream",
     "foreign": "is no stream of this file; it has /acquisition/s/data",
     "missing": "all ranks must make the same collective calls: rank 0 is in 'append', rank 1 in 'commit'",
     "left": "all ranks must make the same collective calls: rank 0 is in 'append', rank 1 in 'close'",

@@ -371,6 +371,16 @@ def case_same_passes_what_is_the_same(ranks: Ranks) -> None:
     ranks.same({"path": "/out", "level": 4, "settings": ("a", None)}, "Give the same")
 
 
+def case_a_rank_that_does_not_know_agrees(ranks: Ranks) -> None:
+    ranks.same({"version": "1.0" if ranks.is_root else ..., "path": "/out"}, "Install the same")
+
+
+def case_values_of_any_length_are_gathered(ranks: Ranks) -> None:
+    for length in (0, 100, 1000):
+        assert ranks.gather_all("x" * length) == ["x" * length] * ranks.size
+        assert ranks.gather_all("y" * length * ranks.rank) == ["y" * length * rank for rank in range(ranks.size)]
+
+
 def case_same_names_rank_value_and_both(ranks: Ranks) -> None:
     try:
         ranks.same({"path": "/out", "level": 5 if ranks.rank >= 2 else 4}, "Give the same")

@@ -34,6 +34,7 @@ def test_what_the_root_has_in_memory_stays_there(tmp_path: Path) -> None:
     assert result["chunks"][0] > 1 and result["chunks"][1:] == [0, 0]
 
 
+@pytest.mark.once
 def test_no_kind_of_data_is_copied(tmp_path: Path) -> None:
     """The benchmark's smallest size: each kind is much larger than the buffers, and than what is allowed."""
     program = Path(__file__).parents[2] / "benchmarks" / "memory.py"

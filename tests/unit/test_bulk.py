@@ -24,13 +24,8 @@ from pynwb.ophys import PlaneSegmentation
 from pynwb.testing.mock.ophys import mock_ImagingPlane
 
 from parnwb.builders import location, unwrapped
-from parnwb.bulk import (
-    BulkRule,
-    build,
-    bulk_sources,
-    signature,
-    uncopied_arrays,
-)
+from parnwb.bulk import build, bulk_sources, signature, uncopied_arrays
+from parnwb.bulk_rule import BulkRule
 from parnwb.sources import Access
 
 pytestmark = pytest.mark.filterwarnings("ignore::hdmf.build.warnings.DtypeConversionWarning")

@@ -17,6 +17,7 @@ from parnwb.neuroconv import run_conversion, run_conversion_from_yaml
 from parnwb.neuroconv.specification import read_specification
 
 neuroconv = pytest.importorskip("neuroconv", reason='needs the extra "convert"')
+pytest.importorskip("neuroconv.datainterfaces")
 
 METADATA: dict[str, Any] = {"NWBFile": {"session_start_time": "2024-03-05T10:15:30+01:00"}}
 DATA = "acquisition/ElectricalSeriesAP/data"

@@ -300,6 +300,15 @@ def test_memory_bound_holds_for_what_is_in_flight(plan):
 
 @given(plans())
 @quickly
+def test_memory_is_projected_for_each_rank(plan):
+    """A rank that has less to hold than the others is told so, and none gets beyond the bound."""
+    for rank in range(plan.ranks):
+        sizes = [b.slab.size * plan.layout.datasets[b.dataset].itemsize for b in plan.buffers(rank)]
+        assert plan.projected_memory(rank) == 5 * max(sizes, default=0) <= plan.memory()
+
+
+@given(plans())
+@quickly
 def test_least_memory_is_the_largest_buffer(plan):
     for rank in range(plan.ranks):
         sizes = [b.slab.size * plan.layout.datasets[b.dataset].itemsize for b in plan.buffers(rank)]
@@ -365,6 +374,14 @@ def test_json_is_plain_and_complete(plan):
 def test_json_of_some_ranks():
     found = WritePlan(one((100,), chunks=(1,)), 50).to_json(ranks=range(3, 5))
     assert [share["rank"] for share in found["shares"]] == [3, 4]
+
+
+def test_json_tells_the_memory_of_each_rank():
+    """What comes in order stays with the root, which alone needs room for a layer of its chunks."""
+    layer = 100 * 30 * 2
+    found = WritePlan(one((1000, 30), chunks=(100, 10), access="sequential"), 3, buffer_mb=1 / MiB).to_json()
+    assert [share["projected_memory_bytes"] for share in found["shares"]] == [5 * layer, 0, 0]
+    assert found["projected_memory_bytes"] == 5 * layer
 
 
 def test_json_of_no_ranks():

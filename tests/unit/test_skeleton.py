@@ -19,7 +19,7 @@ from pynwb import NWBHDF5IO, NWBFile, TimeSeries, get_manager
 from pynwb.device import Device
 from pynwb.ecephys import ElectrodeGroup
 
-from parnwb.bulk import BulkRule
+from parnwb.bulk_rule import BulkRule
 from parnwb.codec.choose import BY_SPEED
 from parnwb.errors import LayoutError, ParnwbError, SourceError
 from parnwb.hyperslab import Hyperslab
@@ -499,3 +499,23 @@ def test_spec_is_read_as_the_file_has_it(file, dtype, settings):
     assert spec.chunks == settings.get("chunks") and spec.maxshape == settings.get("maxshape", (10,))
     expected = np.array(settings["fillvalue"], dtype).tobytes() if "fillvalue" in settings else b""
     assert spec.fillvalue == expected
+
+
+# -- chunks that are chosen ----------------------------------------------------------------------------------
+
+CHANNELS = np.zeros((50_000, 130), dtype="<i2")
+
+
+@pytest.mark.parametrize("compression", [None, 4])
+def test_data_without_chunks_of_their_own_get_some(compression: Any) -> None:
+    assert spec_of(CHANNELS, chunks="auto", compression=compression).chunks == (45_454, 44)
+    grows = H5DataIO(CHANNELS, maxshape=(None, 130), chunks=True)
+    assert spec_of(grows, chunks="auto", compression=compression).chunks == (45_454, 44)
+    frames = np.zeros((20, 512, 512), dtype="<u2")
+    assert spec_of(frames, chunks="auto", compression=compression).chunks == (7, 512, 512)
+
+
+def test_chunks_of_their_own_stay() -> None:
+    assert spec_of(H5DataIO(CHANNELS, chunks=(100, 10)), chunks="auto").chunks == (100, 10)
+    assert spec_of(Chunks(CHANNELS, chunk_shape=(300, 26)), chunks="auto").chunks == (300, 26)
+    assert spec_of(CHANNELS).chunks == authored(nwbfile_with(x=CHANNELS), chunks=None).layout.datasets[0].chunks

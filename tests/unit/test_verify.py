@@ -68,6 +68,14 @@ def test_one_bit_of_an_unfiltered_chunk(path: Path) -> None:
     assert found(path) == []
 
 
+def test_a_chunk_that_does_not_decode_is_named_among_those_that_are_read_with_it(path: Path) -> None:
+    beside(path).unlink()
+    slab, address, size = place(path, FILTERED, 3)
+    for at in range(size // 2, size):
+        flip(path, address + at)
+    assert found(path) == [(FILTERED, slab)]
+
+
 def test_one_bit_of_a_contiguous_dataset(path: Path) -> None:
     with h5py.File(path) as file:
         dataset = file[CONTIGUOUS]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hdf5plugin  # plain pynwb reads what it filters only where it was imported
 import numpy as np
 from contract.inputs import Slices, add, keep, values
 from pynwb import H5DataIO, NWBFile
@@ -64,6 +65,19 @@ def lzf(file: NWBFile, inputs: Path) -> None:
     keep(file, "copied", H5DataIO(source["lzf"], link_data=False))
 
 
+def plugins(file: NWBFile, inputs: Path) -> None:
+    """Filters of hdf5plugin, as users give them to H5DataIO."""
+    chosen = {
+        "zstd": hdf5plugin.Zstd(clevel=2),
+        "blosc2": hdf5plugin.Blosc2(cname="zstd", clevel=5, filters=hdf5plugin.Blosc2.BITSHUFFLE),
+        "bitshuffle": hdf5plugin.Bitshuffle(cname="lz4"),
+        "bitshuffle_zstd": hdf5plugin.Bitshuffle(cname="zstd", clevel=2),
+        "lz4": hdf5plugin.LZ4(),
+    }
+    for name, coding in chosen.items():
+        keep(file, name, H5DataIO(values((400, 6)), chunks=(90, 4), allow_plugin_filters=True, **coding))
+
+
 def fill_values(file: NWBFile, inputs: Path) -> None:
     """Fill values of contiguous and chunked datasets, filtered and not."""
     keep(file, "contiguous", H5DataIO(values((70, 4)), fillvalue=-3))
@@ -99,8 +113,8 @@ def default_compression(file: NWBFile, inputs: Path) -> None:
     _default_compression(file, inputs, lambda data: data)
 
 
-def compressed_by_hand(level: int) -> Callable[[NWBFile, Path], None]:
-    """Return what a user of pynwb writes to get the same."""
+def compressed_by_hand(**settings: Any) -> Callable[[NWBFile, Path], None]:
+    """Return what a user of pynwb writes to get the same as by default settings."""
 
     def coded(data: Any) -> H5DataIO:
         kept = {"chunks": True}
@@ -108,6 +122,6 @@ def compressed_by_hand(level: int) -> Callable[[NWBFile, Path], None]:
             kept = {}
         if isinstance(data, H5DataIO):
             kept, data = data.io_settings, data.data
-        return H5DataIO(data, **kept, compression="gzip", compression_opts=level)
+        return H5DataIO(data, **kept, **settings)
 
     return lambda file, inputs: _default_compression(file, inputs, coded)

@@ -82,16 +82,16 @@ class Stages:
     """Folders to begin from, and what every file must become. On the root."""
 
     def __init__(self, folder: Path, alone: Any) -> None:
-        plain = write_plainly(folder / "plain.nwb", session(SCALE))
+        plain = write_plainly(folder / "plain.nwb", session(SCALE), specs=False)
         self.expected: Snapshot = comparable(plain)
         whole = folder / "whole.nwb"
-        write(whole, session(SCALE), "w", comm=alone)
+        write(whole, session(SCALE), "w", specs=False, comm=alone)
         self.size = whole.stat().st_size
         self._half = folder / "half"
         self._half.mkdir()
         try:
             with stopped_at(9), commits_every(EVERY):
-                write(self._half / OUT, session(SCALE), comm=alone, commit_interval=1)
+                write(self._half / OUT, session(SCALE), specs=False, comm=alone, commit_interval=1)
         except Stop:
             pass
 
@@ -104,7 +104,7 @@ class Stages:
 
 def attempt(path: Path, comm: Any) -> None:
     with commits_every(EVERY):
-        write(path, session(SCALE), comm=comm, commit_interval=1)
+        write(path, session(SCALE), specs=False, comm=comm, commit_interval=1)
 
 
 def counting_frames(made: list[Frame]) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as some
 from pynwb import get_manager
 
 from parnwb.builders import datasets_of, location
-from parnwb.bulk import BulkRule, build, link_mismatches
+from parnwb.bulk import build, link_mismatches
+from parnwb.bulk_rule import BulkRule
 from parnwb.errors import LinkError, ParnwbError
 from parnwb.links.attributes import equal, regular_rate
 from parnwb.links.policy import heed

@@ -19,7 +19,8 @@ from parnwb.hyperslab import Hyperslab
 from parnwb.sources import Access, as_source, blocks, read_checked, read_pieces
 from parnwb.sources.adapt import is_source_like
 from parnwb.sources.blocks import BlockCache, BlockedSource
-from parnwb.sources.dask import DaskArrayIterator, DaskSource
+from parnwb.sources.dask import DaskSource
+from parnwb.sources.dask_iterator import DaskArrayIterator
 from parnwb.sources.zarr import ZarrSource
 
 zarr = pytest.importorskip("zarr", reason='needs the extra "test"')

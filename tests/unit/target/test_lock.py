@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -24,6 +25,7 @@ from parnwb.target.lock import Holder, Lock
 from parnwb.target.permissions import Permissions
 from parnwb.target.process import Place, Process
 
+NOISE = random.Random(1).randbytes(100)
 HOLD = """
 import sys, time, warnings
 warnings.simplefilter("ignore")
@@ -299,7 +301,7 @@ def test_a_child_does_not_release(path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"token": "../../x"}', b"{}", os.urandom(100), b"[" * 100_000]
+    "content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"token": "../../x"}', b"{}", NOISE, b"[" * 100_000]
 )
 def test_a_damaged_lock_is_refused(path, content):
     path.write_bytes(content)

@@ -1,0 +1,168 @@
+"""Measures what the scaling model needs, and compares its predictions with other runs.
+
+    python benchmarks/calibrate.py [--megabytes 400] [--ranks 1 2 4] [--output site.json]
+    python benchmarks/calibrate.py --smoke
+
+The costs come from runs on one rank and on two, of a quarter of the size; the model has never seen the runs that it is
+compared with, those of the whole size. Each run is repeated, and the median counts. `parnwb plan --site site.json` uses
+what was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from measure import MB, median, table
+from recordings import Recording, make
+from run import TIMEOUT_SECONDS, launcher
+
+from parnwb.model import MEETINGS, Site, Work, fitted, predict
+
+CHANNELS = 384
+HEADINGS = ["ranks", "measured s", "predicted s", "error", "with start-up s", "predicted s", "limit"]
+AT_ONCE = 1e-9
+BEGAN = "PARNWB_BENCHMARK_BEGAN"
+SMOKE = {"megabytes": 40, "ranks": [1, 2], "repeats": 1}
+
+
+def run_job(job: str) -> None:
+    """Write once, on all ranks, and print what it took."""
+    from mpi4py import MPI
+
+    from parnwb import NWBParallelIO
+
+    warnings.simplefilter("ignore")
+    recording, output = json.loads(job)
+    comm = MPI.COMM_WORLD
+    nwbfile = Recording.from_json(recording).nwbfile() if comm.rank == 0 else None
+    comm.Barrier()
+    started = time.time() - float(os.environ[BEGAN])
+    began = time.perf_counter()
+    with NWBParallelIO(output, "w", comm=comm, compression="auto", progress=False) as io:
+        io.write(nwbfile)
+    seconds = time.perf_counter() - began
+    phases = comm.gather(dict(io.written.phases) if io.written is not None else {})
+    if comm.rank == 0 and io.written is not None and phases is not None:
+        work = Work.of(io.written.plan)
+        told = {"started": started, "seconds": seconds, "phases": phases, "raw": work.raw_bytes, "chunks": work.chunks}
+        told |= {"share": work.largest_share, "at_once": work.chunks_at_once, "stored": os.path.getsize(output)}
+        print(json.dumps(told), flush=True)
+
+
+def run(folder: Path, recording: Recording, ranks: int, repeats: int) -> list[dict[str, Any]]:
+    """Write some times, in processes of their own."""
+    output, found = folder / "out.nwb", []
+    job = json.dumps([recording.to_json(), str(output)])
+    for _ in range(repeats):
+        command = [*launcher(sys.executable, ranks), sys.executable, "-W", "ignore", __file__, "--job", job]
+        environment = {**os.environ, BEGAN: str(time.time())}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False, env=environment
+        )
+        output.unlink(missing_ok=True)
+        if done.returncode:
+            raise SystemExit(f"the writer failed:\n{done.stderr}")
+        found.append(json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{"))))
+    return found
+
+
+def work_of(told: dict[str, Any], ranks: int) -> Work:
+    """Return what a run had to do."""
+    return Work(told["raw"], told["chunks"], ranks, told["share"], told["at_once"])
+
+
+def seconds_of(runs: list[dict[str, Any]], names: tuple[str, ...], root: bool = False) -> float:
+    """Return the median over runs of the largest rank's seconds in some phases."""
+    found = []
+    for told in runs:
+        ranks = told["phases"][:1] if root else told["phases"]
+        found.append(max(sum(phases.get(name, 0.0) for name in names) for phases in ranks))
+    return median(found)
+
+
+def calibrated(site: Site, single: list[dict[str, Any]], double: list[dict[str, Any]]) -> Site:
+    """Return the costs that runs on one rank and on two show."""
+    first = single[0]
+    raw, stored = first["raw"] / MB, first["stored"] / MB
+    reading = seconds_of(single, ("encoder: reading",))
+    encoding = seconds_of(single, ("encoder: assembling", "encoder: encoding", "encoder: checksums"))
+    writing = seconds_of(single, ("writing",))
+    placing = seconds_of(single, ("giving addresses",), root=True)
+    author = seconds_of(single, ("building the NWBFile", "sampling"), root=True)
+    rest = median([t["seconds"] for t in single]) - max(reading + encoding, writing) - author
+    site = fitted(
+        site,
+        read_mbs=raw / max(reading, 1e-6),
+        encode_mbs=raw / max(encoding, 1e-6),
+        write_mbs=stored / max(writing, 1e-6),
+        ratio=raw / stored,
+        chunk_seconds=placing / first["chunks"],
+        author_seconds=author,
+        tail_seconds=rest,
+        import_seconds=median([t["started"] for t in single]),
+    )
+    # What two ranks need beyond the model's opinion of them is their meetings.
+    beyond = median([told["seconds"] for told in double]) - writing_seconds(double[0], 2, site)
+    return fitted(site, meeting_seconds=site.meeting_seconds + beyond / MEETINGS)
+
+
+def writing_seconds(told: dict[str, Any], ranks: int, site: Site) -> float:
+    """Return what the model says of a run, from ``NWBParallelIO`` to the finished file."""
+    return predict(work_of(told, ranks), replace(site, import_seconds=AT_ONCE)).seconds
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=400)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4], help="to compare the model with")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))
+    parser.add_argument("--output", type=Path, help="where to write the site, for parnwb plan --site")
+    parser.add_argument("--smoke", action="store_true", help="a small size, to see that this program works")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        run_job(arguments.job)
+        return
+    if arguments.smoke:
+        vars(arguments).update(SMOKE)
+    folder = Path(tempfile.mkdtemp(prefix="parnwb-benchmark-", dir=arguments.folder))
+    try:
+        small = make("neuropixels", folder / "small", max(10, arguments.megabytes // 4), CHANNELS)
+        whole = make("neuropixels", folder / "whole", arguments.megabytes, CHANNELS)
+        cores = len(os.sched_getaffinity(0))
+        # Memory is not what limits here: the bytes of all ranks go where those of one go.
+        site = replace(Site(), cores_per_node=cores, ranks_per_node=max(arguments.ranks), file_system_mbs=1e6)
+        site = calibrated(site, *(run(folder, small, ranks, arguments.repeats) for ranks in (1, 2)))
+        rows, errors = [], []
+        for ranks in arguments.ranks:
+            runs = run(folder, whole, ranks, arguments.repeats)
+            measured, started = (median([told[name] for told in runs]) for name in ("seconds", "started"))
+            said, predicted = predict(work_of(runs[0], ranks), site), writing_seconds(runs[0], ranks, site)
+            errors.append(100 * (predicted / measured - 1))
+            whole_command = [f"{started + measured:.2f}", f"{said.seconds:.2f}"]
+            rows.append([str(ranks), f"{measured:.2f}", f"{predicted:.2f}", f"{errors[-1]:+.0f} %", *whole_command])
+            rows[-1].append(said.limit)
+        print(f"{CHANNELS} channels, {arguments.megabytes} MB, {cores} cores, in {arguments.folder}\n")
+        print(table(HEADINGS, rows))
+        print(f"\nlargest error {max(map(abs, errors)):.0f} %; one root suffices for {said.root_suffices} such ranks")
+        if arguments.output:
+            site.to_file(arguments.output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

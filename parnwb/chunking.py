@@ -1,0 +1,48 @@
+"""``auto_chunks``: chunk shapes that NWB recommends, for data that have none of their own.
+
+2 to 16 MB each: readers fetch whole chunks, from disks and over networks. They depend on the data alone, so that the
+file is the same whatever the number of ranks.
+"""
+
+from __future__ import annotations
+
+import math
+
+LEAST_BYTES, MOST_BYTES = 4_000_000, 16_000_000
+CHANNELS = 64
+"""About so many channels share a chunk, so that some of a probe's can be read without the others."""
+MOST_CHUNKS = 250_000
+"""What one root places in five seconds. Data of more chunks than these get larger ones, as far as ``MOST_BYTES``."""
+
+
+def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the chunk shape for a dataset. Independent.
+
+    Two axes are time and channels: about 64 channels for as long as fits. Of three and more, images first of all, the
+    first is counted in whole frames.
+
+    Parameters
+    ----------
+    shape
+        In elements, none of them 0.
+    itemsize
+        Bytes of an element.
+    """
+    nbytes = math.prod(shape) * itemsize
+    room = max(1, int(min(MOST_BYTES, max(LEAST_BYTES, nbytes / MOST_CHUNKS))) // itemsize)
+    if len(shape) == 2:
+        columns = -(-shape[1] // -(-shape[1] // CHANNELS))
+        return min(shape[0], max(1, room // columns)), columns
+    frame = math.prod(shape[1:])
+    if frame * itemsize <= MOST_BYTES:
+        return (min(shape[0], max(1, room // frame)), *shape[1:])
+    return (1, *_part_of_frame(shape[1:], MOST_BYTES // itemsize))
+
+
+def _part_of_frame(shape: tuple[int, ...], room: int) -> tuple[int, ...]:
+    """Return equal parts of a frame that is too large for a chunk: runs of whole rows, or of a row."""
+    row = math.prod(shape[1:])
+    if row > room:
+        return (1, *_part_of_frame(shape[1:], room))
+    parts = -(-shape[0] // max(1, room // row))
+    return (-(-shape[0] // parts), *shape[1:])

@@ -1,0 +1,46 @@
+"""What a campaign says of itself, and one that a single process runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from parnwb.campaign import Arrangement, Campaign, Outcome, run
+from parnwb.comm import alone
+from parnwb.made_recording import make_spikeglx_recording
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status"),
+    [
+        (["converted", "was there"], 0),
+        (["converted", "failed"], 1),
+        (["failed", "stopped"], 75),
+        (["converted", "not begun"], 75),
+    ],
+)
+def test_the_exit_status_tells_whether_to_run_it_again(statuses: list[str], status: int) -> None:
+    outcomes = tuple(Outcome("a", "b", each) for each in statuses)
+    assert Campaign(outcomes, Arrangement((1,), (0, 1), 1.0), 1.0).status == status
+
+
+def test_a_single_process_converts_one_after_another(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py.MPI")
+    make_spikeglx_recording(tmp_path / "good", megabytes=1)
+    (tmp_path / "metadata.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
+    (tmp_path / "sessions.yaml").write_text("""
+metadata: metadata.yaml
+sessions:
+- {source: missing, output: missing.nwb}
+- {source: good, output: good.nwb}
+""")
+    results = tmp_path / "results.json"
+    for expected in (["failed", "converted"], ["failed", "was there"]):
+        done = run(tmp_path / "sessions.yaml", alone(), results=results, quiet=True)
+        assert [outcome.status for outcome in done.outcomes] == expected
+        assert json.loads(results.read_text()) == done.to_json()
+        assert "missing" in done.outcomes[0].error
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"good", "good.nwb", "metadata.yaml", "sessions.yaml", "results.json"}
