@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from parnwb.io import NWBParallelIO
     from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
     from parnwb.layout import DatasetSpec, FileLayout
+    from parnwb.modular import write_modular
+    from parnwb.movies import MovieFrames, place_movies
     from parnwb.plan import WritePlan
     from parnwb.resident import Distributed, DistributedRagged, Owned
     from parnwb.sources.dask_iterator import DaskArrayIterator
@@ -32,12 +34,15 @@ _HOMES = {
     "FileLayout": "layout",
     "Hyperslab": "hyperslab",
     "IndependentChunkIterator": "iterator",
+    "MovieFrames": "movies",
     "NWBParallelIO": "io",
     "Owned": "resident",
     "ParnwbError": "errors",
     "Stream": "sources.growing",
     "WritePlan": "plan",
+    "place_movies": "movies",
     "verify": "verify",
+    "write_modular": "modular",
 }
 
 __all__ = [
@@ -49,12 +54,15 @@ __all__ = [
     "FileLayout",
     "Hyperslab",
     "IndependentChunkIterator",
+    "MovieFrames",
     "NWBParallelIO",
     "Owned",
     "ParnwbError",
     "Stream",
     "WritePlan",
+    "place_movies",
     "verify",
+    "write_modular",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -24,19 +25,22 @@ from hdmf.data_utils import AbstractDataChunkIterator, DataIO
 from hdmf.spec import DatasetSpec as HdmfDatasetSpec
 from hdmf.utils import get_data_shape
 
+from parnwb.builders import datasets_of, location, tree, unwrapped
 from parnwb.bulk_rule import (
     DEFAULT_THRESHOLD_BYTES,
     BulkRule,
     is_array,
     listed_dtype,
     listed_shape,
-    location,
-    unwrapped,
 )
 from parnwb.element import NUMERIC_KINDS
+from parnwb.errors import LinkError
+from parnwb.links.attributes import Mismatch, mismatches
+from parnwb.links.raw import check_left_in_place
 from parnwb.resident import Resident
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
+from parnwb.sources.binary import BinarySource
 from parnwb.sources.listed import ListSource
 from parnwb.sources.zarr import is_zarr_array
 
@@ -56,13 +60,56 @@ def none_written(builder: Builder) -> bool:
     return False
 
 
+def link_mismatches(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> list[Mismatch]:
+    """Return in what datasets that will be links differ from what the containers say. Independent."""
+    linked = (builder for builder in datasets_of(root) if not is_written(builder) and rule.is_linked(builder))
+    return [item for builder in linked for item in mismatches(builder)]
+
+
+def left_in_place(
+    root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written
+) -> dict[str, BinarySource]:
+    """Return the flat files in which data stay, by path of their datasets. Independent.
+
+    Raises
+    ------
+    LinkError
+        Data in a flat file cannot stay there, or there are none.
+    """
+    found = {}
+    for builder in datasets_of(root):
+        source = rule.left_in_place(builder) if not is_written(builder) else None
+        if source is not None:
+            check_left_in_place(builder, source)
+            found[location(builder)] = source
+    if rule.no_copy and not found:
+        raise LinkError(
+            "no_copy leaves data in flat binary files, and none of these are in one",
+            remedy="Give an np.memmap of a whole file, bare, or write without no_copy (--no-copy)",
+        )
+    return found
+
+
+def links_out(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> list[Builder]:
+    """Return what will be links and may lead to other files. Independent."""
+    return [
+        builder
+        for builder in tree(root)
+        if not is_written(builder)
+        and (
+            isinstance(builder, LinkBuilder)
+            or (isinstance(builder, DatasetBuilder) and rule.is_linked(builder) and not rule.is_mended(builder))
+        )
+    ]
+
+
 def bulk_sources(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> dict[str, Source]:
     """Return the source of every bulk dataset below ``root``, by path; not of those that are written. Independent."""
     return {location(builder): _source(builder) for builder in _bulk(root, rule, is_written)}
 
 
 def _bulk(root: GroupBuilder, rule: BulkRule, is_written: Predicate) -> Iterator[DatasetBuilder]:
-    return (builder for builder in _datasets(root) if not is_written(builder) and rule.applies(builder))
+    return (builder for builder in datasets_of(root) if not is_written(builder) and rule.applies(builder))
 
 
 def _source(builder: DatasetBuilder) -> Source:
@@ -95,7 +142,7 @@ def signature(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_w
     file already only the attributes count, which pynwb writes again.
     """
     entries: dict[str, str] = {}
-    for builder in _all(root):
+    for builder in tree(root):
         path = location(builder)
         entries[path] = "in the file" if is_written(builder) else _content(builder, rule)
         for name, value in getattr(builder, "attributes", {}).items():
@@ -117,6 +164,8 @@ def _content(builder: Builder, rule: BulkRule) -> str:
     if data is not None:  # hdmf notes both in the H5DataIO that it writes, so that they are there the second time
         settings = {key: value for key, value in settings.items() if key not in ("shape", "dtype")}
     options = " ".join(f"{key}={_text(value)}" for key, value in sorted(settings.items()))
+    if (source := rule.left_in_place(builder)) is not None:
+        return f"{source.shape} of {source.dtype} in {source.path}"
     if isinstance(data, AbstractDataChunkIterator):
         return f"dataset of shape {tuple(data.maxshape or ())} and dtype {data.dtype} {options}".rstrip()
     if rule.applies(builder):
@@ -153,18 +202,6 @@ def _text(value: Any) -> str:
     return f"{value!r}" if isinstance(value, (str, bytes, int, float, bool, np.generic, type(None))) else str(value)
 
 
-def _all(root: GroupBuilder) -> Iterator[Builder]:
-    yield root
-    for group in root.groups.values():
-        yield from _all(group)
-    yield from root.datasets.values()
-    yield from root.links.values()
-
-
-def _datasets(root: GroupBuilder) -> Iterator[DatasetBuilder]:
-    return (builder for builder in _all(root) if isinstance(builder, DatasetBuilder))
-
-
 def build(nwbfile: Any, manager: BuildManager, path: str) -> GroupBuilder:
     """Return hdmf's builder tree for ``nwbfile`` without copying any bulk data. Independent."""
     with uncopied_arrays():
@@ -195,8 +232,13 @@ def _convert_one(original: Any) -> Any:
     def convert_dtype(cls: type[ObjectMapper], spec: Any, value: Any) -> tuple[Any, Any]:
         convert = original.__get__(None, cls)
         is_large = isinstance(value, Resident) or (is_array(value) and value.nbytes >= DEFAULT_THRESHOLD_BYTES)
+        # Of a dataset in a file hdmf tells the type that it has, not the one that an array of its values would get.
+        is_large = is_large or isinstance(value, h5py.Dataset)
         if is_large and value.dtype.kind in NUMERIC_KINDS and isinstance(spec, HdmfDatasetSpec):
-            return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
+            with warnings.catch_warnings():
+                if isinstance(value, h5py.Dataset):  # nothing is converted, unless a link to it is refused
+                    warnings.simplefilter("ignore")
+                return value, convert(spec, np.zeros((1,) * value.ndim, dtype=value.dtype))[1]
         return convert(spec, value)
 
     return classmethod(convert_dtype)

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from parnwb.builders import location, unwrapped
 from parnwb.element import NUMERIC_KINDS, is_self_contained
 from parnwb.errors import ParnwbError
+from parnwb.links.policy import check_policy
 from parnwb.resident import Resident
 from parnwb.sources.raw_chunks import is_plain
 from parnwb.sources.zarr import is_zarr_array
 
 if TYPE_CHECKING:
     import h5py
-    from hdmf.build import Builder, DatasetBuilder
+    from hdmf.build import DatasetBuilder
+
+    from parnwb.sources.binary import BinarySource
 
 DEFAULT_THRESHOLD_BYTES = 64 * 1024
 
@@ -39,13 +43,23 @@ class BulkRule:
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
     export_source
         The file that is exported: its datasets are copied all the same where they keep their place.
+    on_mismatch
+        What becomes of links to datasets that are not what the container says: ``'raise'``, ``'warn'`` or ``'copy'``.
+    no_copy
+        Whether data in flat binary files stay there, as HDF5's external storage.
     """
 
     threshold: int = DEFAULT_THRESHOLD_BYTES
     link_data: bool = True
     export_source: str | None = None
+    on_mismatch: str = "raise"
+    no_copy: bool = False
 
     def __post_init__(self) -> None:
+        check_policy(self.on_mismatch)
+        for name in ("link_data", "no_copy"):
+            if not isinstance(getattr(self, name), bool):
+                raise ParnwbError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if isinstance(self.threshold, bool) or not isinstance(self.threshold, int) or self.threshold < 0:
             raise ParnwbError(f"bulk_threshold must be a number of bytes, 0 or more, got {self.threshold!r}")
 
@@ -55,13 +69,16 @@ class BulkRule:
         from hdmf.data_utils import AbstractDataChunkIterator
 
         data = unwrapped(builder.data)
+        if self.left_in_place(builder) is not None:
+            return False
         if isinstance(data, Resident):
             return True
         if isinstance(data, AbstractDataChunkIterator):  # those of text, say, are drained where metadata are written
             return is_self_contained(np.dtype(data.dtype))
         if isinstance(data, h5py.Dataset):
-            is_copied = not self._is_linked(builder) or self._is_exported(builder, data)
-            return is_copied and self._is_large(data.shape, data.dtype) and is_plain(data)
+            if self.is_mended(builder) or (self.asked_settings(builder) and not self.is_linked(builder)):
+                return self._is_large(data.shape, data.dtype, 0) and is_plain(data)
+            return not self.is_linked(builder) and self._is_large(data.shape, data.dtype) and is_plain(data)
         if is_array(data):
             return _is_array_of_its_elements(data, builder.dtype) and self._is_large(data.shape, data.dtype)
         if isinstance(data, list | tuple):
@@ -69,11 +86,41 @@ class BulkRule:
             return dtype is not None and self._is_large(listed_shape(data, dtype), dtype)
         return False
 
-    def _is_linked(self, builder: DatasetBuilder) -> bool:
+    def left_in_place(self, builder: DatasetBuilder) -> BinarySource | None:
+        """Return the flat file in which data stay; None if they do not."""
+        from parnwb.links.raw import flat_file
+
+        source = flat_file(builder) if self.no_copy else None
+        return source if source is not None and self._is_large(source.shape, source.dtype) else None
+
+    def is_linked(self, builder: DatasetBuilder) -> bool:
+        """Tell whether hdmf makes a link of a dataset, as it was asked to."""
+        import h5py
         from hdmf.data_utils import DataIO
 
+        data = unwrapped(builder.data)
+        if not isinstance(data, h5py.Dataset) or self._is_exported(builder, data):
+            return False
         own = getattr(builder.data, "link_data", None) if isinstance(builder.data, DataIO) else None
         return self.link_data if own is None else bool(own)
+
+    @staticmethod
+    def asked_settings(builder: DatasetBuilder) -> dict[str, Any]:
+        """Return with which settings an HDF5 dataset is to be written anew; nothing for one that is as it is."""
+        import h5py
+        from hdmf.data_utils import DataIO
+
+        if not isinstance(builder.data, DataIO) or not isinstance(unwrapped(builder.data), h5py.Dataset):
+            return {}
+        return {name: value for name, value in builder.data.io_settings.items() if value is not None}
+
+    def is_mended(self, builder: DatasetBuilder) -> bool:
+        """Tell whether a dataset is copied because a link to it would not be what the container says."""
+        if self.on_mismatch != "copy":
+            return False
+        from parnwb.links.attributes import mismatches
+
+        return self.is_linked(builder) and bool(mismatches(builder))
 
     def _is_exported(self, builder: DatasetBuilder, data: h5py.Dataset) -> bool:
         """Tell whether a dataset is copied by an export, as hdmf decides it."""
@@ -81,8 +128,8 @@ class BulkRule:
             return False
         return (location(builder).rpartition("/")[0] or "/") == data.parent.name
 
-    def _is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-        large = math.prod(shape) * dtype.itemsize >= self.threshold
+    def _is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any], threshold: int | None = None) -> bool:
+        large = math.prod(shape) * dtype.itemsize >= (self.threshold if threshold is None else threshold)
         return large and len(shape) > 0 and is_self_contained(dtype)
 
 
@@ -124,20 +171,3 @@ def listed_shape(items: Sequence[Any], dtype: np.dtype[Any]) -> tuple[int, ...]:
 def is_array(data: Any) -> bool:
     """Tell whether hdmf converts the dtype of such data, where they are bare, as numpy does. Independent."""
     return isinstance(data, np.ndarray) or is_zarr_array(data)
-
-
-def location(builder: Builder) -> str:
-    """Return the path that a builder's object gets in the file."""
-    names = []
-    current: Any = builder
-    while current.parent is not None:
-        names.append(current.name)
-        current = current.parent
-    return "/" + "/".join(reversed(names))
-
-
-def unwrapped(data: Any) -> Any:
-    """Return the data inside a ``DataIO``, or the data themselves."""
-    from hdmf.data_utils import DataIO
-
-    return data.data if isinstance(data, DataIO) else data

@@ -85,3 +85,7 @@ class ResumeError(ParnwbError):
 
 class Interrupted(ParnwbError):
     """The job was asked to stop; what it had done is committed, and a new one can resume it."""
+
+
+class LinkError(ParnwbError):
+    """What a file links to is not there, will not stay there, or is not what the container says."""

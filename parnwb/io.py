@@ -103,6 +103,15 @@ class NWBParallelIO:
         patterns of paths to numbers (``{'/processing/*': 0}``: the smallest number first, what no pattern matches
         last), or a function that gives a ``DatasetSpec`` its number. What has the same number is written, and with
         ``direct`` committed, before anything that has a larger one. No reader can tell what the queue was.
+    link_data
+        What becomes of an ``h5py.Dataset`` that is not wrapped, unless ``write`` says otherwise: True links to it,
+        False copies it. ``H5DataIO(link_data=...)`` goes before both.
+    on_mismatch
+        What becomes of a link to a dataset that is not what the container says (its unit, conversion, dtype, rate and
+        so on): ``'raise'``; ``'warn'``; or ``'copy'``: the values come into this file, with the container's attributes.
+    no_copy
+        Whether data that are all of a flat binary file stay there, as HDF5's external storage; readers need that file
+        under the same name. Refused where a file is not exactly the dataset, or nothing is in one.
     writers_per_node
         How many ranks of each host write to the file (``direct``); the others send them what they have encoded. 0: the
         root alone writes, for all hosts. None: all write, but where hosts would damage each other's bytes, as on NFS,
@@ -141,6 +150,9 @@ class NWBParallelIO:
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
         manifest: bool = False,
         queue: Policy = "file",
+        link_data: bool = True,
+        on_mismatch: str = "raise",
+        no_copy: bool = False,
         writers_per_node: int | None = None,
         break_lock: bool = False,
         chunks: str | None = None,
@@ -164,7 +176,9 @@ class NWBParallelIO:
                     decomposition=decomposition,
                     buffer_mb=buffer_mb,
                     compression=compression,
-                    rule=BulkRule(threshold=bulk_threshold),
+                    rule=BulkRule(
+                        threshold=bulk_threshold, link_data=link_data, on_mismatch=on_mismatch, no_copy=no_copy
+                    ),
                     overwrite=overwrite if mode in ("w", "resume") else False,
                     resume=mode == "resume",
                     commit_interval=commit_interval,
@@ -283,7 +297,7 @@ class NWBParallelIO:
         container: NWBFile | None = None,
         *,
         cache_spec: bool = True,
-        link_data: bool = True,
+        link_data: bool | None = None,
         exhaust_dci: bool = True,
         **arguments: Any,
     ) -> None:
@@ -299,8 +313,8 @@ class NWBParallelIO:
             on all but the root if its sources can be pickled. For an existing file, what ``read`` returned, or None on
             all ranks if there is nothing new but the rows given to ``extend``.
         cache_spec, link_data
-            As for ``NWBHDF5IO.write``. An ``h5py.Dataset`` that is linked stays where it is; one that is copied
-            is copied by all ranks.
+            As for ``NWBHDF5IO.write``; None: as this object was told. An ``h5py.Dataset`` that is linked stays where it
+            is and is compared with its container first (``on_mismatch``); one that is copied is copied by all ranks.
         exhaust_dci
             Changes nothing: the order in which iterators are read is the plan's.
         **arguments
@@ -316,7 +330,8 @@ class NWBParallelIO:
         """
         with self._agreed("write"):
             self._check_write(container, arguments)
-            rule = replace(self._settings.rule, link_data=link_data)
+            rule = self._settings.rule
+            rule = rule if link_data is None else replace(rule, link_data=link_data)
         self._write(container, rule, {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments})
 
     def export(
@@ -354,7 +369,7 @@ class NWBParallelIO:
             with self._agreed("export"):
                 self._check_export(nwbfile, write_args or {})
                 arguments = {"cache_spec": cache_spec, **(write_args or {})}
-                link_data = arguments.pop("link_data", True)
+                link_data = arguments.pop("link_data", self._settings.rule.link_data)
                 content = None if src_io is None else _export(src_io, nwbfile, files)
                 rule = self._settings.rule
                 rule = rule if content is None else content.rule(rule, link_data=link_data)

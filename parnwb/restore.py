@@ -31,8 +31,8 @@ from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
 from parnwb.progress import Extrapolated, Progress
 from parnwb.site import BackendChoice
-from parnwb.sources import Access, Source
-from parnwb.sources.sample import sample
+from parnwb.sources import Access, Source, takes_over
+from parnwb.sources.sample import sample, stored_sample
 from parnwb.target import TOKEN_BYTES, Target
 
 if TYPE_CHECKING:
@@ -169,12 +169,18 @@ def journal_format() -> dict[str, int]:
 
 
 def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> Samples:
-    """Return checksums of a sample of every dataset's values, by path. Independent."""
+    """Return checksums of a sample of every dataset's values, or stored chunks, by path. Independent."""
     return {
-        spec.path: [crc32c(np.ascontiguousarray(piece)) for piece in sample(sources[spec.path], spec.grid, spec.place)]
+        spec.path: _fingerprint(spec, sources[spec.path])
         for spec in layout
         if spec.access not in (Access.SEQUENTIAL, Access.GROWING)
     }
+
+
+def _fingerprint(spec: DatasetSpec, source: Source) -> list[int]:
+    if takes_over(source, spec):
+        return [crc32c(stored) for stored in stored_sample(source, spec.grid)]
+    return [crc32c(np.ascontiguousarray(piece)) for piece in sample(source, spec.grid, spec.place)]
 
 
 def restore(

@@ -21,21 +21,36 @@ from hdmf.backends.hdf5.h5_utils import HDF5IODataChunkIteratorQueue
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO
 
-from parnwb.bulk import bulk_sources, has_filter, signature, uncopied_arrays
-from parnwb.bulk_rule import BulkRule, unwrapped
+from parnwb.builders import unwrapped
+from parnwb.bulk import (
+    bulk_sources,
+    has_filter,
+    left_in_place,
+    link_mismatches,
+    links_out,
+    signature,
+    uncopied_arrays,
+)
+from parnwb.bulk_rule import BulkRule
 from parnwb.chunking import auto_chunks
 from parnwb.codec import choose_coding, coder_for, stored_share
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
 from parnwb.compression import Compression, filter_settings, is_none, needs_plugin
 from parnwb.errors import LayoutError, ParnwbError
-from parnwb.export import Content, write_content
+from parnwb.export import Content, Export, write_content
 from parnwb.gathering import Asking, gathered
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
+from parnwb.links.places import check_places
+from parnwb.links.policy import heed
+from parnwb.links.raw import creation_of, warning_of
+from parnwb.links.series import mismatched_series
+from parnwb.movies.checks import check_movies
 from parnwb.overlay import Overlay
 from parnwb.resident import Resident
 from parnwb.site import BackendChoice, choose_backend
 from parnwb.sources import Access, Source, takes_over
+from parnwb.sources.binary import BinarySource
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
@@ -150,6 +165,10 @@ def author_on(
     """
     io = _SkeletonIO(file, path, manager, options, reader)
     try:
+        nwbfile = content.nwbfile if isinstance(content, Export) else content
+        if nwbfile is not None:
+            heed(mismatched_series(nwbfile), options.rule.on_mismatch)
+            check_movies(nwbfile, path, options.rule.on_mismatch)
         with uncopied_arrays():
             write_content(content, io, {"link_data": options.rule.link_data, **options.write_arguments})
     except Exception as error:
@@ -204,8 +223,9 @@ class _SkeletonIO(NWBHDF5IO):
             self._written_builders = reader._written_builders
         # hdmf drains iterators from here right after creating their dataset; not bulk ones.
         self._HDF5IO__dci_queue = _SmallQueue()
-        self._options = options
+        self._options, self._path, self._is_appended_to = options, path, reader is not None
         self._specs: dict[str, DatasetSpec] = {}
+        self._in_place: dict[str, BinarySource] = {}
         self.sources: dict[str, Source] = {}
         self.signature: dict[str, str] = {}
 
@@ -214,17 +234,44 @@ class _SkeletonIO(NWBHDF5IO):
 
     def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
         """Find the bulk data, then write as pynwb does."""
+        self._check_links(builder)
+        self._in_place = left_in_place(builder, self._options.rule, self.get_written)
+        for path, source in self._in_place.items():
+            warnings.warn(warning_of(path, source), stacklevel=2)
         own = bulk_sources(builder, self._options.rule, self.get_written)
         self.sources = gathered(own, self._options.asking)
         self.signature = signature(builder, self._options.rule, self.get_written)
         super().write_builder(builder, **kwargs)
 
+    def _check_links(self, root: GroupBuilder) -> None:
+        """Refuse links that would lead nowhere or mislead readers."""
+        rule = self._options.rule
+        found = link_mismatches(root, rule, self.get_written)
+        heed([] if rule.on_mismatch == "copy" else found, rule.on_mismatch)
+        check_places(
+            links_out(root, rule, self.get_written),
+            self._path,
+            export_source=rule.export_source,
+            is_appended_to=self._is_appended_to,
+        )
+
     def write_dataset(self, parent: h5py.Group, builder: DatasetBuilder, **kwargs: Any) -> Any:
         """Write as pynwb does; the values of bulk data stay out."""
+        if not self.get_written(builder) and self._options.rule.is_mended(builder):
+            kwargs["link_data"] = False
+            with unlinked(builder.data):
+                return self._write_dataset(parent, builder, **kwargs)
+        return self._write_dataset(parent, builder, **kwargs)
+
+    def _write_dataset(self, parent: h5py.Group, builder: DatasetBuilder, **kwargs: Any) -> Any:
         path = f"{parent.name.rstrip('/')}/{builder.name}"
+        if path in self._in_place:
+            return super().write_dataset(_ExternalGroup(parent, self._in_place[path]), builder, **kwargs)
         if path not in self.sources or self.get_written(builder):
             return self._write_small(parent, builder, path, kwargs)
-        group = _UnfilledGroup(parent, path, self.sources[path], self._options)
+        is_converted = isinstance(builder.dtype, type) and self._options.rule.is_mended(builder)
+        dtype, asked = builder.dtype if is_converted else None, self._options.rule.asked_settings(builder)
+        group = _UnfilledGroup(parent, path, self.sources[path], self._options, dtype, asked)
         with unread_zarr_arrays():
             result = super().write_dataset(group, builder, **kwargs)
         spec = group.spec()
@@ -271,6 +318,21 @@ def unread_zarr_arrays() -> Iterator[None]:
         h5tools.is_zarr_array = original
 
 
+@contextmanager
+def unlinked(data: Any) -> Iterator[None]:
+    """Let hdmf copy a dataset that was wrapped in order to be linked to. Independent."""
+    name = "_H5DataIO__link_data"
+    before = getattr(data, name, None)
+    if before is None:
+        yield
+        return
+    setattr(data, name, False)
+    try:
+        yield
+    finally:
+        setattr(data, name, before)
+
+
 class _SmallQueue(HDF5IODataChunkIteratorQueue):
     """hdmf's queue of iterators, without those of bulk data: these are read when the file is filled."""
 
@@ -287,11 +349,32 @@ class _UnfilledDataset(h5py.Dataset):
         """Take no values."""
 
 
+class _ExternalGroup(h5py.Group):
+    """A group in which one new dataset has its values in another file."""
+
+    def __init__(self, group: h5py.Group, source: BinarySource) -> None:
+        super().__init__(group.id)
+        self._source = source
+
+    def create_dataset(self, name: str, **settings: Any) -> h5py.Dataset:
+        """Create what has the file's bytes for its values."""
+        return _UnfilledDataset(super().create_dataset(name, **creation_of(self._source)).id)
+
+
 class _UnfilledGroup(h5py.Group):
     """A group in which one new dataset is created as asked, but stays empty."""
 
-    def __init__(self, group: h5py.Group, path: str, source: Source, options: AuthoringOptions) -> None:
+    def __init__(
+        self,
+        group: h5py.Group,
+        path: str,
+        source: Source,
+        options: AuthoringOptions,
+        dtype: type | None = None,
+        asked: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(group.id)
+        self._dtype, self._asked = dtype, dict(asked or {})
         self._path, self._source, self._compression = path, source, options.compression
         self._phases, self._chunks = options.phases, options.chunks
         # Parallel HDF5 would write all of a dataset twice; and it deflates by itself.
@@ -322,7 +405,12 @@ class _UnfilledGroup(h5py.Group):
         return _UnfilledDataset(dataset.id)
 
     def copy(self, source: h5py.Dataset, dest: Any, name: str, **settings: Any) -> None:
-        """Create an empty dataset like ``source``, where hdmf would copy it."""
+        """Create an empty dataset like ``source``, where hdmf would copy it; or as asked, which hdmf would not heed."""
+        if self._asked:
+            kept = {"chunks": source.chunks, "maxshape": source.maxshape if source.chunks else None}
+            dtype = source.dtype if self._dtype is None else np.dtype(self._dtype)
+            self.create_dataset(name, shape=source.shape, dtype=dtype, **{**kept, **self._asked})
+            return
         creation = source.id.get_create_plist()
         filters = read_spec(source).filters
         if any(item.options != item.given_options for item in filters):
@@ -332,7 +420,9 @@ class _UnfilledGroup(h5py.Group):
                 creation.set_filter(item.identifier, h5py.h5z.FLAG_OPTIONAL, item.given_options)
         if self._never_fill:
             creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        h5py.h5d.create(self.id, name.encode(), source.id.get_type(), source.id.get_space(), creation)
+        same = self._dtype is None or np.dtype(self._dtype) == source.dtype.newbyteorder("=")
+        kind = source.id.get_type() if same else h5py.h5t.py_create(np.dtype(self._dtype))
+        h5py.h5d.create(self.id, name.encode(), kind, source.id.get_space(), creation)
 
     def spec(self) -> DatasetSpec:
         """Return what was created, as the file has it."""

@@ -29,7 +29,9 @@ from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.index import differences, missing_chunks
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
+from parnwb.links.following import broken_links, datasets_in, linked_datasets, missing_movies, stored_elsewhere
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
+from parnwb.preflight import preflight
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error
 from parnwb.sources import Source, read_checked
@@ -64,6 +66,8 @@ class Verdict:
         How long it took.
     checksums
         How many stored chunks and runs of metadata were compared with ``PATH.crc``; 0 without one.
+    advice
+        What DANDI would like otherwise, but takes; where that was asked for.
     """
 
     path: Path
@@ -73,6 +77,7 @@ class Verdict:
     compared: tuple[str, ...]
     seconds: float
     checksums: int = 0
+    advice: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -88,13 +93,16 @@ def verify(
     buffer_mb: float = DEFAULT_BUFFER_MB,
     rule: BulkRule | None = None,
     validate: bool = True,
+    dandi: bool = False,
     progress: Progress | None = None,
     watchdog: float | None = DEFAULT_WATCHDOG,
 ) -> Verdict:
-    """Re-read a file and say what is wrong with it. Collective.
+    """Re-read a file, and what it links to, and say what is wrong with it. Collective.
 
     Every chunk must be there and decode; where a source is given its values must be equal, bit for bit; pynwb's
-    validator must have nothing to say. Each rank reads parts that it did not write. Where the checksums of the file
+    validator must have nothing to say. Links must lead somewhere, from where the file is and not from the working
+    folder alone; the datasets behind them are read as well, and files with raw data or movies must be there. Each rank
+    reads parts that it did not write. Where the checksums of the file
     are beside it (``PATH.crc``), every stored byte must be as it was written, and where.
 
     Parameters
@@ -111,6 +119,8 @@ def verify(
         What counts as bulk in ``against``.
     validate
         Whether to run pynwb's validator, on the root.
+    dandi
+        Whether to look for what DANDI refuses (external links, what nwbinspector finds critical, ...), on the root.
     progress
         Used on the root.
     watchdog
@@ -149,12 +159,18 @@ def verify(
         with ranks.agreed("validating"):
             if ranks.is_root and validate:
                 findings += _validate(path)
+        advice: tuple[Finding, ...] = ()
+        with ranks.agreed("asking for DANDI"):
+            if ranks.is_root and dandi:
+                said = preflight(path)
+                findings, advice = [*findings, *said.refused], said.advice
+        advice = ranks.broadcast(advice)
         everything = tuple(item for part in ranks.gather_all(findings[:MAX_FINDINGS]) for item in part)
     finally:
         told.finish()
         ranks.free()
     compared = tuple(spec.path for spec in layout if spec.path in sources)
-    return Verdict(path, everything, len(layout), layout.nbytes, compared, time.monotonic() - began, checksums)
+    return Verdict(path, everything, len(layout), layout.nbytes, compared, time.monotonic() - began, checksums, advice)
 
 
 def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) -> Received:
@@ -188,10 +204,14 @@ def _examine(
     objects: list[DatasetSpec] = []
     with _opened(path) as file:
         try:
-            for dataset in _datasets(file):
-                ranks.step(f"examining {dataset.name}")
+            broken, outward = broken_links(file, path)
+            findings += broken
+            inner = ((dataset.name, dataset) for dataset in datasets_in(file))
+            for name, dataset in (*inner, *linked_datasets(file, outward)):
+                ranks.step(f"examining {name}")
                 ranks.look_up()
-                _examine_dataset(dataset, sources, findings, specs, objects, ranks)
+                _examine_dataset(name, dataset, sources, findings, specs, objects, ranks)
+            findings += missing_movies(file, path)
         except Exception as error:
             raise VerificationError(
                 f"the file cannot be examined: {type(error).__name__}: {_one_line(error)}",
@@ -208,6 +228,7 @@ def _layout(specs: list[DatasetSpec]) -> FileLayout:
 
 
 def _examine_dataset(
+    name: str,
     dataset: h5py.Dataset,
     sources: Mapping[str, Source],
     findings: list[Finding],
@@ -218,12 +239,16 @@ def _examine_dataset(
     if not dataset.shape:  # a scalar, or nothing at all
         findings += _unreadable(dataset)
         return
-    findings += missing_chunks(dataset, ranks.look_up)
+    elsewhere = [Finding(name, None, what) for what in stored_elsewhere(dataset)]
+    findings += elsewhere
+    if elsewhere:  # what is read there, or in its place, is told by no reading
+        return
+    findings += [replace(found, path=name) for found in missing_chunks(dataset, ranks.look_up)]
     if not is_self_contained(dataset.dtype):
         shape = tuple(dataset.shape)
-        objects.append(DatasetSpec(dataset.name, shape, shape, dataset.dtype.str, dataset.chunks))
+        objects.append(DatasetSpec(name, shape, shape, dataset.dtype.str, dataset.chunks))
         return
-    spec, source = read_spec(dataset), sources.get(dataset.name)
+    spec, source = replace(read_spec(dataset), path=name), sources.get(name)
     if source is not None and tuple(source.shape) != spec.shape:
         what = f"has shape {spec.shape} in the file and {tuple(source.shape)} in the source"
         findings.append(Finding(spec.path, Hyperslab.whole(spec.shape), what))
@@ -249,12 +274,6 @@ def _opened(path: Path) -> h5py.File:
 def _one_line(error: Exception) -> str:
     """Return the text of an error, for which HDF5 takes several lines."""
     return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
-
-
-def _datasets(file: h5py.File) -> list[h5py.Dataset]:
-    found: list[h5py.Dataset] = []
-    file.visititems(lambda name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
-    return found
 
 
 def _unreadable(dataset: h5py.Dataset) -> list[Finding]:
@@ -347,7 +366,7 @@ def _read_back(
             ranks.step(f"reading back {buffer.slab.place(spec.path)}")
             ranks.look_up()
             source = received.sources.get(spec.path)
-            found = _check(file[spec.path], buffer.slab, source, spec.grid)
+            found = _check(file[spec.path], spec.path, buffer.slab, source, spec.grid)
             findings += [found] if found and len(findings) < MAX_FINDINGS else []
             told.advance(buffer.slab.size * spec.itemsize, 0)
     return findings
@@ -367,14 +386,16 @@ def _parts_of_another(ranks: Ranks, plan: WritePlan) -> Iterator[Buffer]:
             yield from plan.buffers(0, number)
 
 
-def _check(dataset: h5py.Dataset, slab: Hyperslab, source: Source | None, grid: ChunkGrid) -> Finding | None:
+def _check(
+    dataset: h5py.Dataset, path: str, slab: Hyperslab, source: Source | None, grid: ChunkGrid
+) -> Finding | None:
     # The source is read in any case, lest one that must be read in order get out of step.
-    expected = read_checked(source, slab, dataset.name) if source is not None else None
+    expected = read_checked(source, slab, path) if source is not None else None
     try:
         stored = dataset[slab.slices]
     except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
-        return Finding(dataset.name, _unreadable_part(dataset, slab, grid), f"cannot be read: {_one_line(error)}")
-    return None if expected is None else _difference(dataset, slab, stored, expected)
+        return Finding(path, _unreadable_part(dataset, slab, grid), f"cannot be read: {_one_line(error)}")
+    return None if expected is None else _difference(dataset, path, slab, stored, expected)
 
 
 def _unreadable_part(dataset: h5py.Dataset, slab: Hyperslab, grid: ChunkGrid) -> Hyperslab:
@@ -389,7 +410,7 @@ def _unreadable_part(dataset: h5py.Dataset, slab: Hyperslab, grid: ChunkGrid) ->
 
 
 def _difference(
-    dataset: h5py.Dataset, slab: Hyperslab, stored: npt.NDArray[Any], expected: npt.NDArray[Any]
+    dataset: h5py.Dataset, path: str, slab: Hyperslab, stored: npt.NDArray[Any], expected: npt.NDArray[Any]
 ) -> Finding | None:
     converted = np.ascontiguousarray(in_file_dtype(expected, dataset.dtype), dtype=dataset.dtype)
     unequal = (_bits(stored) != _bits(converted)).any(axis=-1)
@@ -398,7 +419,7 @@ def _difference(
     index = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
     place = tuple(a + b for a, b in zip(slab.start, index, strict=True))
     return Finding(
-        dataset.name,
+        path,
         slab,
         f"{int(unequal.sum())} values differ from the source, first at {place}: "
         f"{stored[index]!r} is stored, {converted[index]!r} was expected",

@@ -257,6 +257,7 @@ def write(
     said = {**vars(settings), "queue": described_policy(settings.queue)}
     rule = said.pop("rule")
     said |= {"bulk_threshold": rule.threshold, "link_data": rule.link_data}
+    said |= {"on_mismatch": rule.on_mismatch, "no_copy": rule.no_copy}
     ranks.same({"path": str(target.path), **said, **small}, "Pass the same keywords on every rank")
     asking, have_own = Asking(ranks), content is not None
     skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths, asking)

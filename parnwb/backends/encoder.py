@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -15,6 +16,7 @@ from parnwb.codec import ChunkAssembler, Pipeline, open_pipeline
 from parnwb.comm import Ahead, Lane, Ranks
 from parnwb.commits.journal import crc32c
 from parnwb.iterator import IndependentChunkIterator
+from parnwb.layout import DatasetSpec
 from parnwb.plan import Buffer
 from parnwb.sources import EncodedSource, takes_over
 from parnwb.timing import Phases
@@ -86,7 +88,10 @@ def encoded(portion: Portion, rank: int, lane: Lane, phases: Phases) -> Iterator
     for dataset, buffers in groupby(plan.buffers(rank), lambda buffer: buffer.dataset):
         spec, source = plan.layout.datasets[dataset], portion.source(dataset)
         if takes_over(source, spec):
-            yield from (take_over(portion, buffer, source, lane, phases) for buffer in buffers)
+            shelf = Shelf(spec)
+            for buffer in buffers:
+                batch = take_over(portion, buffer, source, lane, phases, shelf)
+                yield replace(batch, release=shelf.lend())
             continue
         pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(plan, rank, dataset, source, lane.step)
@@ -114,10 +119,43 @@ def encode(
     return _batch(portion, buffer, encoded_chunks(), phases)
 
 
-def take_over(portion: Portion, buffer: Buffer, source: EncodedSource, lane: Lane, phases: Phases) -> Batch:
+class Shelf:
+    """Memory for stored chunks of a dataset, which comes back when they have been written.
+
+    The first touch of new memory costs more than reading into it.
+
+    Parameters
+    ----------
+    spec
+        The dataset.
+    """
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        self._nbytes = math.prod(spec.grid.chunk) * spec.itemsize
+        self._free: list[bytearray] = []
+        self._taken: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """Return room for a chunk, and a little more: filters may make it larger."""
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = bytearray(self._nbytes + self._nbytes // 64 + 1024)
+        self._taken.append(memory)
+        return memory
+
+    def lend(self) -> Callable[[], None]:
+        """Keep what has been taken until the function that is returned is called, by any thread."""
+        lent, self._taken = self._taken, []
+        return lambda: self._free.extend(lent)
+
+
+def take_over(
+    portion: Portion, buffer: Buffer, source: EncodedSource, lane: Lane, phases: Phases, shelf: Shelf
+) -> Batch:
     """Return the chunks of one buffer as their file has them; those that it lacks the new one will lack, too.
 
-    Independent.
+    Independent. Their memory is the shelf's.
     """
     plan = portion.plan
     spec = plan.layout.datasets[buffer.dataset]
@@ -127,7 +165,7 @@ def take_over(portion: Portion, buffer: Buffer, source: EncodedSource, lane: Lan
             if not plan.is_done(buffer.dataset, index):
                 lane.step(f"copying {elements.place(spec.place)}")
                 with phases(READING):
-                    stored = source.read_chunk(elements.start)
+                    stored = source.read_chunk(elements.start, shelf.take())
                 yield index, stored
 
     return _batch(portion, buffer, chunks(), phases)

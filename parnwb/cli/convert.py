@@ -37,6 +37,9 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
 @click.option("--break-lock", is_flag=True, help="Take OUTPUT from a job that has surely ended but left OUTPUT.lock.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
+@click.option(
+    "--no-copy", is_flag=True, help="Leave values in SOURCE where it is a flat file of exactly these; else refused."
+)
 @WRITERS
 @WATCHDOG
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
@@ -84,6 +87,8 @@ def _convert_specification(source: Path, output: Path | None, given: dict[str, A
     from parnwb.neuroconv import run_conversion_from_yaml
 
     given.pop("interface")
+    if given.pop("no_copy"):
+        raise click.UsageError("--no-copy is for a recording: a specification says itself how data are stored")
     for name in ("options", "metadata"):
         if given.pop(name):
             raise click.UsageError(f"--{name.removesuffix('s')} is for a recording: write it into the specification")

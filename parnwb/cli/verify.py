@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 @OUTPUT
 @click.option("--against", type=click.Path(path_type=Path), help="Recording to compare with, bit for bit.")
 @reading
+@click.option("--dandi", is_flag=True, help="Say also what DANDI would refuse, and what it would advise.")
 @click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once.")
 @WATCHDOG
 @click.option("--quiet", is_flag=True, help="No progress; only the verdict.")
 def verify(
-    output: Path, against: Path | None, buffer_mb: float, watchdog: float, quiet: bool, **given: Any
+    output: Path,
+    against: Path | None,
+    dandi: bool,
+    buffer_mb: float,
+    watchdog: float,
+    quiet: bool,
+    **given: Any,
 ) -> None:
     """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""
     from parnwb.comm import world
@@ -34,7 +41,8 @@ def verify(
     import_pynwb()
     comm = world()
     source = source_data(against, given) if against is not None else None
-    settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "progress": progress_for(not quiet)}
+    settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "dandi": dandi}
+    settings["progress"] = progress_for(not quiet)
     from parnwb import conversion
 
     verdict = conversion.check(output, comm, against=source, **settings)
@@ -47,6 +55,8 @@ def verify(
 def _show_verdict(verdict: Verdict) -> None:
     for finding in verdict.findings:
         click.echo(f"  wrong: {finding}")
+    for finding in verdict.advice:
+        click.echo(f"  advice: {finding}")
     compared = f"{len(verdict.compared)} compared with the source" if verdict.compared else "no source to compare with"
     stored = f"{verdict.checksums} checksums compared, " if verdict.checksums else ""
     click.echo(

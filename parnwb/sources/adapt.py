@@ -81,6 +81,8 @@ def _iterator_source(iterator: Any) -> Source:
         return recording_source(iterator.recording, iterator.segment_index, iterator.return_in_uV)
     if type(iterator) is _loaded("neuroconv.datainterfaces.behavior.video.video_utils", "VideoDataChunkIterator"):
         return sequential(iterator)
+    if type(iterator) is _loaded("parnwb.movies.frames", "MovieFrames"):
+        return IteratorSource(iterator)  # any frames, at any time; but whole ones are decoded
     return probed(iterator)
 
 

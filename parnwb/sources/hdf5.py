@@ -13,6 +13,7 @@ from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
 from parnwb.sources.access import Access
 from parnwb.sources.raw_chunks import RawChunks
+from parnwb.sources.source import Stored
 
 if TYPE_CHECKING:
     import h5py
@@ -67,7 +68,7 @@ class HDF5DatasetSource:
         """Tell whether the dataset's chunks can be taken over into one of ``spec`` as they are. Independent."""
         return RawChunks(self._opened()).fit(spec)
 
-    def read_chunk(self, start: tuple[int, ...]) -> tuple[int, bytes] | None:
+    def read_chunk(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
         """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.
 
         Independent.
@@ -77,7 +78,7 @@ class HDF5DatasetSource:
         SourceError
             The file cannot be opened again, or the chunk not be read.
         """
-        return RawChunks(self._opened()).read(start)
+        return RawChunks(self._opened()).read(start, out)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the description to pickle.

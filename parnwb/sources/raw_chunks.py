@@ -9,6 +9,7 @@ import numpy as np
 from parnwb.element import type_text
 from parnwb.errors import SourceError
 from parnwb.layout import DatasetSpec, FilterSpec
+from parnwb.sources.source import Stored
 
 if TYPE_CHECKING:
     import h5py
@@ -32,8 +33,13 @@ class RawChunks:
         fields = ("shape", "dtype", "chunks", "filters")
         return found.chunks is not None and all(getattr(found, name) == getattr(spec, name) for name in fields)
 
-    def read(self, start: tuple[int, ...]) -> tuple[int, bytes] | None:
+    def read(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
         """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.
+
+        Parameters
+        ----------
+        out
+            Memory that the bytes are to be in, if it is large enough; h5py has new memory for every chunk otherwise.
 
         Raises
         ------
@@ -41,7 +47,7 @@ class RawChunks:
             HDF5 cannot read it.
         """
         try:
-            mask, stored = self._dataset.id.read_direct_chunk(start)
+            mask, stored = self._read(start, out)
         except Exception as error:
             if self._is_missing(start):
                 return None
@@ -50,6 +56,15 @@ class RawChunks:
                 where=f"{self._dataset.file.filename}:{self._dataset.name}, chunk at {start}",
                 remedy="Check the file, with parnwb verify or h5check",
             ) from error
+        return mask, stored
+
+    def _read(self, start: tuple[int, ...], out: bytearray | None) -> tuple[int, Stored]:
+        if out is not None:
+            try:
+                return self._dataset.id.read_direct_chunk(start, out=out)
+            except (ValueError, TypeError):  # too small: filters made this chunk larger
+                pass
+        mask, stored = self._dataset.id.read_direct_chunk(start)
         return mask, bytes(stored)
 
     def _is_missing(self, start: tuple[int, ...]) -> bool:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.layout import ChunkGrid
 from parnwb.sources.access import Access
-from parnwb.sources.source import Source, read_checked
+from parnwb.sources.source import EncodedSource, Source, Stored, read_checked
 
 SAMPLE_PIECES = 8
 PIECE_BYTES = 128 * 1024
@@ -27,11 +27,25 @@ def sample(source: Source, grid: ChunkGrid, path: str) -> Iterator[npt.NDArray[A
         return
     row_bytes = math.prod(grid.chunk[1:]) * source.dtype.itemsize
     rows = max(1, PIECE_BYTES // row_bytes)
-    count = min(SAMPLE_PIECES, grid.size)
-    for number in range(count):
-        position = (2 * number + 1) * grid.size // (2 * count)
-        cell = grid.cell(unravel(position, grid.extent))
+    for cell in _cells(grid):
         thickness = min(rows, cell.count[0])
         first = cell.start[0] + (cell.count[0] - thickness) // 2
         piece = Hyperslab((first, *cell.start[1:]), (thickness, *cell.count[1:]))
         yield read_checked(source, piece, path)
+
+
+def stored_sample(source: EncodedSource, grid: ChunkGrid) -> Iterator[Stored]:
+    """Read up to eight chunks from all over the data as they are stored, which decodes none. Independent.
+
+    Chunks that were never written are left out.
+    """
+    for cell in _cells(grid) if grid.size else ():
+        stored = source.read_chunk(cell.start)
+        if stored is not None:
+            yield stored[1]
+
+
+def _cells(grid: ChunkGrid) -> Iterator[Hyperslab]:
+    count = min(SAMPLE_PIECES, grid.size)
+    for number in range(count):
+        yield grid.cell(unravel((2 * number + 1) * grid.size // (2 * count), grid.extent))

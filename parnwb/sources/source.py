@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,9 @@ class PiecewiseSource(Source, Protocol):
         """Iterate over ``(part, values)`` that cover ``slab``; values are valid until the next are asked for."""
 
 
+Stored: TypeAlias = bytes | memoryview
+
+
 @runtime_checkable
 class EncodedSource(Source, Protocol):
     """A source that has its values as the filtered chunks of a file, too."""
@@ -54,8 +57,11 @@ class EncodedSource(Source, Protocol):
     def fits(self, spec: DatasetSpec) -> bool:
         """Tell whether its chunks can be taken over into a dataset of ``spec`` as they are."""
 
-    def read_chunk(self, start: tuple[int, ...]) -> tuple[int, bytes] | None:
-        """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if there is none in the file."""
+    def read_chunk(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
+        """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if there is none in the file.
+
+        The bytes are a part of ``out``, if there is one and they fit.
+        """
 
 
 def takes_over(source: Source | None, spec: DatasetSpec) -> TypeGuard[EncodedSource]:

@@ -87,6 +87,12 @@ def test_summary_makes_tables_plots_and_a_page(results: Path, tmp_path: Path) ->
     assert len(images) >= 15 and page.count("data:image/png") == len(images) and "src=\"/" not in page
 
 
+def test_copies_of_stored_chunks_are_measured_beside_plain_pwrite() -> None:
+    done = run("raw_copy.py", "--megabytes", 5, "--repeats", 1, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["pwrite", "parnwb", "pynwb"]
+
+
 @pytest.mark.skipif(PARALLEL, reason="the same in both environments")
 @pytest.mark.parametrize(
     ("program", "word"), [("start_up.py", "more"), ("allocator.py", "chunks/s"), ("calibrate.py", "largest error")]

@@ -33,6 +33,7 @@ USAGE = {
     "data_folder_for_a_recording": (["convert", "a", "b", "--data-folder", "c"], ("--data-folder", "specification")),
     "writers_are_negative": (["convert", "a", "b", "--writers-per-node", "-1"], ("--writers-per-node", "-1")),
     "site_is_missing": (["jobscript", "a", "b"], ("Missing option", "--site")),
+    "no_copy_for_a_specification": (["convert", "a.yml", "--no-copy"], ("--no-copy", "specification")),
     "ranks_is_zero": (["plan", "a", "--ranks", "0"], ("--ranks", "0")),
     "queue_has_no_number": (["plan", "a", "--ranks", "2", "--queue", "/a=b"], ("--queue", "PATTERN=NUMBER")),
     "ranks_is_missing": (["plan", "a"], ("Missing option", "--ranks")),

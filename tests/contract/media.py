@@ -22,17 +22,17 @@ def prepare_media(folder: Path) -> None:
     tifffile.imwrite(folder / "one.tif", stack)
     for number, part in enumerate(np.array_split(stack, 3)):
         tifffile.imwrite(folder / f"part{number}.tif", part, compression="zlib")
-    _write_video(folder / "video.avi", "MJPG", _scene())
-    _write_video(folder / "video.mp4", "mp4v", _scene())
+    _write_video(folder / "video.avi", "MJPG", scene())
+    _write_video(folder / "video.mp4", "mp4v", scene())
     dark = np.zeros((20, HEIGHT, WIDTH, 3), "u1")
-    _write_video(folder / "dark.avi", "MJPG", np.concatenate([dark, _scene()]))
+    _write_video(folder / "dark.avi", "MJPG", np.concatenate([dark, scene()]))
     uneven = [TICKS * (5 if number % 10 == 9 else 1) for number in range(FRAMES)]
     (folder / "uneven.mp4").write_bytes(_timed((folder / "video.mp4").read_bytes(), uneven))
     noise = np.random.default_rng(2).normal(0, 300, (SAMPLES, CHANNELS)) + 1000  # the offset rings at every border
     noise.astype("i2").tofile(folder / "recording.raw")
 
 
-def _scene() -> Array:
+def scene() -> Array:
     """Return frames of which no two are alike, even after compression."""
     noise = np.random.default_rng(3).integers(0, 255, (HEIGHT, WIDTH, 3), dtype="u1")
     texture = cv2.GaussianBlur(noise, (9, 9), 3) // 2

@@ -21,7 +21,8 @@ from pynwb import NWBHDF5IO, H5DataIO
 
 from parnwb import NWBParallelIO
 from parnwb.backends import encoder
-from parnwb.bulk_rule import BulkRule, unwrapped
+from parnwb.builders import unwrapped
+from parnwb.bulk_rule import BulkRule
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.site import parallel_hdf5
 from parnwb.sources.raw_chunks import RawChunks

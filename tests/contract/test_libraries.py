@@ -22,7 +22,7 @@ from parnwb.site import parallel_hdf5
 from parnwb.sources import Access, as_source
 from parnwb.sources.iterator import probed
 
-for needed in ("neuroconv", "roiextractors", "tifffile", "cv2", "spikeinterface", "scipy"):
+for needed in ("neuroconv", "roiextractors", "tifffile", "cv2", "spikeinterface", "scipy", "av"):
     pytest.importorskip(needed, reason='needs the extras "convert" and "test"')
 
 from contract.cases import filled

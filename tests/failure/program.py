@@ -17,7 +17,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from failure.faults import in_appends, in_calls, in_content, in_growth, in_pynwb, in_sources, in_target  # noqa: F401
+from failure.faults import (  # noqa: F401
+    in_appends,
+    in_calls,
+    in_content,
+    in_growth,
+    in_links,
+    in_movies,
+    in_pynwb,
+    in_sources,
+    in_target,
+)
 from failure.faults.fault import FAULTS, Fault, Place
 from failure.faults.material import SETTINGS
 from mpi4py import MPI

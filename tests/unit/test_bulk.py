@@ -23,8 +23,9 @@ from pynwb.file import Subject
 from pynwb.ophys import PlaneSegmentation
 from pynwb.testing.mock.ophys import mock_ImagingPlane
 
+from parnwb.builders import location, unwrapped
 from parnwb.bulk import build, bulk_sources, signature, uncopied_arrays
-from parnwb.bulk_rule import BulkRule, location, unwrapped
+from parnwb.bulk_rule import BulkRule
 from parnwb.sources import Access
 
 pytestmark = pytest.mark.filterwarnings("ignore::hdmf.build.warnings.DtypeConversionWarning")

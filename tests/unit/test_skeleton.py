@@ -211,6 +211,8 @@ def test_copied_dataset_is_created_as_it_is(file, settings, dtype):
 def test_linked_dataset_stays_where_it_is(tmp_path):
     with h5py.File(tmp_path / "source.h5", "w") as source:
         source["x"] = VALUES
+        source["x"].attrs["unit"] = "V"
+    with h5py.File(tmp_path / "source.h5", "r") as source:
         skeleton = authored(nwbfile_with(x=source["x"]), tmp_path / "out.nwb")
         assert len(skeleton.layout) == 0
         link = skeleton.file.get("acquisition/x/data", getlink=True)

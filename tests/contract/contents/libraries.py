@@ -19,6 +19,8 @@ from roiextractors import MultiTIFFMultiPageExtractor, TiffImagingExtractor
 from spikeinterface.core import BaseRecording, BinaryRecordingExtractor
 from spikeinterface.preprocessing import common_reference, highpass_filter, phase_shift
 
+from parnwb import MovieFrames
+
 # Blocks of the read grid in these tests: some rows of all channels.
 GRID_BYTES = 64_000
 
@@ -41,6 +43,14 @@ def video(file: NWBFile, inputs: Path) -> None:
     for name in ("video.avi", "video.mp4", "uneven.mp4", "dark.avi"):
         data = VideoDataChunkIterator(str(inputs / name), **shape)
         add(file, name.replace(".", "_"), data if name == "video.avi" else H5DataIO(data, compression="gzip"))
+
+
+def frames(file: NWBFile, inputs: Path) -> None:
+    """Movies of even and uneven frame rates, and a stack in several files, that all ranks decode."""
+    for name in ("video.avi", "video.mp4", "uneven.mp4"):
+        data = MovieFrames(inputs / name, chunk_shape=(7, HEIGHT, WIDTH, 3), buffer_shape=(14, HEIGHT, WIDTH, 3))
+        add(file, name.replace(".", "_"), data if name == "video.avi" else H5DataIO(data, compression="gzip"))
+    add(file, "stack", MovieFrames(sorted(inputs.glob("part*.tif")), chunk_shape=(7, HEIGHT, WIDTH // 2)))
 
 
 def raw(inputs: Path) -> BaseRecording:
@@ -77,4 +87,10 @@ def configured(file: NWBFile, inputs: Path) -> None:
     configure_backend(file, get_default_backend_configuration(file, "hdf5"))
 
 
-CONTENTS: dict[str, Content] = {"tiff": tiff, "video": video, "lazy": lazy(GRID_BYTES), "configured": configured}
+CONTENTS: dict[str, Content] = {
+    "tiff": tiff,
+    "video": video,
+    "frames": frames,
+    "lazy": lazy(GRID_BYTES),
+    "configured": configured,
+}

@@ -35,8 +35,8 @@ def images(file: NWBFile, inputs: Path) -> None:
     file.add_acquisition(ImageSeries(name="grey", data=frames, unit="n.a.", rate=1.0))
     packed = H5DataIO(values((12, 9, 7, 3), "u1"), chunks=(5, 9, 7, 3), compression="gzip")
     file.add_acquisition(ImageSeries(name="colour", data=packed, unit="n.a.", rate=1.0))
-    movie = {"external_file": ["movie.avi"], "format": "external", "starting_frame": [0], "num_samples": 9}
-    file.add_stimulus(ImageSeries(name="elsewhere", unit="n.a.", rate=1.0, **movie))
+    movie = {"external_file": ["https://example.org/movie.avi"], "format": "external", "starting_frame": [0]}
+    file.add_stimulus(ImageSeries(name="elsewhere", unit="n.a.", rate=1.0, num_samples=9, **movie))
     _add_segmentation(file)
     picture = GrayscaleImage(name="picture", data=values((30, 20), "f4"))
     file.add_acquisition(Images(name="pictures", images=[picture]))

@@ -10,6 +10,7 @@ import numpy as np
 from hdmf.data_utils import GenericDataChunkIterator
 from pynwb import H5DataIO, NWBFile, TimeSeries
 
+START = datetime(2024, 3, 5, 10, 15, 30, tzinfo=timezone.utc)
 SHAPE = (4000, 8)
 CHUNK = (100, 8)
 # Three chunks are read at once, of forty: every rank has several steps to fail in.
@@ -28,7 +29,7 @@ def noise(nbytes: int) -> np.ndarray[Any, Any]:
 
 def session(data: Any = None, *, rate: float = 30.0, name: str = "probe", **keywords: Any) -> NWBFile:
     """Return a file with one series, bulk data in chunks."""
-    start = keywords.pop("start", datetime(2024, 3, 5, 10, 15, 30, tzinfo=timezone.utc))
+    start = keywords.pop("start", START)
     nwbfile = NWBFile(
         session_description=keywords.pop("description", "a fault"), identifier="id", session_start_time=start
     )

@@ -1,0 +1,190 @@
+"""Whether a dataset that is linked to is what the container says of it.
+
+A link has no attributes: who opens the file finds those of the dataset that it leads to, whatever unit or conversion
+the container was given. hdmf's writer has a comment at the place where it would have to look, and no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from hdmf.build import Builder, DatasetBuilder, GroupBuilder
+
+from parnwb.builders import location, unwrapped
+
+# What readers take where a dataset has no such attribute.
+DEFAULTS = {"conversion": 1.0, "offset": 0.0, "resolution": -1.0, "interval": 1}
+# Each object has its own.
+OWN = ("object_id",)
+# Numbers that went through another precision are the same.
+TOLERANCE = 1e-6
+# Timestamps jitter; a rate that is further from theirs is another one.
+RATE_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One thing in which the container and the dataset that it links to differ.
+
+    Parameters
+    ----------
+    path
+        Of the link in the file.
+    target
+        Where it leads to.
+    name
+        What differs: an attribute, ``dtype``, ``rate`` and so on.
+    asked, found
+        The container's value, and the dataset's.
+    """
+
+    path: str
+    target: str
+    name: str
+    asked: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.path} -> {self.target}: {self.name} is {self.asked} in the container, {self.found} there"
+
+
+def mismatches(builder: DatasetBuilder) -> tuple[Mismatch, ...]:
+    """Return in what a dataset of another place differs from what is said of it. Independent.
+
+    Parameters
+    ----------
+    builder
+        Whose data are an ``h5py.Dataset``.
+    """
+    dataset: h5py.Dataset = unwrapped(builder.data)
+    path, target = location(builder), f"{dataset.file.filename}:{dataset.name}"
+    found = (
+        *_different_types(builder, dataset),
+        *_different_attributes(builder.attributes, dataset),
+        *_different_lengths(builder, dataset),
+        *_different_dimensions(builder, dataset),
+        *_different_rates(builder, dataset),
+    )
+    return tuple(Mismatch(path, target, *item) for item in found)
+
+
+Difference = tuple[str, str, str]
+
+
+def _different_types(builder: DatasetBuilder, dataset: h5py.Dataset) -> Iterator[Difference]:
+    """Compare with the type that the same values would get in an array."""
+    if isinstance(builder.dtype, type) and dataset.dtype.kind in "biuf":
+        wanted = np.dtype(builder.dtype)
+        if wanted.newbyteorder("=") != dataset.dtype.newbyteorder("="):
+            yield "dtype", str(wanted), str(dataset.dtype)
+
+
+def _different_attributes(wanted: Mapping[str, Any], dataset: h5py.Dataset) -> Iterator[Difference]:
+    for name, asked in wanted.items():
+        if name in OWN or isinstance(asked, Builder):
+            continue
+        if name not in dataset.attrs:
+            if name not in DEFAULTS or not equal(asked, DEFAULTS[name]):
+                yield name, shown(asked), "missing"
+        elif not equal(asked, dataset.attrs[name]):
+            yield name, shown(asked), shown(dataset.attrs[name])
+
+
+def _different_lengths(builder: DatasetBuilder, dataset: h5py.Dataset) -> Iterator[Difference]:
+    """Compare the extents with those of what lies beside it: timestamps, data, electrodes."""
+    shape = tuple(dataset.shape or ())
+    other = {"data": "timestamps", "timestamps": "data"}.get(builder.name)
+    length = _length(_beside(builder, other)) if other is not None else None
+    if length and shape and shape[0] != length:  # no data at all: they are in movies
+        yield "length", f"{length} ({other})", f"{shape[0]}"
+    channels = _length(_beside(builder, "electrodes")) if builder.name == "data" else None
+    if channels is not None and len(shape) > 1 and shape[1] != channels:
+        yield "shape", f"(..., {channels}) (electrodes)", str(shape)
+
+
+def _different_dimensions(builder: DatasetBuilder, dataset: h5py.Dataset) -> Iterator[Difference]:
+    """Compare HDF5's labels of axes, where the dataset has any, with the names that the schema gives to them."""
+    labels = tuple(axis.label for axis in dataset.dims) if dataset.shape else ()
+    names = tuple(builder.dimension_labels or ())
+    if not any(labels) or not names:
+        return
+    same = len(labels) == len(names) and all(
+        not label or _plain(label) == _plain(name) for label, name in zip(labels, names, strict=True)
+    )
+    if not same:
+        yield "dimensions", str(names), str(labels)
+
+
+def _plain(name: str) -> str:
+    return name.lower().removeprefix("num_").rstrip("s")
+
+
+def _different_rates(builder: DatasetBuilder, dataset: h5py.Dataset) -> Iterator[Difference]:
+    """Compare with the rate that the series has, of which the dataset is the data."""
+    start = _beside(builder, "starting_time")
+    if builder.name != "data" or not isinstance(start, DatasetBuilder) or "neurodata_type" not in dataset.parent.attrs:
+        return
+    asked, series = float(start.attributes["rate"]), dataset.parent
+    if isinstance(series.get("starting_time"), h5py.Dataset):
+        there = series["starting_time"]
+        found = float(there.attrs.get("rate", np.nan))
+        if not equal(asked, found):
+            yield "rate", shown(asked), shown(found)
+        if not equal(start.data, there[()]):
+            yield "starting_time", shown(start.data), shown(there[()])
+    elif isinstance(series.get("timestamps"), h5py.Dataset):
+        times = series["timestamps"]
+        rate = regular_rate(times)
+        if rate is None or abs(rate - asked) > RATE_TOLERANCE * asked:
+            about = "too few" if rate is None else f"{rate:.6g} a second on average"
+            yield "rate", shown(asked), f"timestamps, {about}"
+
+
+def regular_rate(times: Any) -> float | None:
+    """Return the average rate of timestamps, None where they tell none. Independent."""
+    rows = len(times)
+    span = float(times[rows - 1]) - float(times[0]) if rows > 1 else 0.0
+    return (rows - 1) / span if span > 0 else None
+
+
+def _beside(builder: DatasetBuilder, name: str) -> Any:
+    parent = builder.parent
+    return parent.get(name) if isinstance(parent, GroupBuilder) else None
+
+
+def _length(builder: Any) -> int | None:
+    """Return the extent of a dataset's first axis, None where that cannot be known yet."""
+    target = getattr(builder, "builder", builder)  # of a link: what it leads to
+    data = unwrapped(getattr(target, "data", None))
+    shape = getattr(data, "shape", None) or getattr(data, "maxshape", None)
+    if shape is None and isinstance(data, list | tuple):
+        return len(data)
+    return int(shape[0]) if shape and shape[0] is not None else None
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Tell whether two values of an attribute mean the same. Independent."""
+    one, other = _bare(one), _bare(other)
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return one == other or (one != one and other != other) or abs(one - other) <= TOLERANCE * abs(one)
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return bool(np.array_equal(np.asarray(one), np.asarray(other)))
+    return bool(one == other)
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, np.ndarray | list | tuple):
+        array = np.asarray(value)
+        return array if array.ndim else array.item()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message. Independent."""
+    return repr(_bare(value))

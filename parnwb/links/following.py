@@ -1,0 +1,197 @@
+"""Links of a finished file, followed to where they lead, as any reader would from any folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from parnwb.finding import Finding
+
+MAX_FILES = 1000
+"""Files behind a file, more of which are not looked at."""
+
+
+@dataclass(frozen=True)
+class Outward:
+    """A link to another file.
+
+    Parameters
+    ----------
+    path
+        Of the link.
+    file
+        As it is stored.
+    name
+        Of the object there.
+    """
+
+    path: str
+    file: str
+    name: str
+
+    def found_from(self, folder: str) -> str:
+        """Return the absolute path of the file, seen from the folder of the file that has the link."""
+        return os.path.normpath(os.path.join(folder, self.file)) if not os.path.isabs(self.file) else self.file
+
+
+def outward_links(file: h5py.File) -> list[Outward]:
+    """Return all external links of a file, without following any. Independent."""
+    found: list[Outward] = []
+
+    def look(name: str, link: object) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found.append(Outward(f"/{name}", os.fsdecode(link.filename), str(link.path)))
+
+    file.visititems_links(look)
+    return found
+
+
+def datasets_in(group: h5py.Group) -> list[h5py.Dataset]:
+    """Return all datasets of a file or group, but for those behind links. Independent."""
+    found: list[h5py.Dataset] = []
+    group.visititems(lambda name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def files_behind(path: str) -> Iterator[str]:
+    """Iterate over the files that links of a file lead to, and theirs, each once. Independent."""
+    waiting, seen = [path], {path}
+    while waiting and len(seen) < MAX_FILES:
+        current = waiting.pop()
+        try:
+            with h5py.File(current, "r") as file:
+                links = outward_links(file)
+        except OSError:
+            continue
+        folder = os.path.dirname(current)
+        for target in dict.fromkeys(link.found_from(folder) for link in links):
+            if target not in seen:
+                seen.add(target)
+                waiting.append(target)
+                yield target
+
+
+def broken_links(file: h5py.File, path: Path) -> tuple[list[Finding], list[Outward]]:
+    """Return what is wrong with the links of a file, and those links to other files that lead to something.
+
+    Independent.
+    """
+    findings, good = [], []
+    for link in outward_links(file):
+        target = link.found_from(str(path.parent))
+        what = _broken(file, path, link, target)
+        if what is None:
+            good.append(link)
+        else:
+            findings.append(Finding(link.path, None, f"links to {link.file}:{link.name}, {what}"))
+    findings += [Finding(name, None, "is a link to a place in this file that is empty") for name in _dangling(file)]
+    return findings, good
+
+
+def _broken(file: h5py.File, path: Path, link: Outward, target: str) -> str | None:
+    """Say what is wrong with a link to another file; None if nothing is."""
+    if not os.path.isfile(target):
+        if not os.path.isabs(link.file) and os.path.isfile(link.file):
+            return "which is found from the working folder only, not from where this file is"
+        return "and there is no such file"
+    if os.path.realpath(target) == os.path.realpath(path):
+        return "which is this file"
+    try:
+        with h5py.File(target, "r") as there:
+            if link.name in there:
+                file[link.path]  # through all that comes behind it
+                return None
+            return "which holds no such thing"
+    except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
+        return f"which cannot be opened: {' '.join(str(error).split())}"
+
+
+def _dangling(file: h5py.File) -> list[str]:
+    names: list[str] = []
+
+    def look(name: str, link: object) -> None:
+        if isinstance(link, h5py.SoftLink) and _is_empty(file, name):
+            names.append(f"/{name}")
+
+    file.visititems_links(look)
+    return names
+
+
+def _is_empty(file: h5py.File, name: str) -> bool:
+    try:
+        return file.get(name) is None
+    except Exception:  # noqa: BLE001 - what lies behind it is told of by its own finding
+        return False
+
+
+def linked_datasets(file: h5py.File, links: list[Outward]) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Iterate over the datasets that links to other files lead to, with their paths in this one. Independent."""
+    for link in links:
+        target = file[link.path]
+        if isinstance(target, h5py.Dataset):
+            yield link.path, target
+        else:
+            inner: list[tuple[str, h5py.Dataset]] = []
+            _collect(target, link.path, inner)
+            yield from inner
+
+
+def _collect(group: h5py.Group, path: str, found: list[tuple[str, h5py.Dataset]]) -> None:
+    def look(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append((f"{path}/{name}", item))
+
+    group.visititems(look)
+
+
+def stored_elsewhere(dataset: h5py.Dataset) -> list[str]:
+    """Say what is wrong with the other files that hold a dataset's values, if any do. Independent."""
+    folder = os.path.dirname(os.path.abspath(os.fsdecode(dataset.file.filename)))
+    return [*_external_storage(dataset, folder), *_virtual_sources(dataset, folder)]
+
+
+def _external_storage(dataset: h5py.Dataset, folder: str) -> list[str]:
+    """Look for raw files; HDF5 looks for a relative name from the reader's working folder, not the file's."""
+    said = []
+    for name, offset, size in dataset.external or ():
+        if not os.path.isabs(name):
+            said.append(
+                f"its values are in {name}, which HDF5 looks for in the reader's working folder: readers must set "
+                "HDF5_EXTFILE_PREFIX='${ORIGIN}'"
+            )
+        path = name if os.path.isabs(name) else os.path.join(folder, name)
+        if not os.path.isfile(path):
+            said.append(f"its values are in {name}, and there is no such file")
+        elif size != h5py.h5f.UNLIMITED and os.path.getsize(path) < offset + size:
+            said.append(f"its values are in {name}, which has {os.path.getsize(path)} bytes of {offset + size}")
+    return said
+
+
+def _virtual_sources(dataset: h5py.Dataset, folder: str) -> list[str]:
+    """Look for the files of a virtual dataset: where one is missing HDF5 reads fill values."""
+    if not dataset.is_virtual:
+        return []
+    names = dict.fromkeys(str(source.file_name) for source in dataset.virtual_sources())
+    return [
+        f"a part of it is in {name}, and there is no such file: it is read as fill values"
+        for name in names
+        if name != "." and not os.path.isfile(os.path.join(folder, name))
+    ]
+
+
+def missing_movies(file: h5py.File, path: Path) -> list[Finding]:
+    """Return the external image files that are not there, seen from the file's folder. Independent."""
+    findings: list[Finding] = []
+
+    def look(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and name.rpartition("/")[2] == "external_file" and item.shape:
+            for movie in item.asstr()[()]:
+                if "://" not in movie and not (path.parent / movie).is_file():
+                    findings.append(Finding(f"/{name}", None, f"names {movie}, and there is no such file"))
+
+    file.visititems(look)
+    return findings

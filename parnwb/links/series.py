@@ -1,0 +1,53 @@
+"""Series whose data, or timestamps, are another series': ``TimeSeries(data=other_series)``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pynwb import NWBFile, TimeSeries
+
+from parnwb.links.attributes import Mismatch, equal, shown
+
+FIELDS = ("unit", "conversion", "resolution", "offset")
+
+
+def mismatched_series(nwbfile: NWBFile) -> tuple[Mismatch, ...]:
+    """Return in what new series differ from those whose data they share, through links. Independent.
+
+    What has been read from a file, or written to one, is left alone.
+    """
+    series = [item for item in nwbfile.objects.values() if isinstance(item, TimeSeries)]
+    return tuple(found for item in series if item.container_source is None for found in _of(item))
+
+
+def _of(series: TimeSeries) -> Iterator[Mismatch]:
+    owner = _owner(series, "data")
+    if owner is None:
+        return
+    target = f"{owner.container_source or ''}:{place_of(owner)}/data"
+    for name in FIELDS:
+        asked, found = getattr(series, name), getattr(owner, name)
+        if not equal(asked, found):
+            yield Mismatch(f"{place_of(series)}/data", target, name, shown(asked), shown(found))
+    is_elsewhere = owner.container_source is not None  # within a file the same data may have two clocks
+    if is_elsewhere and None not in (series.rate, owner.rate) and not equal(series.rate, owner.rate):
+        yield Mismatch(f"{place_of(series)}/data", target, "rate", shown(series.rate), shown(owner.rate))
+
+
+def _owner(series: TimeSeries, field: str) -> TimeSeries | None:
+    """Return the series at the end of the chain, None where this one has data of its own."""
+    current, seen = series.fields.get(field), 0
+    while isinstance(current, TimeSeries) and isinstance(current.fields.get(field), TimeSeries) and seen < 100:
+        current, seen = current.fields[field], seen + 1
+    return current if isinstance(current, TimeSeries) else None
+
+
+def place_of(container: Any) -> str:
+    """Return names of a container and of those that hold it, for messages. Independent."""
+    names: list[str] = []
+    current = container
+    while current is not None and not isinstance(current, NWBFile):
+        names.append(current.name)
+        current = current.parent
+    return "/" + "/".join(reversed(names))

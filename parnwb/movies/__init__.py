@@ -1,0 +1,10 @@
+"""Movies and image stacks beside NWB files: looked at, checked, brought along, or read frame by frame."""
+
+from __future__ import annotations
+
+from parnwb.movies.checks import check_movies
+from parnwb.movies.clip import Clip, examine
+from parnwb.movies.frames import MovieFrames
+from parnwb.movies.placing import place_movies
+
+__all__ = ["Clip", "MovieFrames", "check_movies", "examine", "place_movies"]

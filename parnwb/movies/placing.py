@@ -1,0 +1,170 @@
+"""Movies beside the NWB file, where ``dandi organize`` would put them, copied by all ranks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pynwb.image import ImageSeries
+
+from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
+from parnwb.errors import LinkError, ParnwbError
+from parnwb.links.series import place_of
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+    from pynwb import NWBFile
+
+PIECE_BYTES = 64 * 2**20
+"""What a rank copies at once."""
+
+HOW = ("copy", "move")
+
+
+@dataclass(frozen=True)
+class Placing:
+    """One movie.
+
+    Parameters
+    ----------
+    source
+        Where it is.
+    target
+        Where it goes.
+    nbytes
+        How long it is.
+    """
+
+    source: str
+    target: str
+    nbytes: int
+
+
+def place_movies(
+    nwbfile: NWBFile | None, path: str | Path, comm: MPI.Intracomm | None = None, how: str = "copy"
+) -> dict[str, list[str]]:
+    """Bring the external files of all ``ImageSeries`` beside an NWB file that is to be written. Collective.
+
+    They go where ``dandi organize`` puts them: into a folder of the file's name, as
+    ``session/OBJECT-ID_external_file_0.avi``. The series then name them there, relative to the file. All ranks copy,
+    pieces of 64 MiB each; a movie gets its name when it is whole.
+
+    Parameters
+    ----------
+    nwbfile
+        Made, not read from a file; on the root at least, and changed on all ranks that have it.
+    path
+        The NWB file, that will be written.
+    comm
+        Communicator; None for this process alone.
+    how
+        ``'copy'``; or ``'move'``, which removes the originals when all copies are safe.
+
+    Returns
+    -------
+    placed
+        The new names, by place of the series.
+
+    Raises
+    ------
+    LinkError
+        A movie is not there, or another file has its new name. The same on all ranks.
+    """
+    ranks = Ranks(comm, until_checked(DEFAULT_WATCHDOG))
+    try:
+        with ranks.agreed("placing movies"):
+            if how not in HOW:
+                raise ParnwbError(f"how must be one of {', '.join(HOW)}, got {how!r}")
+        named, placings = ranks.on_root("looking for movies", lambda: _planned(nwbfile, Path(path).absolute(), how))
+        with ranks.agreed("making room for movies"):
+            if ranks.is_root:
+                _make_room(placings)
+        with ranks.agreed("copying movies"):
+            _copy_share(ranks, placings)
+        with ranks.agreed("naming movies"):
+            if ranks.is_root:
+                _publish(placings, how)
+            if nwbfile is not None:
+                _rename(nwbfile, named)
+        return named
+    finally:
+        ranks.free()
+
+
+def _external(nwbfile: NWBFile) -> dict[str, ImageSeries]:
+    series = (item for item in nwbfile.objects.values() if isinstance(item, ImageSeries))
+    return {place_of(item): item for item in series if item.external_file is not None}
+
+
+def _planned(nwbfile: NWBFile | None, path: Path, how: str) -> tuple[dict[str, list[str]], list[Placing]]:
+    """Return the new names by series, and what is to be copied."""
+    if nwbfile is None:
+        raise ParnwbError("the root must have the NWBFile, got None", where="rank 0")
+    named: dict[str, list[str]] = {}
+    placings: dict[str, Placing] = {}
+    for place, series in _external(nwbfile).items():
+        named[place] = []
+        for number, name in enumerate(map(str, series.external_file)):
+            source = path.parent / name
+            if "://" in name:
+                named[place].append(name)
+                continue
+            new = f"{path.stem}/{series.object_id}_external_file_{number}{source.suffix}"
+            if not source.is_file():
+                raise LinkError(
+                    "a movie must be there to be brought along",
+                    where=f"{place}: {source}",
+                    remedy="Name it relative to the NWB file, or by its absolute path",
+                )
+            if os.path.lexists(path.parent / new):
+                raise LinkError(
+                    "a movie must not replace another file", where=str(path.parent / new), remedy="Remove it first"
+                )
+            placings[new] = Placing(str(source), str(path.parent / new), source.stat().st_size)
+            named[place].append(new)
+    if how == "move" and len({item.source for item in placings.values()}) < len(placings):
+        raise LinkError("a movie that two series name cannot be moved to both", remedy="Use how='copy'")
+    return named, list(placings.values())
+
+
+def _make_room(placings: list[Placing]) -> None:
+    for item in placings:
+        Path(item.target).parent.mkdir(exist_ok=True)
+        with open(f"{item.target}.partial", "wb") as file:
+            file.truncate(item.nbytes)
+
+
+def _copy_share(ranks: Ranks, placings: list[Placing]) -> None:
+    """Copy every so many pieces of all movies. Independent, between two agreements."""
+    pieces = [(item, start) for item in placings for start in range(0, item.nbytes, PIECE_BYTES)]
+    for item, start in pieces[ranks.rank :: ranks.size]:
+        ranks.step(f"copying {item.source}")
+        ranks.look_up()
+        _copy_piece(item, start, min(PIECE_BYTES, item.nbytes - start))
+
+
+def _copy_piece(item: Placing, start: int, nbytes: int) -> None:
+    with open(item.source, "rb", buffering=0) as source, open(f"{item.target}.partial", "r+b", buffering=0) as target:
+        done = 0
+        while done < nbytes:
+            data = os.pread(source.fileno(), min(2**20, nbytes - done), start + done)
+            if not data:
+                raise LinkError("a movie must not change while it is copied", where=item.source, remedy="Try again")
+            done += os.pwrite(target.fileno(), data, start + done)
+        os.fsync(target.fileno())
+
+
+def _publish(placings: list[Placing], how: str) -> None:
+    for item in placings:
+        shutil.copystat(item.source, f"{item.target}.partial")
+        os.replace(f"{item.target}.partial", item.target)
+    for item in placings if how == "move" else []:
+        os.unlink(item.source)
+
+
+def _rename(nwbfile: NWBFile, named: dict[str, list[str]]) -> None:
+    for place, series in _external(nwbfile).items():
+        series.fields["external_file"] = list(named[place])

@@ -1,0 +1,114 @@
+"""What DANDI would say of a finished file: each with its remedy, before anybody uploads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from parnwb.errors import ParnwbError
+from parnwb.finding import Finding
+from parnwb.links.following import datasets_in, outward_links
+
+MB = 10**6
+# dandi's own limit for one asset, and what is advised for chunks that are read over a network.
+MAX_FILE_BYTES = 5 * 10**12
+CHUNK_BYTES = (100 * 10**3, 20 * MB)
+# Below it nobody waits for a chunk more or less.
+SMALL_BYTES = 10 * MB
+UNCOMPRESSED_BYTES = 50 * MB
+# nwbinspector's words: what DANDI refuses, and what it lets pass.
+REFUSED = ("ERROR", "PYNWB_VALIDATION", "CRITICAL")
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What DANDI would say.
+
+    Parameters
+    ----------
+    refused
+        For these it would not take the file.
+    advice
+        With these it would, but others will suffer.
+    """
+
+    refused: tuple[Finding, ...]
+    advice: tuple[Finding, ...]
+
+
+def preflight(path: Path) -> Preflight:
+    """Look at a finished file as DANDI does. Independent; on the root.
+
+    Raises
+    ------
+    ParnwbError
+        nwbinspector is not installed, or cannot read the file.
+    """
+    refused: list[Finding] = []
+    advice: list[Finding] = []
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        what = f"has {size / 10**12:.1f} TB, DANDI takes {MAX_FILE_BYTES / 10**12:.0f}: write a file for each part"
+        refused.append(Finding("/", None, what))
+    with h5py.File(path, "r") as file:
+        for link in outward_links(file):
+            what = f"links to {link.file}: DANDI takes no external links; write with link_data=False, which copies"
+            refused.append(Finding(link.path, None, what))
+        for dataset in datasets_in(file):
+            refused += _stored_elsewhere(dataset)
+            advice += _advice(dataset)
+    _inspect(path, refused, advice)
+    return Preflight(tuple(refused), tuple(advice))
+
+
+def _stored_elsewhere(dataset: h5py.Dataset) -> Iterator[Finding]:
+    names = [name for name, _, _ in dataset.external or ()]
+    names += [source.file_name for source in dataset.virtual_sources()] if dataset.is_virtual else []
+    for name in dict.fromkeys(str(name) for name in names if name != "."):
+        yield Finding(dataset.name, None, f"has its values in {name}, which is not uploaded: write them into the file")
+    if dataset.name.rpartition("/")[2] == "external_file" and dataset.shape:
+        for movie in dataset.asstr()[()]:
+            if os.path.isabs(movie):
+                what = f"names {movie} by an absolute path: bring it along with parnwb.movies.place_movies"
+                yield Finding(dataset.name, None, what)
+
+
+def _advice(dataset: h5py.Dataset) -> Iterator[Finding]:
+    if not dataset.shape or dataset.dtype.hasobject:
+        return
+    nbytes = int(np.prod(dataset.shape)) * dataset.dtype.itemsize
+    if dataset.chunks is None:
+        if nbytes > UNCOMPRESSED_BYTES:
+            what = f"has {nbytes / MB:.0f} MB without chunks and compression: write with compression='auto'"
+            yield Finding(dataset.name, None, what)
+        return
+    chunk = int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
+    if nbytes > SMALL_BYTES and not CHUNK_BYTES[0] <= chunk <= CHUNK_BYTES[1]:
+        what = f"has chunks {dataset.chunks} of {chunk / MB:.3g} MB: over a network 2 to 16 MB are read best"
+        yield Finding(dataset.name, None, what)
+
+
+def _inspect(path: Path, refused: list[Finding], advice: list[Finding]) -> None:
+    """Ask nwbinspector, with DANDI's configuration."""
+    try:
+        from nwbinspector import inspect_nwbfile, load_config
+    except ImportError as error:
+        raise ParnwbError(
+            "nwbinspector, which DANDI asks, is not installed", remedy='pip install "parnwb[inspect]"'
+        ) from error
+    try:
+        messages = list(inspect_nwbfile(nwbfile_path=path, config=load_config("dandi"), skip_validate=True))
+    except Exception as error:
+        raise ParnwbError(
+            f"nwbinspector cannot read the file: {type(error).__name__}: {error}",
+            where=str(path),
+            remedy="See what verify without --dandi says",
+        ) from error
+    for message in messages:
+        finding = Finding(message.location or "/", None, f"{message.message} ({message.check_function_name})")
+        (refused if message.importance.name in REFUSED else advice).append(finding)

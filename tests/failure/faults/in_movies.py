@@ -1,0 +1,143 @@
+"""Faults in external images: movies that are missing, out of order, or not what their series says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from failure.faults.fault import Place, fault
+from failure.faults.in_links import PLAIN, Plain
+from failure.faults.material import session
+from pynwb import NWBFile
+from pynwb.image import ImageSeries
+
+COUNTS = {"one.avi": 10, "two.avi": 12}
+HEIGHT, WIDTH = 24, 32
+TICK = Fraction(1, 25)
+
+
+def prepare(folder: Path) -> None:
+    """Write two movies, one with frames at uneven times, and a stack."""
+    import tifffile
+
+    for name, frames in COUNTS.items():
+        write_movie(folder / name, frames)
+    write_movie(folder / "uneven.mp4", 10, lambda number: number + 5 * (number > 4))
+    tifffile.imwrite(folder / "stack.tif", np.zeros((7, HEIGHT, WIDTH), "u1"))
+    (folder / "inside").mkdir()
+
+
+def write_movie(path: Path, frames: int, when: Callable[[int], int] = lambda number: number) -> None:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        stream.codec_context.time_base = TICK
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.full((HEIGHT, WIDTH, 3), 9 * number, "u1"), format="rgb24")
+            frame.pts, frame.time_base = when(number), TICK
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def watching(*names: str, **said: Any) -> NWBFile:
+    """Return a file with a series of external images."""
+    nwbfile = session(name="own")
+    timing = {} if "timestamps" in said else {"rate": 25.0, "num_samples": 22}
+    settings = {"format": "external", "starting_frame": [0, 10][: len(names)], **timing, **said}
+    nwbfile.add_acquisition(ImageSeries(name="movie", external_file=list(names), **settings))
+    return nwbfile
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """Return what readers are told."""
+    with h5py.File(path) as file:
+        series = file["/acquisition/movie"]
+        names = series["external_file"].asstr()[()].tolist()
+        return {
+            "starts": series["external_file"].attrs["starting_frame"].tolist(),
+            "there": [(path.parent / name).is_file() for name in names],
+            "rows": len(series["timestamps"]) if "timestamps" in series else None,
+        }
+
+
+BOTH = ("one.avi", "two.avi")
+
+
+def register(
+    name: str, content: Callable[[], NWBFile], shows: dict[str, Any], *says: str, output: str = "out.nwb"
+) -> None:
+    """Register a fault for both writers."""
+    damage = lambda path: {key: stored(path)[key] for key in shows}  # noqa: E731
+    PLAIN[f"movie_{name}"] = Plain(lambda _: content(), damage, shows, prepare, None, output)
+
+    @fault("LinkError", *says, name=f"movie_{name}", prepare=lambda place: prepare(place.folder))
+    def run(place: Place) -> None:
+        place.write(content(), path=place.folder / output)
+
+
+register(
+    "is_missing",
+    lambda: watching("one.avi", "three.avi"),
+    {"there": [True, False]},
+    "/movie: three.avi is not there, seen from",
+    "place_movies",
+)
+register(
+    "is_seen_from_elsewhere",
+    lambda: watching(*BOTH),
+    {"there": [False, False]},
+    "/movie: one.avi is not there, seen from .*inside",
+    output="inside/out.nwb",
+)
+register(
+    "order",
+    lambda: watching("two.avi", "one.avi"),
+    {"starts": [0, 10]},
+    r"starting_frame is \[0, 10\], the files have \[12, 10\] frames, so that it must be \[0, 12\]",
+)
+register(
+    "starts_fall",
+    lambda: watching(*BOTH, starting_frame=[10, 0]),
+    {"starts": [10, 0]},
+    r"must begin with 0 and rise from file to file, it is \[10, 0\]",
+)
+register("is_named_twice", lambda: watching("one.avi", "one.avi"), {"starts": [0, 10]}, "a file is named twice")
+register(
+    "number_of_timestamps",
+    lambda: watching(*BOTH, timestamps=np.arange(21) / 25),
+    {"rows": 21},
+    "there are 21 timestamps for 22 frames",
+)
+register(
+    "number_of_samples",
+    lambda: watching(*BOTH, num_samples=30),
+    {"rows": None},
+    "num_samples is 30, the files have 22 frames",
+)
+register(
+    "number_of_pages",
+    lambda: watching("stack.tif", timestamps=np.arange(9) / 25),
+    {"rows": 9},
+    "there are 9 timestamps for 7 frames",
+)
+register(
+    "dimension",
+    lambda: watching(*BOTH, dimension=[HEIGHT, WIDTH]),
+    {"rows": None},
+    rf"dimension is \[{HEIGHT}, {WIDTH}\], frames have width and height \[{WIDTH}, {HEIGHT}\]",
+)
+register(
+    "times_are_uneven",
+    lambda: watching("uneven.mp4", num_samples=10),
+    {"rows": None},
+    "uneven.mp4 has frames at uneven times",
+    "give timestamps instead",
+)

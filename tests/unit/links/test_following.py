@@ -1,0 +1,121 @@
+"""Links of finished files, each of which is wrong in another way, and values in other files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from parnwb.links.following import files_behind
+from parnwb.verify import verify
+
+VALUES = np.arange(24, dtype="i2").reshape(6, 4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder that is not the working folder, with a file that can be linked to."""
+    folder = tmp_path / "there"
+    folder.mkdir()
+    with h5py.File(folder / "other.h5", "w") as other:
+        other["x"] = VALUES
+        other["group/inner"] = VALUES
+        other["round"] = h5py.ExternalLink("out.h5", "/round")
+        other.create_dataset("lacking", (6, 4), "i2", chunks=(2, 4))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def said(path: Path) -> list[str]:
+    return [str(finding) for finding in verify(path, validate=False).findings]
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        (h5py.ExternalLink("other.h5", "/x"), None),
+        (h5py.ExternalLink("other.h5", "/group"), None),
+        (h5py.ExternalLink("nowhere.h5", "/x"), "there is no such file"),
+        (h5py.ExternalLink("other.h5", "/y"), "which holds no such thing"),
+        (h5py.ExternalLink("out.h5", "/link"), "which is this file"),
+        (h5py.ExternalLink("other.h5", "/round"), "no such thing|cannot be opened"),
+        (h5py.ExternalLink("beside.h5", "/x"), "found from the working folder only"),
+        (h5py.ExternalLink("broken.h5", "/x"), "cannot be opened"),
+        (h5py.SoftLink("/nothing"), "a place in this file that is empty"),
+        (h5py.ExternalLink("other.h5", "/lacking"), "3 of 3 chunks were never written"),
+    ],
+)
+def test_links(folder: Path, link: object, words: str | None) -> None:
+    (folder.parent / "beside.h5").write_bytes((folder / "other.h5").read_bytes())
+    (folder / "broken.h5").write_text("no HDF5")
+    with h5py.File(folder / "out.h5", "w") as file:
+        file["own"] = VALUES
+        file["link"] = link
+    findings = said(folder / "out.h5")
+    if words is None:
+        assert not findings
+        assert verify(folder / "out.h5", validate=False).datasets == 2
+    else:
+        import re
+
+        assert len(findings) == 1 and re.search(words, findings[0]) and findings[0].startswith("/link")
+
+
+def test_damage_behind_a_link_is_found(folder: Path) -> None:
+    with h5py.File(folder / "other.h5", "r+") as other:
+        packed = other.create_dataset("packed", data=np.arange(4000), chunks=(1000,), compression="gzip")
+        info = packed.id.get_chunk_info(2)
+    with open(folder / "other.h5", "r+b") as raw:
+        raw.seek(info.byte_offset)
+        raw.write(b"\xff" * info.size)
+    with h5py.File(folder / "out.h5", "w") as file:
+        file["link"] = h5py.ExternalLink("other.h5", "/packed")
+    (finding,) = verify(folder / "out.h5", validate=False).findings
+    assert finding.path == "/link" and "cannot be read" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("name", "nbytes", "words"),
+    [
+        ("raw.bin", 48, "HDF5_EXTFILE_PREFIX"),
+        ("{folder}/raw.bin", 48, None),
+        ("{folder}/gone.bin", 48, "there is no such file"),
+        ("{folder}/short.bin", 48, "which has 10 bytes of 48"),
+    ],
+)
+def test_external_storage(folder: Path, name: str, nbytes: int, words: str | None) -> None:
+    VALUES.tofile(folder / "raw.bin")
+    (folder / "short.bin").write_bytes(b"0123456789")
+    with h5py.File(folder / "out.h5", "w") as file:
+        file.create_dataset("x", VALUES.shape, "i2", external=[(name.format(folder=folder), 0, nbytes)])
+    findings = said(folder / "out.h5")
+    assert (not findings) if words is None else (len(findings) == 1 and words in findings[0])
+
+
+def test_parts_of_virtual_datasets(folder: Path) -> None:
+    layout = h5py.VirtualLayout((2, 6, 4), "i2")
+    layout[0] = h5py.VirtualSource("other.h5", "x", (6, 4))
+    layout[1] = h5py.VirtualSource("gone.h5", "x", (6, 4))
+    with h5py.File(folder / "out.h5", "w") as file:
+        file.create_virtual_dataset("both", layout)
+        assert not file["both"][1].any()  # HDF5 says nothing
+    (finding,) = said(folder / "out.h5")
+    assert "a part of it is in gone.h5" in finding and "fill values" in finding
+
+
+def test_movies(folder: Path) -> None:
+    with h5py.File(folder / "out.h5", "w") as file:
+        file["series/external_file"] = ["here.avi", "https://example.org/there.avi", "gone.avi"]
+    (folder / "here.avi").write_text("a movie")
+    (folder.parent / "gone.avi").write_text("seen from the working folder only")
+    (finding,) = said(folder / "out.h5")
+    assert "names gone.avi" in finding
+
+
+def test_files_behind_go_on_and_end(folder: Path) -> None:
+    with h5py.File(folder / "out.h5", "w") as file:
+        file["a"], file["b"] = h5py.ExternalLink("other.h5", "/x"), h5py.ExternalLink("gone.h5", "/x")
+    assert list(files_behind(str(folder / "out.h5"))) == [str(folder / name) for name in ("other.h5", "gone.h5")]
+    assert str(folder / "other.h5") not in list(files_behind(str(folder / "other.h5")))
