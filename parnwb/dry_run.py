@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from parnwb.bulk_rule import BulkRule
 from parnwb.compression import Compression, check_compression
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
+from parnwb.settings import check_chunking
 from parnwb.skeleton import AuthoringOptions, author
 from parnwb.write_queue import Policy, write_queue
-from parnwb.writer import check_chunking
 
 if TYPE_CHECKING:
     from pynwb import NWBFile

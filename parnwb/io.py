@@ -23,11 +23,12 @@ from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import Earlier, is_worth_keeping
+from parnwb.settings import DEFAULT_COMMIT_INTERVAL, WriteSettings
 from parnwb.site import versions
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
 from parnwb.write_queue import Policy
-from parnwb.writer import DEFAULT_COMMIT_INTERVAL, WriteSettings, Written, look_for_earlier, write
+from parnwb.writer import Written, look_for_earlier, write
 
 if TYPE_CHECKING:
     import h5py

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -16,12 +15,10 @@ from parnwb import memory, site, storage
 from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
 from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion
 from parnwb.bulk_rule import BulkRule
-from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog
+from parnwb.comm import Ranks
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, StreamState, no_records
-from parnwb.compression import Compression, check_compression
-from parnwb.decomposition import strategy
-from parnwb.errors import AgreementError, Interrupted, LaunchError, LayoutError, ParnwbError, PlanError, ResumeError
+from parnwb.errors import AgreementError, Interrupted, LaunchError, LayoutError
 from parnwb.exchange import find_residents, rounds
 from parnwb.gathering import Asking, answer
 from parnwb.generators import Drain, positions
@@ -29,7 +26,7 @@ from parnwb.growth import Growth, grown_sources
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layers import settled
 from parnwb.layout import FileLayout
-from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
+from parnwb.plan import WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import (
     Earlier,
@@ -41,6 +38,7 @@ from parnwb.restore import (
     find_earlier,
     restore,
 )
+from parnwb.settings import WriteSettings
 from parnwb.sources import Access, Source
 from parnwb.sources.growing import GrowingSource, StreamedRows
 from parnwb.sources.sending import receive_sources
@@ -49,8 +47,8 @@ from parnwb.streams import OpenStream, OpenStreams, reopened
 from parnwb.striping import Striping, striping_for
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions
-from parnwb.write_queue import Policy, check_policy, write_queue
 from parnwb.write_queue import described as described_policy
+from parnwb.write_queue import write_queue
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
@@ -61,107 +59,7 @@ if TYPE_CHECKING:
     from parnwb.export import Content
     from parnwb.skeleton import AuthoringOptions, Skeleton
 
-DEFAULT_COMMIT_INTERVAL = 300.0
 NAMED_HOSTS = 4
-TRANSFERS = ("independent", "collective")
-
-
-@dataclass(frozen=True)
-class WriteSettings:
-    """How a file is written; the same on all ranks.
-
-    Parameters
-    ----------
-    backend
-        ``'auto'``, ``'direct'`` or ``'mpio'``.
-    transfer
-        For ``mpio``: ``'independent'`` or ``'collective'``.
-    decomposition
-        A strategy of ``parnwb.decomposition``.
-    buffer_mb
-        MiB that a rank reads at once; see ``WritePlan`` for what is always allowed.
-    compression
-        For bulk data without a filter of their own.
-    rule
-        What is bulk.
-    overwrite
-        Whether an existing file may be replaced.
-    resume
-        Whether to go on where an earlier attempt ended.
-    commit_interval
-        Seconds between commits.
-    manifest
-        Whether to leave checksums beside the file.
-    watchdog
-        Seconds that one step of a rank may take; None or 0 for no limit.
-    queue
-        Which dataset is written before which; see ``parnwb.write_queue``.
-    writers_per_node
-        How many ranks of a host write to the file; see ``parnwb.storage.writers``.
-    chunks
-        For bulk data without chunks of their own: None or ``'auto'``.
-    """
-
-    backend: str = "auto"
-    transfer: str = "independent"
-    decomposition: str = "balanced"
-    buffer_mb: float = DEFAULT_BUFFER_MB
-    compression: Compression = None
-    rule: BulkRule = BulkRule()
-    overwrite: bool = False
-    resume: bool = False
-    commit_interval: float = DEFAULT_COMMIT_INTERVAL
-    manifest: bool = False
-    watchdog: float | None = DEFAULT_WATCHDOG
-    queue: Policy = "file"
-    writers_per_node: int | None = None
-    chunks: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.transfer not in TRANSFERS:
-            raise ParnwbError(f"transfer must be one of {', '.join(TRANSFERS)}, got {self.transfer!r}")
-        if not isinstance(self.buffer_mb, int | float) or not 0 < self.buffer_mb < math.inf:
-            raise PlanError(f"buffer_mb must be positive, a number of MiB, got {self.buffer_mb!r}")
-        if not isinstance(self.commit_interval, int | float) or not self.commit_interval > 0:
-            raise ParnwbError(f"commit_interval must be positive, a number of seconds, got {self.commit_interval!r}")
-        check_watchdog(self.watchdog)
-        for name in ("overwrite", "manifest"):
-            if not isinstance(getattr(self, name), bool):
-                raise ParnwbError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        if self.resume and self.backend == "mpio":
-            raise ResumeError(
-                "parallel HDF5 keeps no journal, so backend 'mpio' cannot resume", remedy="Use backend='direct'"
-            )
-        if self.manifest and self.backend == "mpio":
-            raise ParnwbError(
-                "parallel HDF5 gives no checksums of what it writes, so backend 'mpio' cannot leave a manifest",
-                remedy="Use backend='direct' or 'auto'",
-            )
-        if self.queue == "round-robin" and self.backend == "mpio":
-            raise PlanError(
-                "parallel HDF5 writes one dataset after the other, so backend 'mpio' has no queue 'round-robin'",
-                remedy="Use backend='direct' or 'auto'",
-            )
-        if self.writers_per_node is not None and self.backend == "mpio":
-            raise PlanError(
-                "MPI-IO decides which ranks write, so backend 'mpio' has no writers_per_node",
-                remedy="Use backend='direct' or 'auto'",
-            )
-        site.check_backend(self.backend)
-        storage.check_writers_per_node(self.writers_per_node)
-        check_policy(self.queue)
-        strategy(self.decomposition)
-        check_compression(self.compression)
-        check_chunking(self.chunks)
-
-
-def check_chunking(chunks: object) -> None:
-    """Refuse a default for chunks that means nothing; shapes are given with the data."""
-    if chunks not in (None, "auto"):
-        raise ParnwbError(
-            f"chunks must be None or 'auto', got {chunks!r}",
-            remedy="Give a dataset's own by H5DataIO(data, chunks=...)",
-        )
 
 
 @dataclass(frozen=True)
