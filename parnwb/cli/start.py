@@ -17,7 +17,9 @@ from parnwb.cli.jobscript import jobscript
 from parnwb.cli.plan import plan
 from parnwb.cli.speaking import show_warning, speaks
 from parnwb.cli.verify import verify
-from parnwb.errors import ParnwbError
+from parnwb.errors import LaunchError, ParnwbError
+
+FIRST_WORD_SECONDS = 8
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -55,4 +57,6 @@ def main() -> NoReturn:
 
             rank = getattr(error, "parnwb_rank", None)
             print(f"parnwb: {error if rank is None else describe(error, rank)}", file=sys.stderr, flush=True)
+        elif isinstance(error, LaunchError):
+            time.sleep(FIRST_WORD_SECONDS)  # the root may still be importing what the others do without
         sys.exit(1)

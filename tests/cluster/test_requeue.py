@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,7 @@ def test_a_lost_node_ends_the_run_and_the_next_one_goes_on(
     job = account.slurm.wait(number, lambda job: job.restarts >= 1 and job.state in ENDED, seconds=SECONDS)
     assert_done(job)
     assert "DUE TO NODE FAILURE" in job.log, job.log
-    assert "were there from an earlier job" in job.log, job.log
+    # How much was committed depends on when the node went, which may have been right after the beginning.
+    assert re.search("were there from an earlier job|the file was begun with it", job.log), job.log
     assert_equals_uninterrupted(account, output, recording)
     account.slurm.until_idle()
