@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -18,16 +18,13 @@ def mpiexec() -> Callable[..., CompletedProcess[str]]:
     return run_mpi
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Share tests out; then undo a skip of pytest-mpi's: it takes the folder `mpi` for its marker of that name."""
     arrange(config, items)
-
-
-@pytest.hookimpl(trylast=True, specname="pytest_collection_modifyitems")
-def undo_skips(items: list[pytest.Item]) -> None:
-    """Undo a skip of pytest-mpi's: it takes the name of the folder `mpi` for its marker of that name."""
+    yield
     for item in items:
-        if item.get_closest_marker("mpi") is None:
+        if not any(mark.name == "mpi" for mark in item.iter_markers()):
             item.own_markers = [mark for mark in item.own_markers if not _needs_mpi(mark)]
 
 
