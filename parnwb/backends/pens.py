@@ -92,7 +92,7 @@ class LentPen:
         for letter in _letters(_by_address(batch, addresses)):
             self._ranks.step(f"sending {batch.place} to rank {self._writer}")
             self._ranks.send(letter, self._writer, PAYLOAD)
-            self._ranks.wait_until(lambda: self._ranks.receive(WRITTEN, source=self._writer) is not None)
+            self._ranks.wait_until(lambda: self._ranks.receive(WRITTEN, source=self._writer) is not None, meanwhile)
 
     def serve(self) -> bool:
         """Do nothing."""
