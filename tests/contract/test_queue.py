@@ -65,7 +65,7 @@ def test_all_ranks_say_the_same(errors: list[list[str]]) -> None:
     assert errors[0] == errors[1] == errors[2]
     failed, named, mapped, functions = errors[0]
     assert "the disk is gone" in failed
-    assert "queue must be the same on all ranks: rank 0 has \"'largest'\", rank 1 has \"'file'\"" in named
+    assert "queue must be the same on all ranks: rank 0 has 'largest', rank 1 has 'file'" in named
     assert "queue must be the same on all ranks" in mapped and "/acquisition/urgent/*" in mapped
     assert ".one" in functions and ".other" in functions and "0x" not in functions
 
