@@ -12,7 +12,7 @@ from parnwb.errors import PlanError
 
 @dataclass(frozen=True, order=True)
 class Hyperslab:
-    """A box in an n-dimensional array: HDF5's start and count, with stride and block of one.
+    """A box in an n-dimensional array: HDF5's start and count, with stride and block of one. Independent.
 
     Parameters
     ----------

@@ -215,12 +215,12 @@ class NWBParallelIO:
 
     @property
     def path(self) -> Path:
-        """Where the finished file goes; of an existing one that is appended to, its own name, whatever links to it."""
+        """Where the finished file goes; of one that is appended to, its own name, whatever links to it. Independent."""
         return self._target.path
 
     @property
     def written(self) -> Written | None:
-        """What ``write`` did: the plan, and the backend with the reason for it. None before."""
+        """What ``write`` did: the plan, and the backend with the reason for it. None before. Independent."""
         return self._written
 
     def read(self) -> NWBFile:

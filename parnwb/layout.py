@@ -132,7 +132,7 @@ class ChunkGrid:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """One bulk dataset, as the skeleton holds it.
+    """One bulk dataset, as the skeleton holds it. All calls are independent.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def contiguous_piece(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class FileLayout:
-    """All bulk datasets of a file, sorted by path."""
+    """All bulk datasets of a file, sorted by path. All calls are independent."""
 
     datasets: tuple[DatasetSpec, ...]
 

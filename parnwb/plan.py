@@ -53,7 +53,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class WritePlan:
-    """Assignment of all bulk data to ranks.
+    """Assignment of all bulk data to ranks. All calls are independent.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from parnwb.movies.clip import Clip, examine
 
 
 class MovieFrames(GenericDataChunkIterator):
-    """Movies (AVI, MP4, all that FFmpeg reads) or TIFF stacks, one after another, as the data of an ``ImageSeries``.
+    """Movies (AVI, MP4, all that FFmpeg reads) or TIFF stacks, in order, as data of an ``ImageSeries``. Independent.
 
     ``ImageSeries(data=MovieFrames(["a.avi", "b.avi"]), rate=30.0, unit="n.a.", ...)``: time x height x width, and 3
     for colours. Each rank decodes what it writes, from the key frame before it on. Plain pynwb takes it as well.

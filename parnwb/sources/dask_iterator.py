@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DaskArrayIterator(GenericDataChunkIterator):
-    """A dask array as pynwb and parnwb take it: ``TimeSeries(data=DaskArrayIterator(array), ...)``.
+    """A dask array as pynwb and parnwb take it: ``TimeSeries(data=DaskArrayIterator(array), ...)``. Independent.
 
     Parameters
     ----------

@@ -1,0 +1,105 @@
+"""
+Resume after a kill
+===================
+
+A job is killed in the middle, in the rudest way there is, and another one, on another number of ranks, goes on where it
+was. This program is no MPI program: it starts some, as a shell would.
+"""
+
+# %%
+# A recording, and a way to start ranks
+# -------------------------------------
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from parnwb.demo import METADATA, find_mpiexec, mpi_flags
+from parnwb.made_recording import make_spikeglx_recording
+
+recording = make_spikeglx_recording(Path("recording"), megabytes=60)
+Path("session.yaml").write_text(METADATA)
+mpiexec = find_mpiexec()
+output = Path("session.nwb")
+
+
+def command(ranks, *arguments):
+    """Return: mpiexec -n RANKS parnwb ARGUMENTS."""
+    print("$ mpiexec -n", ranks, "parnwb", *arguments, flush=True)
+    return [mpiexec, *mpi_flags(mpiexec), "-n", str(ranks), sys.executable, "-m", "parnwb", *map(str, arguments)]
+
+
+def show_folder():
+    for path in sorted(Path().glob("session.nwb*")):
+        print(f"  {path.name:28} {path.stat().st_size / 1e6:8.2f} MB")
+
+
+# %%
+# Killed
+# ------
+#
+# What has been written is committed every five minutes; here, for a small recording, ten times a second. Small buffers and
+# a slow compression make the job last long enough to be killed. As soon as a second commit is in the journal all ranks get
+# SIGKILL, against which no program can do anything.
+
+convert = ("convert", recording, output, "--metadata", "session.yaml", "--commit-interval", "0.1")
+convert += ("--buffer-mb", "1", "--compression", "9", "--quiet")
+job = subprocess.Popen(command(2, *convert), start_new_session=True)
+journal = Path("session.nwb.partial.journal")
+deadline = time.monotonic() + 60
+first = 0
+while job.poll() is None and time.monotonic() < deadline:
+    size = journal.stat().st_size if journal.exists() else 0
+    first = first or size
+    if size > first:
+        break
+    time.sleep(0.02)
+ranks = [
+    int(process.name)
+    for process in Path("/proc").glob("[0-9]*")
+    if re.search(rb"-m\0parnwb\0convert", (process / "cmdline").read_bytes()) and int(process.name) != os.getpid()
+]
+for process in ranks:
+    os.kill(process, signal.SIGKILL)
+print("exit status of the killed job is", "0" if job.wait(60) == 0 else "not 0")
+show_folder()
+
+# %%
+# There is no ``session.nwb``: the final name appears only when a file is complete. There is a partial file; beside it the
+# journal, which says what of it can be trusted; and the lock, which says whose it is.
+#
+# Resumed
+# -------
+#
+# The same command with ``--resume``, on three ranks instead of two. It checks what was committed, and writes what is
+# missing.
+
+done = subprocess.run(
+    [*command(3, *convert[:-1], "--resume")], capture_output=True, text=True, timeout=90, check=False
+)
+print(done.stdout)
+show_folder()
+
+# %%
+# As if nothing had happened
+# --------------------------
+#
+# Bit for bit what is in the recording, every chunk there, valid as NWB.
+
+done = subprocess.run(
+    command(2, "verify", output, "--against", recording, "--metadata", "session.yaml", "--quiet"),
+    capture_output=True,
+    text=True,
+    timeout=90,
+    check=False,
+)
+print(done.stdout)
+
+# %%
+# From Python it is mode ``'resume'`` and the same ``write(nwbfile)``. On a cluster, SLURM's signal before the time limit
+# makes a job commit and end with status 75, which job scripts take for *run me again*: :doc:`/clusters`. What is promised,
+# fault by fault: :doc:`/reliability`.
