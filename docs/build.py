@@ -34,7 +34,7 @@ class Page(HTMLParser):
 
 def broken_links(folder: Path) -> Iterator[str]:
     """Iterate over links of pages in a folder to what is not in it."""
-    pages = {path.resolve(): Page(path) for path in folder.rglob("*.html")}
+    pages = {path.resolve(): Page(path) for path in folder.rglob("*.html") if "_static" not in path.parts}
     for path, page in pages.items():
         for link in page.links:
             parts = urlsplit(link)
@@ -49,7 +49,7 @@ def broken_links(folder: Path) -> Iterator[str]:
 
 def build(folder: Path) -> list[str]:
     """Return what is wrong; nothing for good pages."""
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going", HERE, folder]
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-E", "-W", "--keep-going", HERE, folder]
     if subprocess.run(command, timeout=TIMEOUT_SECONDS, check=False).returncode:
         return ["Sphinx has failed: see above"]
     return sorted(set(broken_links(folder)))

@@ -10,16 +10,17 @@ import io
 import json
 import sys
 import traceback
+import types
 import warnings
 from pathlib import Path
-from typing import Any
 
 from parnwb.comm.launch import launched_rank
 
 
 def main(source: str, results: Path) -> int:
     rank = launched_rank()
-    names: dict[str, Any] = {"__name__": "__main__"}
+    # Pickle finds the classes of a program in the module of this name.
+    program = sys.modules["__main__"] = types.ModuleType("__main__")
     sys.argv = [source]
     for number, code in enumerate(json.loads((results / "codes.json").read_text())):
         if code is None:
@@ -28,7 +29,7 @@ def main(source: str, results: Path) -> int:
         printed = io.StringIO()
         try:
             with contextlib.redirect_stdout(printed):
-                exec(compile("\n" * (line - 1) + text, source, "exec"), names)
+                exec(compile("\n" * (line - 1) + text, source, "exec"), program.__dict__)
         except Exception:
             traceback.print_exc()
             return 1

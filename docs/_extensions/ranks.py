@@ -81,6 +81,7 @@ def below(results: Path, number: int, script_vars: dict[str, Any], gallery_conf:
         paths.append(script_vars["image_path_iterator"].next())
         shutil.copy(figure, paths[-1])
     text = "".join(path.read_text() for path in sorted(results.glob(f"{number}-rank-*.txt")))
+    text = text.replace(f"{results.parent}/work/", "")  # a reader's folder has another name
     figures = figure_rst(paths, gallery_conf["src_dir"]) if paths else ""
     printed = gen_rst.CODE_OUTPUT.format(gen_rst.indent(text.expandtabs(), " " * 4)) if text.strip() else ""
     return f"\n{figures}\n\n{printed}\n\n\n"

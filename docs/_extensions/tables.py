@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import catalogue
+import click
 import contract
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -56,7 +57,14 @@ def plain(text: str) -> str:
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>#$" else letter for letter in text)
 
 
+def escape_asterisks(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+    """Let sphinx-click show the asterisks of options' help: it takes them for emphasis."""
+    lines[:] = [line.replace("*", "\\*") for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.setup_extension("sphinx_click")
+    app.connect("sphinx-click-process-options", escape_asterisks)
     app.add_directive("collective-contract", CollectiveContract)
     app.add_directive("error-catalogue", ErrorCatalogue)
     return {"parallel_read_safe": True}

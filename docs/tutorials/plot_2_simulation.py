@@ -41,7 +41,9 @@ def simulate(cell):
 
 
 results = {cell: simulate(cell) for cell in own}
-potential = np.stack([results[cell][0] for cell in sampled], axis=1)
+potential = np.empty((int(SECONDS * RATE), len(sampled)), "f4")  # of some ranks without a column
+for column, cell in enumerate(sampled):
+    potential[:, column] = results[cell][0]
 trains = [results[cell][1] for cell in own]
 print(f"rank {comm.rank}: {len(own)} cells, {sum(map(len, trains))} spikes, potential of {potential.shape}")
 

@@ -11,7 +11,6 @@ was. This program is no MPI program: it starts some, as a shell would.
 # -------------------------------------
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -33,6 +32,30 @@ def command(ranks, *arguments):
     return [mpiexec, *mpi_flags(mpiexec), "-n", str(ranks), sys.executable, "-m", "parnwb", *map(str, arguments)]
 
 
+def size(name):
+    return Path(name).stat().st_size if Path(name).exists() else 0
+
+
+def wait_for(name, nbytes, job):
+    """Wait until a file is so large, or the job has ended; a minute at most."""
+    deadline = time.monotonic() + 60
+    while size(name) < nbytes and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def ranks_here():
+    """Return the processes of parnwb in this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if b"parnwb" in command and b"-n" not in command and (process / "cwd").readlink() == Path.cwd():
+                found.append(int(process.name))
+        except OSError:
+            pass  # ended meanwhile, or another user's
+    return found
+
+
 def show_folder():
     for path in sorted(Path().glob("session.nwb*")):
         print(f"  {path.name:28} {path.stat().st_size / 1e6:8.2f} MB")
@@ -43,28 +66,16 @@ def show_folder():
 # ------
 #
 # What has been written is committed every five minutes; here, for a small recording, ten times a second. Small buffers and
-# a slow compression make the job last long enough to be killed. As soon as a second commit is in the journal all ranks get
-# SIGKILL, against which no program can do anything.
+# a slow compression make the job last long enough to be killed. As soon as some MB are there and another commit is in the
+# journal, all ranks get SIGKILL, against which no program can do anything.
 
 convert = ("convert", recording, output, "--metadata", "session.yaml", "--commit-interval", "0.1")
 convert += ("--buffer-mb", "1", "--compression", "9", "--quiet")
 job = subprocess.Popen(command(2, *convert), start_new_session=True)
-journal = Path("session.nwb.partial.journal")
-deadline = time.monotonic() + 60
-first = 0
-while job.poll() is None and time.monotonic() < deadline:
-    size = journal.stat().st_size if journal.exists() else 0
-    first = first or size
-    if size > first:
-        break
-    time.sleep(0.02)
-ranks = [
-    int(process.name)
-    for process in Path("/proc").glob("[0-9]*")
-    if re.search(rb"-m\0parnwb\0convert", (process / "cmdline").read_bytes()) and int(process.name) != os.getpid()
-]
-for process in ranks:
-    os.kill(process, signal.SIGKILL)
+wait_for("session.nwb.partial", 5e6, job)
+wait_for("session.nwb.partial.journal", size("session.nwb.partial.journal") + 1, job)
+for rank in ranks_here():
+    os.kill(rank, signal.SIGKILL)
 print("exit status of the killed job is", "0" if job.wait(60) == 0 else "not 0")
 show_folder()
 

@@ -85,13 +85,13 @@ class Packed(GenericDataChunkIterator):
 
 
 # %%
-# Rank 0 alone builds the NWBFile here. All ranks read, compress and write.
+# Rank 0 alone builds the NWBFile here; the others get what ``__reduce__`` says, and read by themselves. What parnwb does
+# not know is read on a grid of 32 MiB, whatever the number of ranks: of a file as small as this one, one rank has all.
 
 nwbfile = session(H5DataIO(Packed("lab.raw"), compression="gzip")) if comm.rank == 0 else None
 with NWBParallelIO("packed.nwb", "w", comm=comm) as io:
     io.write(nwbfile)
-plan = io.written.plan
-print(f"rank {comm.rank} read and wrote {plan.nbytes(comm.rank)} bytes")
+print(f"rank {comm.rank} read {io.written.plan.nbytes(comm.rank)} bytes")
 
 # %%
 # What is in the file is what was packed:
