@@ -8,14 +8,14 @@ whole page is one MPI program. Download it, and run it on as many ranks as you l
     mpiexec -n 3 python plot_1_advanced_io.py
 """
 
-# sphinx_gallery_ranks = 3
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # What each section begins with
 # -----------------------------
 #
 # Every rank runs the same program. ``session()`` gives each of them the same new, empty NWBFile.
+
+# sphinx_gallery_ranks = 3
+# sphinx_gallery_thumbnail_number = 2
 
 from datetime import datetime, timezone
 from pathlib import Path

@@ -6,14 +6,14 @@ Each rank of a simulation has simulated some cells. Their membrane potentials an
 straight from the ranks' memories: nothing is gathered on one of them, and no files are merged afterwards.
 """
 
-# sphinx_gallery_ranks = 4
-
 # %%
 # The simulation
 # --------------
 #
 # Cells are dealt out to ranks in turn. A rank keeps the spike times of all of its cells, and the potential of every
 # tenth. (Here a cell is noise that spikes at random.)
+
+# sphinx_gallery_ranks = 4
 
 from datetime import datetime, timezone
 

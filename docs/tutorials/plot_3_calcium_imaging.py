@@ -6,14 +6,14 @@ A TIFF stack, the masks of a segmentation and the traces of its neurons become o
 the memory of the machine: each rank reads the frames that it compresses and writes.
 """
 
-# sphinx_gallery_ranks = 2
-
 # %%
 # A session
 # ---------
 #
 # A segmentation leaves a folder with ``movie.tif``, ``masks.npy`` and ``traces.npy``. The program of this tutorial,
 # :download:`calcium_imaging.py </examples/calcium_imaging.py>`, can make a small one, to try it on.
+
+# sphinx_gallery_ranks = 2
 
 from pathlib import Path
 

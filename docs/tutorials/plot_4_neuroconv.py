@@ -1,19 +1,19 @@
 """
-neuroconv in parallel, in one line
-==================================
+neuroconv in parallel
+=====================
 
 A conversion that `neuroconv <https://neuroconv.readthedocs.io>`_ does on one core is done by all ranks, when
 ``converter.run_conversion(...)`` becomes ``run_conversion(converter, ...)``. The file is the one that neuroconv would have
-written.
+written: one line is another one.
 """
-
-# sphinx_gallery_ranks = 2
 
 # %%
 # A recording
 # -----------
 #
 # A small one in SpikeGLX's format is made here: the layout, the metadata and the noise of a Neuropixels probe.
+
+# sphinx_gallery_ranks = 2
 
 import warnings
 from pathlib import Path

@@ -11,11 +11,14 @@ was. This program is no MPI program: it starts some, as a shell would.
 # -------------------------------------
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import matplotlib.pyplot as plt
 
 from parnwb.demo import METADATA, find_mpiexec, mpi_flags
 from parnwb.made_recording import make_spikeglx_recording
@@ -94,6 +97,17 @@ done = subprocess.run(
 )
 print(done.stdout)
 show_folder()
+
+# %%
+# What was committed has not been encoded or written again.
+
+whole, earlier = (float(re.search(pattern, done.stdout)[1]) for pattern in (r"([\d.]+) MB", r"\(([\d.]+) MB were"))
+plt.figure(figsize=(7, 1.2))
+plt.barh([0], [earlier], color="tab:gray", label="committed by the killed job")
+plt.barh([0], [whole - earlier], left=[earlier], color="tab:green", label="written by the next")
+plt.yticks([])
+plt.xlabel("MB of the recording")
+plt.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
 
 # %%
 # As if nothing had happened

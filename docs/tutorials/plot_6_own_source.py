@@ -6,13 +6,13 @@ parnwb reads arrays, memory maps, HDF5, Zarr, dask and neuroconv's formats by it
 only your lab has, a class with three methods is enough. It is one of hdmf's iterators, so plain pynwb takes it as well.
 """
 
-# sphinx_gallery_ranks = 3
-
 # %%
 # A format that nobody knows
 # --------------------------
 #
 # Samples of 12 bits, two of them packed into three bytes, after a header of 16 bytes.
+
+# sphinx_gallery_ranks = 3
 
 from datetime import datetime, timezone
 from pathlib import Path

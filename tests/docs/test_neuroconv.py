@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, start: str) -> None:
     """Run the command of the page that begins with ``start``."""
-    (line,) = re.findall(rf"^    mpiexec -n 4 ({re.escape(start)}.*)$", PAGE, flags=re.MULTILINE)
+    (line,) = re.findall(rf"^mpiexec -n 4 ({re.escape(start)}.*)$", PAGE, flags=re.MULTILINE)
     program, *arguments = shlex.split(line)
     programs = {"python": [sys.executable], "parnwb": [sys.executable, "-m", "parnwb"]}
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
