@@ -33,8 +33,11 @@ class CollectiveContract(SphinxDirective):
     """The public calls, with what their docstrings say."""
 
     def run(self) -> list[nodes.Node]:
-        rows = [(f"`{call.name}`", call.contract or "", code(call.summary)) for call in contract.calls()]
-        return self.parse_text_to_nodes(table(("call", "", "what it does"), rows))
+        parts = []
+        for kind in ("collective", "independent"):
+            rows = [(f"`{call.name}`", code(call.summary)) for call in contract.calls() if call.contract == kind]
+            parts += [f"## {kind.capitalize()}", table(("call", "what it does"), rows)]
+        return self.parse_text_to_nodes("\n\n".join(parts), allow_section_headings=True)
 
 
 class ErrorCatalogue(SphinxDirective):

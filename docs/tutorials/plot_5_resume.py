@@ -32,7 +32,8 @@ output = Path("session.nwb")
 def command(ranks, *arguments):
     """Return: mpiexec -n RANKS parnwb ARGUMENTS."""
     print("$ mpiexec -n", ranks, "parnwb", *arguments, flush=True)
-    return [mpiexec, *mpi_flags(mpiexec), "-n", str(ranks), sys.executable, "-m", "parnwb", *map(str, arguments)]
+    parnwb = [sys.executable, "-m", "parnwb", *map(str, arguments)]
+    return [mpiexec, *mpi_flags(mpiexec), "-n", str(ranks), *parnwb]
 
 
 def size(name):
@@ -52,7 +53,8 @@ def ranks_here():
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes().split(b"\0")
-            if b"parnwb" in command and b"-n" not in command and (process / "cwd").readlink() == Path.cwd():
+            is_rank = b"parnwb" in command and b"-n" not in command
+            if is_rank and (process / "cwd").readlink() == Path.cwd():
                 found.append(int(process.name))
         except OSError:
             pass  # ended meanwhile, or another user's
@@ -101,7 +103,8 @@ show_folder()
 # %%
 # What was committed has not been encoded or written again.
 
-whole, earlier = (float(re.search(pattern, done.stdout)[1]) for pattern in (r"([\d.]+) MB", r"\(([\d.]+) MB were"))
+patterns = (r"([\d.]+) MB", r"\(([\d.]+) MB were")
+whole, earlier = (float(re.search(pattern, done.stdout)[1]) for pattern in patterns)
 plt.figure(figsize=(7, 1.2))
 plt.barh([0], [earlier], color="tab:gray", label="committed by the killed job")
 plt.barh([0], [whole - earlier], left=[earlier], color="tab:green", label="written by the next")
