@@ -263,7 +263,7 @@ def portions(
         Those of the sources that are spread over ranks, by path.
     """
     spread = plan.layout.numbers_of(residents)
-    yield Portion(replace(plan, elsewhere=spread), sources)
+    yield Portion(replace(plan, elsewhere=spread), sources, movable=True)
     for number in (number for number in plan.order.datasets if number in spread):
         source = residents[plan.layout.datasets[number].path]
         for part, received in rounds(ranks, plan.layout, plan.open_runs(number), number, source, plan.buffer_mb):

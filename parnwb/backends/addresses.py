@@ -17,10 +17,12 @@ import numpy as np
 
 from parnwb.allocator import Allocator
 from parnwb.backends.backend import Job, Portion
+from parnwb.backends.balance import Balance
 from parnwb.backends.encoder import Batch
 from parnwb.backends.pens import Pen
-from parnwb.backends.requests import Numbers, Request, packed, unpacked
+from parnwb.backends.requests import REPLY_TAIL, Numbers, Request, packed, unpacked
 from parnwb.backends.route import route_of
+from parnwb.backends.stretch import Stretch
 from parnwb.backends.tally import Tally
 from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, StreamState, no_records, no_streams
 from parnwb.errors import Interrupted
@@ -42,8 +44,8 @@ def message_of(kind: int, numbers: Numbers | None = None) -> Numbers:
 class Addresses(Protocol):
     """Where encoded chunks go, for one rank. Independent; each portion is between ``begin`` and ``finish``."""
 
-    def begin(self, portion: Portion) -> None:
-        """Expect that ranks ask for the chunks of a portion."""
+    def begin(self, portion: Portion) -> Stretch:
+        """Expect that ranks ask for the chunks of a portion; return this rank's part."""
 
     def serve(self) -> bool:
         """Do something for others, if there is anything to do; tell whether there was."""
@@ -52,7 +54,10 @@ class Addresses(Protocol):
         """Do as ``serve`` while this rank writes: nothing is committed."""
 
     def of(self, batch: Batch) -> Numbers:
-        """Return where the batch's chunks go."""
+        """Return where the batch's chunks go, and let the stretch that it is of end where others go on with it."""
+
+    def more(self) -> Stretch:
+        """Return what this rank, which has done all of its own, can do for another; an empty stretch if nothing."""
 
     def finish(self) -> None:
         """Return when no rank asks any more, and what was to be committed is."""
@@ -83,15 +88,19 @@ class AskedAddresses:
         self._ended: list[int] = []
         self._under_way: deque[list[Request]] = deque()
         self._mine: Numbers | None = None
+        self._stretch, self._movable = Stretch.nothing(), False
         self._is_to_be_safe = self._is_over = False
         self._safe: set[int] = set()
         self._gone: set[int] = set()
 
-    def begin(self, portion: Portion) -> None:
+    def begin(self, portion: Portion) -> Stretch:
         """Forget whether the root knows of a signal: it has forgotten as well. Expect all of this node to ask."""
         self._told_to_stop = self._is_over = False
         self._asking = {self._ranks.rank, *self._route.below}
         self._gone.clear()
+        self._movable = portion.movable
+        self._stretch = Stretch.own(portion.plan, self._ranks.rank)
+        return self._stretch
 
     def serve(self) -> bool:
         """Pass a signal on to the root, once; and messages of those who speak to this rank, and to them; and write."""
@@ -110,7 +119,21 @@ class AskedAddresses:
 
     def of(self, batch: Batch) -> Numbers:
         """Ask, and make this rank's bytes safe as often as the root wants it before it answers."""
-        self._held.append(Request(self._ranks.rank, batch.requests, batch.raw_bytes))
+        reply = self._asked(
+            Request(self._ranks.rank, batch.requests, batch.raw_bytes, batch.number, self._stretch.high)
+        )
+        self._stretch.end_at(int(reply[-1]))
+        return reply[:-REPLY_TAIL]
+
+    def more(self) -> Stretch:
+        """Ask for it."""
+        if not self._movable:
+            return Stretch.nothing()
+        self._stretch = Stretch(*self._asked(Request.for_work(self._ranks.rank)).tolist())
+        return self._stretch
+
+    def _asked(self, request: Request) -> Numbers:
+        self._held.append(request)
         self._pass_on()
         self._until(lambda: self._mine is not None)
         mine, self._mine = self._mine, None
@@ -179,8 +202,8 @@ class AskedAddresses:
         """Give each rank the addresses it has asked for, in a reply to the first of the requests under way."""
         low = 0
         for request in self._under_way.popleft():
-            found = addresses[low : low + len(request.rows)]
-            low += len(request.rows)
+            found = addresses[low : low + len(request.rows) + REPLY_TAIL]
+            low += len(found)
             if request.rank == self._ranks.rank:
                 self._mine = found
             else:
@@ -228,6 +251,8 @@ class RootAddresses:
         self._safe: set[int] = set()
         self._gone: set[int] = set()
         self._placed: list[Records] = []
+        self._balance = Balance(job.ranks.size)
+        self._stretch, self._movable, self._own_is_movable = Stretch.nothing(), False, False
         self._tally = Tally(job.plan)
         self._stop = False
         self._commits = 0
@@ -242,13 +267,20 @@ class RootAddresses:
         """The bulk datasets as they are now."""
         return self._allocator.layout
 
-    def begin(self, portion: Portion) -> None:
+    def begin(self, portion: Portion) -> Stretch:
         """Expect every other rank to ask, and give datasets the room that they need."""
         for number, growth in portion.growth.items():
             self._allocator.grow(number, growth.grid.shape)
         self._in_one_piece = portion.in_one_piece
         self._asking = set(range(1, self._ranks.size))
         self._gone.clear()
+        self._stretch = Stretch.own(portion.plan, self._ranks.rank)
+        self._balance = Balance(self._ranks.size)
+        self._movable = portion.movable
+        self._own_is_movable = portion.movable and not any(
+            portion.plan.is_kept(share.dataset) for share in portion.plan.shares(self._ranks.rank)
+        )
+        return self._stretch
 
     def serve(self) -> bool:
         """Take all messages; commit when it is time and all stand still; then, or else, answer those who wait.
@@ -277,7 +309,17 @@ class RootAddresses:
         """Place the root's own chunks, after a commit that is due."""
         before = self._commits
         self._ranks.wait_until(lambda: self._commits > before or not self._commit_is_due(), self.serve)
+        if self._own_is_movable:
+            self._balance.has_asked(self._ranks.rank, batch.number, self._stretch.high)
         return self._place(batch.requests, batch.raw_bytes)
+
+    def more(self) -> Stretch:
+        """Take it."""
+        if not self._movable:
+            return Stretch.nothing()
+        self._stretch = self._balance.help_for(self._ranks.rank)
+        self._own_is_movable = True
+        return self._stretch
 
     def finish(self) -> None:
         """Serve until nobody asks any more, and let all go."""
@@ -338,12 +380,27 @@ class RootAddresses:
         everything = [request for _, requests in waiting for request in requests]
         rows = np.concatenate([request.rows for request in everything])
         addresses = self._place(rows, sum(request.raw_bytes for request in everything))
+        for request in everything:
+            if self._movable and not request.is_for_work:
+                self._balance.has_asked(request.rank, request.number, request.high)
+        helping = {request.rank: self._balance.help_for(request.rank) for request in everything if request.is_for_work}
+        if self._own_is_movable and helping:
+            self._stretch.end_at(self._balance.end_of(self._ranks.rank) or self._stretch.high)
         low = 0
         for sender, requests in waiting:
-            high = low + sum(len(request.rows) for request in requests)
-            self._tell(sender, HERE, addresses[low:high])
-            low = high
+            reply = []
+            for request in requests:
+                reply += [addresses[low : low + len(request.rows)], self._told_of(request, helping)]
+                low += len(request.rows)
+            self._tell(sender, HERE, np.concatenate(reply))
         return True
+
+    def _told_of(self, request: Request, helping: Mapping[int, Stretch]) -> Numbers:
+        """Return what stands behind the addresses of a reply: the stretch that one who asks is on, or a new one."""
+        stretch = helping.get(request.rank)
+        if stretch is None:
+            stretch = Stretch(request.rank, 0, self._balance.end_of(request.rank) if self._movable else request.high)
+        return np.array([stretch.owner, stretch.low, stretch.high], dtype=np.int64)
 
     def _place(self, requests: Numbers, raw_bytes: int) -> Numbers:
         with self._ranks.phases("giving addresses"):
