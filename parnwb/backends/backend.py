@@ -52,6 +52,8 @@ class Job:
         Whether to leave checksums beside the file.
     writers
         Which ranks write to the file (``direct``); None for all.
+    threads
+        How many encode on this rank (``direct``).
     """
 
     ranks: Ranks
@@ -66,6 +68,7 @@ class Job:
     description: Mapping[str, Any] = field(default_factory=dict)
     manifest: bool = False
     writers: Writers | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True)

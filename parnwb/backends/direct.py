@@ -62,7 +62,7 @@ class DirectFile:
                 self._addresses.finish()
 
     def _write(self, portion: Portion, stretch: Stretch, writer: Aside) -> None:
-        with Encoder(self._ranks, portion, stretch) as encoder:
+        with Encoder(self._ranks, portion, stretch, self._job.threads) as encoder:
             while (batch := self._next(encoder)) is not None:
                 with self._ranks.phases("waiting for addresses"):
                     places = self._addresses.of(batch)

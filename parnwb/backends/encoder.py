@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from parnwb.backends.backend import Portion
 from parnwb.backends.stretch import Stretch
-from parnwb.codec import ChunkAssembler, Pipeline, open_pipeline
+from parnwb.codec import ChunkAssembler, Crew
 from parnwb.comm import Ahead, Lane, Ranks
 from parnwb.commits.journal import crc32c
 from parnwb.iterator import IndependentChunkIterator
@@ -69,21 +69,23 @@ class Encoder(Ahead[Batch]):
         Whose watchdog looks at the thread.
     portion, stretch
         What is read and encoded.
+    threads
+        How many encode.
     """
 
-    def __init__(self, ranks: Ranks, portion: Portion, stretch: Stretch) -> None:
+    def __init__(self, ranks: Ranks, portion: Portion, stretch: Stretch, threads: int) -> None:
         phases = ranks.phases
 
         def batches(lane: Lane) -> Iterator[Batch]:
-            with phases(ASSEMBLING):
-                for batch in encoded(portion, stretch, lane, phases):
+            with phases(ASSEMBLING), Crew(threads) as crew:
+                for batch in encoded(portion, stretch, crew, lane, phases):
                     with phases(AHEAD):
                         yield batch
 
         super().__init__(ranks, "encoder", batches)
 
 
-def encoded(portion: Portion, stretch: Stretch, lane: Lane, phases: Phases) -> Iterator[Batch]:
+def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: Phases) -> Iterator[Batch]:
     """Read and encode the buffers of a stretch, in the plan's order; say so in ``lane``. Independent.
 
     Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
@@ -97,7 +99,7 @@ def encoded(portion: Portion, stretch: Stretch, lane: Lane, phases: Phases) -> I
                 batch = take_over(portion, buffer, source, lane, phases, shelf)
                 yield replace(batch, number=number, release=shelf.lend())
             continue
-        pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
+        pipeline, assembler = crew.pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(plan, stretch.owner, dataset, source, lane.step)
         for number, buffer in buffers:
             chunks = assembler.assemble(buffer.slab, phases.each(READING, stream.pieces(buffer.slab)))
@@ -106,21 +108,23 @@ def encoded(portion: Portion, stretch: Stretch, lane: Lane, phases: Phases) -> I
 
 
 def encode(
-    portion: Portion, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane, phases: Phases
+    portion: Portion,
+    buffer: Buffer,
+    chunks: Iterable[IndexedChunk],
+    pipeline: Callable[[Iterable[IndexedChunk]], Iterator[StoredChunk]],
+    lane: Lane,
+    phases: Phases,
 ) -> Batch:
     """Encode the chunks of one buffer. Independent."""
-    plan = portion.plan
-    spec = plan.layout.datasets[buffer.dataset]
+    spec = portion.plan.layout.datasets[buffer.dataset]
 
-    def encoded_chunks() -> Iterator[StoredChunk]:
+    def wanted() -> Iterator[IndexedChunk]:
         for index, chunk in chunks:
-            if not plan.is_done(buffer.dataset, index):
+            if not portion.plan.is_done(buffer.dataset, index):
                 lane.step(f"encoding {portion.elements(buffer.dataset, spec.grid.cell(index)).place(spec.place)}")
-                with phases(ENCODING):
-                    stored = pipeline.encode(chunk)
-                yield index, stored
+                yield index, chunk
 
-    return _batch(portion, buffer, encoded_chunks(), phases)
+    return _batch(portion, buffer, phases.each(ENCODING, pipeline(wanted())), phases)
 
 
 class Shelf:

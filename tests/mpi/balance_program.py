@@ -45,8 +45,7 @@ def main(folder: Path) -> None:
     counts = comm.gather(reads)
     if comm.rank == 0:
         ideal = BUFFERS * comm.size * SECONDS / (comm.size - 0.5)
-        phases = io.written.phases
-        waited = phases["waiting for the encoder"] + phases["waiting for addresses"] + phases["waiting for the last rank"]
+        waited = sum(io.written.phases[f"waiting for {whom}"] for whom in ("the encoder", "addresses", "the last rank"))
         print(json.dumps({"ideal": ideal, "seconds": waited, "reads": counts}))
 
 
