@@ -119,7 +119,7 @@ def encode(
     spec = portion.plan.layout.datasets[buffer.dataset]
 
     def wanted() -> Iterator[IndexedChunk]:
-        for index, chunk in chunks:
+        for index, chunk in phases.each(ASSEMBLING, chunks):
             if not portion.plan.is_done(buffer.dataset, index):
                 lane.step(f"encoding {portion.elements(buffer.dataset, spec.grid.cell(index)).place(spec.place)}")
                 yield index, chunk
