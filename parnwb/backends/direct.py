@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
+from parnwb.backends.addresses import Addresses
+from parnwb.backends.asking import AskedAddresses
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch, Encoder
+from parnwb.backends.giving import RootAddresses
 from parnwb.backends.pens import pen_of
 from parnwb.backends.stretch import Stretch
 from parnwb.comm import Ahead, Aside
