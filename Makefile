@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo docs test lint format bench clean
 
 # Size of the recording that `make demo` makes, in MB.
 SIZE ?= 350
@@ -22,6 +22,10 @@ help:  ## List the targets
 demo:  ## Install from wheels, make a recording, convert and verify it in parallel (SIZE=350)
 	@$(ENVIRONMENTS)/wheels.sh demo
 	@.venv/bin/parnwb demo --megabytes $(SIZE)
+
+docs:  ## Build the pages in docs/_build; tutorials run on MPI ranks, warnings and links to nothing are errors
+	@$(ENVIRONMENTS)/wheels.sh docs
+	@.venv/bin/python docs/build.py
 
 test:  ## Run all tests with the PyPI wheels, and with h5py on parallel HDF5 (ARGS="-k name")
 	@$(ENVIRONMENTS)/debian.sh
@@ -47,6 +51,6 @@ bench:  ## Print the goals with what is reached and missed, beside all peers (AR
 	@.venv/bin/python benchmarks/run.py goals $(ARGS)
 
 clean:  ## Remove environments and build products (not the cached h5py wheel)
-	rm -rf .venv .venv-mpio build dist *.egg-info tests/interop/node_modules
+	rm -rf .venv .venv-mpio build dist docs/_build docs/gallery docs/reference/generated *.egg-info tests/interop/node_modules
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,7 +15,7 @@ import parnwb  # noqa: E402
 
 project = "parnwb"
 author = "parnwb developers"
-copyright = "parnwb developers"  # noqa: A001
+copyright = "parnwb developers"
 version = release = parnwb.__version__
 
 extensions = [

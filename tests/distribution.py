@@ -57,6 +57,7 @@ FUNCTIONS = ("failure/test_boundaries.py", "failure/test_watchdog.py")
 # What takes longest: no process is to be alone with it in the end.
 LONG = (
     "cluster",
+    "docs/test_site.py",
     "failure/test_boundaries.py",
     "failure/test_kill.py",
     "contract/test_contract.py",

@@ -1,4 +1,4 @@
-"""Tutorials run under mpiexec while the pages are built: a comment ``# sphinx_gallery_ranks = 3`` says on how many ranks.
+"""Tutorials run under mpiexec while pages are built: a comment ``# sphinx_gallery_ranks = 3`` says on how many ranks.
 
 Sphinx-Gallery executes the blocks of a script one after another in Sphinx's own process, which is one rank. The one
 function of it that does so is replaced here: the whole script is one MPI program (blocks.py), under a clock that ends

@@ -41,8 +41,8 @@ def session():
 print(f"rank {comm.rank} of {comm.size} is here")
 
 # %%
-# Data that are in a file are best left there. Rank 0 makes a flat binary file of 16-bit samples; then all ranks map it.
-# A mapped array costs no memory, and each rank will read only what it writes.
+# Data that are in a file are best left there. Rank 0 makes a flat binary file of 16-bit samples; then all ranks map
+# it. A mapped array costs no memory, and each rank will read only what it writes.
 
 if comm.rank == 0:
     rows = int(SECONDS * RATE)
@@ -62,8 +62,8 @@ plt.ylabel("counts")
 #
 # ``NWBParallelIO`` takes the place of pynwb's ``NWBHDF5IO``. Everything else is as with pynwb: data may be wrapped in
 # ``H5DataIO``, whose chunks and filters are kept to the letter. Data without a filter of their own get the one that
-# ``compression`` says. ``"auto"`` samples the data and takes the fastest gzip whose file is hardly larger than at level
-# 4; every reader of HDF5 can read it.
+# ``compression`` says. ``"auto"`` samples the data and takes the fastest gzip whose file is hardly larger than at
+# level 4; every reader of HDF5 can read it.
 #
 # Opening, ``write`` and closing are *collective*: every rank calls them, in the same order.
 
@@ -81,8 +81,8 @@ plt.barh(list(sizes), list(sizes.values()), color=["0.7", "tab:blue", "tab:orang
 plt.xlabel("MB of the file")
 
 # %%
-# Each rank has compressed and written its own chunks. ``io.written`` says what was done: the plan, the backend and why
-# it was chosen.
+# Each rank has compressed and written its own chunks. ``io.written`` says what was done: the plan, the backend and
+# why it was chosen.
 
 plan = io.written.plan
 print(f"rank {comm.rank} wrote {plan.count_chunks(comm.rank, 0)} chunks, {plan.nbytes(comm.rank) / 1e6:.2f} MB")
@@ -90,9 +90,9 @@ if comm.rank == 0:
     print("backend", io.written.backend.name, "because", io.written.backend.reason)
 
 # %%
-# What a plan looks like: the chunks of the dataset, in the colour of the rank that writes them. It depends on nothing but
-# the layout and the number of ranks, so it can be made for any number of them, without MPI: ``parnwb plan RECORDING
-# --ranks 64``.
+# What a plan looks like: the chunks of the dataset, in the colour of the rank that writes them. It depends on nothing
+# but the layout and the number of ranks, so it can be made for any number of them, without MPI: ``parnwb plan
+# RECORDING --ranks 64``.
 
 colours = np.zeros(plan.layout.datasets[0].grid.extent)
 for rank in range(comm.size):
@@ -109,8 +109,8 @@ plt.title("which rank writes which chunk")
 # Iterative write
 # ---------------
 #
-# Data that must be computed, or read with a library, come from an iterator of hdmf's. A ``GenericDataChunkIterator`` gives
-# any part that it is asked for, so ranks can divide it. Here: the recording with each channel's mean removed.
+# Data that must be computed, or read with a library, come from an iterator of hdmf's. A ``GenericDataChunkIterator``
+# gives any part that it is asked for, so ranks can divide it. Here: the recording with each channel's mean removed.
 
 
 class Centred(GenericDataChunkIterator):
@@ -160,8 +160,8 @@ if comm.rank == 0:
 # ---------
 #
 # Where data come into being while the file is written, ranks append: in each call every rank gives its block, and the
-# blocks follow each other in the order of ranks. ``commit`` makes safe what has been appended; a job that is killed later
-# goes on from there with mode ``'resume'``, on any number of ranks. Meanwhile ``live.nwb.partial`` can be read.
+# blocks follow each other in the order of ranks. ``commit`` makes safe what has been appended; a job that is killed
+# later goes on from there with mode ``'resume'``, on any number of ranks. Meanwhile ``live.nwb.partial`` can be read.
 
 volts = Stream("f4", (8,))
 nwbfile = session()
@@ -184,8 +184,9 @@ if comm.rank == 0:
 # The write queue
 # ---------------
 #
-# A file with several large datasets is written in the order of a queue. ``queue`` says what comes first; with numbers,
-# what has the smallest is written and committed before anything else, so that a job which ends early leaves it behind.
+# A file with several large datasets is written in the order of a queue. ``queue`` says what comes first; with
+# numbers, what has the smallest is written and committed before anything else, so that a job which ends early leaves
+# it behind.
 
 nwbfile = session()
 nwbfile.add_acquisition(TimeSeries(name="raw", data=H5DataIO(raw, chunks=(2000, CHANNELS)), unit="V", rate=RATE))
@@ -201,8 +202,8 @@ if comm.rank == 0:
 # MPI: ranks that have a part each
 # --------------------------------
 #
-# In a simulation no rank has the whole array. ``Distributed`` stands for it: each rank gives its columns, ``index`` says
-# which they are. Ranks exchange what they need to write whole chunks.
+# In a simulation no rank has the whole array. ``Distributed`` stands for it: each rank gives its columns, ``index``
+# says which they are. Ranks exchange what they need to write whole chunks.
 
 own = np.arange(comm.rank, 30, comm.size)
 local = np.random.default_rng(comm.rank).normal(own, 0.2, (5000, len(own))).astype("f4")
@@ -220,8 +221,8 @@ if comm.rank == 0:
 # External files
 # --------------
 #
-# A dataset of another HDF5 file is linked to, or copied by all ranks chunk by chunk, as it is stored, without decoding.
-# A link is compared first with what the container says of it; a wrong unit, say, is an error.
+# A dataset of another HDF5 file is linked to, or copied by all ranks chunk by chunk, as it is stored, without
+# decoding. A link is compared first with what the container says of it; a wrong unit, say, is an error.
 
 other = h5py.File("auto.nwb", "r")["/acquisition/raw/data"]
 for name, link in {"linked": True, "copied": False}.items():

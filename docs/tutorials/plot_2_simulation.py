@@ -51,9 +51,9 @@ print(f"rank {comm.rank}: {len(own)} cells, {sum(map(len, trains))} spikes, pote
 # The file
 # --------
 #
-# ``Distributed`` is the whole array, of which this rank has some columns. ``DistributedRagged`` is the same for rows of
-# uneven length. ``index`` says which columns and rows they are. Making them is *collective*: every rank makes the same,
-# in the same order.
+# ``Distributed`` is the whole array, of which this rank has some columns. ``DistributedRagged`` is the same for rows
+# of uneven length. ``index`` says which columns and rows they are. Making them is *collective*: every rank makes the
+# same, in the same order.
 
 nwbfile = NWBFile("a simulation", "simulation", datetime(2026, 1, 1, tzinfo=timezone.utc))
 columns = [cell // ONE_IN for cell in sampled]
@@ -91,6 +91,7 @@ if comm.rank == 0:
 # -------
 #
 # - :download:`simulation.py </examples/simulation.py>` is this as a program with options,
-#   :download:`checkpoints.py </examples/checkpoints.py>` one that appends at every checkpoint and goes on after a crash.
+#   :download:`checkpoints.py </examples/checkpoints.py>` one that appends at every checkpoint and goes on after a
+#   crash.
 # - :doc:`/resident`: blocks, boxes anywhere, and what the exchange costs.
 # - :doc:`/streaming`: append while the simulation runs.

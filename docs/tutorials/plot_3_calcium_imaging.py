@@ -2,8 +2,8 @@
 Calcium imaging
 ===============
 
-A TIFF stack, the masks of a segmentation and the traces of its neurons become one NWB file. The stack may be larger than
-the memory of the machine: each rank reads the frames that it compresses and writes.
+A TIFF stack, the masks of a segmentation and the traces of its neurons become one NWB file. The stack may be larger
+than the memory of the machine: each rank reads the frames that it compresses and writes.
 """
 
 # %%
@@ -34,8 +34,8 @@ comm.Barrier()
 # The NWBFile
 # -----------
 #
-# ``movie_of`` maps the frames where they lie in the file as they are. If they are compressed, an iterator decodes pages
-# when it is asked for them; ``__reduce__`` tells other ranks the path instead of the frames.
+# ``movie_of`` maps the frames where they lie in the file as they are. If they are compressed, an iterator decodes
+# pages when it is asked for them; ``__reduce__`` tells other ranks the path instead of the frames.
 #
 # .. literalinclude:: /examples/calcium_imaging.py
 #    :pyobject: movie_of
@@ -69,7 +69,8 @@ if comm.rank == 0:
         ophys = file.processing["ophys"]
         masks = ophys["ImageSegmentation"]["PlaneSegmentation"]["image_mask"][:]
         traces = ophys["Fluorescence"]["RoiResponseSeries"].data[:]
-        print("movie", movie.shape, movie.dtype, "in chunks of", movie.chunks, f"{movie.id.get_storage_size() / 1e6:.1f} MB")
+        print("movie", movie.shape, movie.dtype, "in chunks of", movie.chunks)
+        print(f"{movie.id.get_storage_size() / 1e6:.1f} MB stored")
         figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), width_ratios=[1, 1.6])
         left.imshow(movie[:].mean(axis=0), cmap="gray")
         left.contour(masks.max(axis=0), levels=[0.3], colors="tab:orange", linewidths=1)

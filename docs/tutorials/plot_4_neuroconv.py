@@ -3,8 +3,8 @@ neuroconv in parallel
 =====================
 
 A conversion that `neuroconv <https://neuroconv.readthedocs.io>`_ does on one core is done by all ranks, when
-``converter.run_conversion(...)`` becomes ``run_conversion(converter, ...)``. The file is the one that neuroconv would have
-written: one line is another one.
+``converter.run_conversion(...)`` becomes ``run_conversion(converter, ...)``. One line is another one; the file is that
+which neuroconv would have written.
 """
 
 # %%
@@ -38,8 +38,8 @@ comm.Barrier()
 # The conversion
 # --------------
 #
-# As for neuroconv: an interface, or a converter of several, and metadata. The start of the session must be said, because
-# SpikeGLX notes it without a time zone.
+# As for neuroconv: an interface, or a converter of several, and metadata. The start of the session must be said,
+# because SpikeGLX notes it without a time zone.
 
 folder = next(Path("recording").rglob("*.ap.meta")).parent
 interface = SpikeGLXRecordingInterface(folder_path=folder, stream_id="imec0.ap")

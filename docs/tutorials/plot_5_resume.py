@@ -70,9 +70,9 @@ def show_folder():
 # Killed
 # ------
 #
-# What has been written is committed every five minutes; here, for a small recording, ten times a second. Small buffers and
-# a slow compression make the job last long enough to be killed. As soon as some MB are there and another commit is in the
-# journal, all ranks get SIGKILL, against which no program can do anything.
+# What has been written is committed every five minutes; here, for a small recording, ten times a second. Small
+# buffers and a slow compression make the job last long enough to be killed. As soon as some MB are there and another
+# commit is in the journal, all ranks get SIGKILL, against which no program can do anything.
 
 convert = ("convert", recording, output, "--metadata", "session.yaml", "--commit-interval", "0.1")
 convert += ("--buffer-mb", "1", "--compression", "9", "--quiet")
@@ -85,8 +85,8 @@ print("exit status of the killed job is", "0" if job.wait(60) == 0 else "not 0")
 show_folder()
 
 # %%
-# There is no ``session.nwb``: the final name appears only when a file is complete. There is a partial file; beside it the
-# journal, which says what of it can be trusted; and the lock, which says whose it is.
+# There is no ``session.nwb``: the final name appears only when a file is complete. There is a partial file; beside it
+# the journal, which says what of it can be trusted; and the lock, which says whose it is.
 #
 # Resumed
 # -------
@@ -128,6 +128,6 @@ done = subprocess.run(
 print(done.stdout)
 
 # %%
-# From Python it is mode ``'resume'`` and the same ``write(nwbfile)``. On a cluster, SLURM's signal before the time limit
-# makes a job commit and end with status 75, which job scripts take for *run me again*: :doc:`/clusters`. What is promised,
-# fault by fault: :doc:`/reliability`.
+# From Python it is mode ``'resume'`` and the same ``write(nwbfile)``. On a cluster, SLURM's signal before the time
+# limit makes a job commit and end with status 75, which job scripts take for *run me again*: :doc:`/clusters`. What
+# is promised, fault by fault: :doc:`/reliability`.

@@ -2,8 +2,9 @@
 A source of your own
 ====================
 
-parnwb reads arrays, memory maps, HDF5, Zarr, dask and neuroconv's formats by itself (:doc:`/sources`). For a format that
-only your lab has, a class with three methods is enough. It is one of hdmf's iterators, so plain pynwb takes it as well.
+parnwb reads arrays, memory maps, HDF5, Zarr, dask and neuroconv's formats by itself (:doc:`/sources`). For a format
+that only your lab has, a class with three methods is enough. It is one of hdmf's iterators, so plain pynwb takes it
+as well.
 """
 
 # %%
@@ -54,7 +55,8 @@ comm.Barrier()
 # ----------
 #
 # ``_get_data`` returns any part that it is asked for, and reads no more than it needs for it. ``_get_maxshape`` and
-# ``_get_dtype`` say what the whole is. The chunk shape is that of the file, unless ``H5DataIO(chunks=...)`` says another.
+# ``_get_dtype`` say what the whole is. The chunk shape is that of the file, unless ``H5DataIO(chunks=...)`` says
+# another.
 #
 # ``__reduce__`` is for ranks that do not build the NWBFile themselves: they are sent what to open, never the values.
 
@@ -85,8 +87,9 @@ class Packed(GenericDataChunkIterator):
 
 
 # %%
-# Rank 0 alone builds the NWBFile here; the others get what ``__reduce__`` says, and read by themselves. What parnwb does
-# not know is read on a grid of 32 MiB, whatever the number of ranks: of a file as small as this one, one rank has all.
+# Rank 0 alone builds the NWBFile here; the others get what ``__reduce__`` says, and read by themselves. What parnwb
+# does not know is read on a grid of 32 MiB, whatever the number of ranks: of a file as small as this one, one rank
+# has all.
 
 nwbfile = session(H5DataIO(Packed("lab.raw"), compression="gzip")) if comm.rank == 0 else None
 with NWBParallelIO("packed.nwb", "w", comm=comm) as io:
@@ -108,8 +111,8 @@ if comm.rank == 0:
 # What may go wrong
 # -----------------
 #
-# A source that returns something else than it was asked for is refused before a wrong value is in a file. The error is
-# the same on all ranks, and says where it was:
+# A source that returns something else than it was asked for is refused before a wrong value is in a file. The error
+# is the same on all ranks, and says where it was:
 
 
 class Careless(Packed):
@@ -128,9 +131,7 @@ except ParnwbError as error:
         print(f"{type(error).__name__}: {error}")
 
 # %%
-# - Each unknown class is asked for some rows twice, and out of order. One that answers differently, such as a decoder which
-#   goes on from where it was, is read in order by rank 0 alone; the others still compress and write.
+# - Each unknown class is asked for some rows twice, and out of order. One that answers differently, such as a decoder
+#   which goes on from where it was, is read in order by rank 0 alone; the others still compress and write.
 # - ``_get_data`` is called from a thread of each rank, one call at a time.
-# - Where the values near a border depend on where the border is, as those of a filter do, give the source the grid it is to
-#   be read on as its ``buffer_shape``.
 # - Return copies, or arrays that you do not change afterwards.

@@ -34,11 +34,11 @@ print(done.stdout)
 # The model
 # ---------
 #
-# Behind the predicted time is arithmetic. ``Work`` is what there is to do: here a recording of 500 GB, in chunks of 10 MB
-# and of 1 MB. ``Site`` is what things cost; its defaults are estimates from two cores, and ``benchmarks/calibrate.py``
-# measures a site's own. This one has a file system that takes 20 GB/s.
+# Behind the predicted time is arithmetic. ``Work`` is what there is to do: here a recording of 500 GB, in chunks of
+# 10 MB and of 1 MB. ``Site`` is what things cost; its defaults are estimates from two cores, and
+# ``benchmarks/calibrate.py`` measures a site's own. This one has a file system that takes 200 GB/s.
 
-site = Site(file_system_mbs=20_000, ranks_per_node=64, cores_per_node=64)
+site = Site(file_system_mbs=200_000, ranks_per_node=64, cores_per_node=64)
 ranks = [2**power for power in range(15)]
 figure, axes = plt.subplots(figsize=(8, 4))
 for megabytes, style in {10: "-", 1: "--"}.items():
@@ -50,9 +50,10 @@ for megabytes, style in {10: "-", 1: "--"}.items():
         axes.plot(*zip(*points, strict=True) if points else ([], []), "o", color=colour, label=label)
 axes.set_xlabel("ranks")
 axes.set_ylabel("GB/s, uncompressed")
+axes.set_ylim(0.1, 1000)
 axes.legend(title="waits for", loc="lower right")
 axes.set_title("500 GB in chunks of 10 MB (solid) and 1 MB (dashed)")
-for number in (1, 64, 1024):
+for number in (1, 64, 1024, 16384):
     prediction = predict(Work(500e9, 50_000, number), site)
     print(f"{number:5} ranks: {prediction.seconds:7.0f} s, waits for the {prediction.limit}")
 

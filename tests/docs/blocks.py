@@ -1,7 +1,7 @@
 """The code blocks of README and pages, and what is said of those that are not run as they stand.
 
-A fenced block is run by tests/docs/test_blocks.py, unless a comment before it, or at the top of its page for all of them,
-says otherwise::
+A fenced block is run by tests/docs/test_blocks.py, unless a comment before it, or at the top of its page for all of
+them, says otherwise::
 
     <!-- run by tests/docs/test_neuroconv.py -->                     the test names the page
     <!-- not run: needs a SLURM; tests/cluster/test_it.py has one -->

@@ -29,7 +29,9 @@ OTHER = {"LD_LIBRARY_PATH", "RLIMIT_NPROC"}
 
 @pytest.mark.parametrize("call", list(contract.calls()), ids=lambda call: call.name)
 def test_every_public_call_says_whether_it_is_collective(call: contract.Call) -> None:
-    assert call.contract in ("collective", "independent"), "the first paragraph of its docstring must say one of the two"
+    assert call.contract in ("collective", "independent"), (
+        "the first paragraph of its docstring must say one of the two"
+    )
 
 
 def test_contracts_are_those_that_docstrings_say() -> None:
@@ -49,9 +51,7 @@ def test_messages_are_found_with_their_remedies() -> None:
     messages = catalogue.messages()
     assert len(messages) > 250
     (found,) = (item for item in messages if item.rule.startswith("backend must be one of"))
-    assert found == catalogue.Message(
-        "PlanError", "backend must be one of …, got …", "", "parnwb.site"
-    )
+    assert found == catalogue.Message("PlanError", "backend must be one of …, got …", "", "parnwb.site")
     assert any(item.remedy == "Pass comm=MPI.COMM_WORLD" for item in messages)
     assert {item.kind for item in messages} <= set(catalogue.kinds())
 

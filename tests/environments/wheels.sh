@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Makes .venv from PyPI wheels alone, MPI included: no compiler, no system packages.
-# `wheels.sh demo` is enough to convert recordings, `wheels.sh test` adds what tests and lint need.
+# `wheels.sh demo` is enough to convert recordings, `wheels.sh docs` adds what the pages need, `wheels.sh test` also what
+# tests and lint do.
 source "$(dirname "$0")/common.sh"
 
 case ${1:-} in
     demo) extras=demo levels=demo ;;
-    test) extras=demo,inspect,test,lint,bench levels="demo test" ;;
-    *) fail "usage: wheels.sh demo|test" ;;
+    docs) extras=demo,docs levels="demo docs" ;;
+    test) extras=demo,inspect,test,lint,bench,docs levels="demo docs test" ;;
+    *) fail "usage: wheels.sh demo|docs|test" ;;
 esac
 
 make_venv .venv
