@@ -21,13 +21,13 @@ version = release = parnwb.__version__
 extensions = [
     "myst_parser",
     "numpydoc",
+    "reference_tables",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx_click",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    "tables",
 ]
 # examples/ are programs that the tutorials run and show; gallery headers go into pages that Sphinx-Gallery makes.
 exclude_patterns = ["_build", "examples", "tutorials"]

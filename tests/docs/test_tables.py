@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
 
-import catalogue  # noqa: E402
-import contract  # noqa: E402
+import error_messages  # noqa: E402
+import public_calls  # noqa: E402
 
 import parnwb  # noqa: E402
 from parnwb import errors  # noqa: E402
@@ -27,15 +27,15 @@ VARIABLE = re.compile(r"[A-Z][A-Z0-9]*_[A-Za-z0-9_]+")
 OTHER = {"LD_LIBRARY_PATH", "RLIMIT_NPROC"}
 
 
-@pytest.mark.parametrize("call", list(contract.calls()), ids=lambda call: call.name)
-def test_every_public_call_says_whether_it_is_collective(call: contract.Call) -> None:
+@pytest.mark.parametrize("call", list(public_calls.calls()), ids=lambda call: call.name)
+def test_every_public_call_says_whether_it_is_collective(call: public_calls.Call) -> None:
     assert call.contract in ("collective", "independent"), (
         "the first paragraph of its docstring must say one of the two"
     )
 
 
 def test_contracts_are_those_that_docstrings_say() -> None:
-    said = {call.name: call.contract for call in contract.calls()}
+    said = {call.name: call.contract for call in public_calls.calls()}
     assert said["NWBParallelIO"] == said["NWBParallelIO.write"] == said["Distributed"] == "collective"
     assert said["NWBParallelIO.rows"] == said["DistributedRagged.columns"] == said["WritePlan.rounds"] == "independent"
     named = {name for name in parnwb.__all__ if not name.endswith("Error")}
@@ -48,17 +48,17 @@ def test_every_public_name_is_on_a_page_of_the_api() -> None:
 
 
 def test_messages_are_found_with_their_remedies() -> None:
-    messages = catalogue.messages()
+    messages = error_messages.messages()
     assert len(messages) > 250
     (found,) = (item for item in messages if item.rule.startswith("backend must be one of"))
-    assert found == catalogue.Message("PlanError", "backend must be one of …, got …", "", "parnwb.site")
+    assert found == error_messages.Message("PlanError", "backend must be one of …, got …", "", "parnwb.site")
     assert any(item.remedy == "Pass comm=MPI.COMM_WORLD" for item in messages)
-    assert {item.kind for item in messages} <= set(catalogue.kinds())
+    assert {item.kind for item in messages} <= set(error_messages.kinds())
 
 
 def test_errors_of_the_family_are_in_the_catalogue() -> None:
     family = {name for name, value in vars(errors).items() if isinstance(value, type)}
-    assert family == set(catalogue.kinds())
+    assert family == set(error_messages.kinds())
 
 
 def variables_in(path: Path) -> set[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import catalogue
 import click
-import contract
+import error_messages
+import public_calls
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -35,7 +35,7 @@ class CollectiveContract(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         parts = []
         for kind in ("collective", "independent"):
-            rows = [(f"`{call.name}`", code(call.summary)) for call in contract.calls() if call.contract == kind]
+            rows = [(f"`{call.name}`", code(call.summary)) for call in public_calls.calls() if call.contract == kind]
             parts += [f"## {kind.capitalize()}", table(("call", "what it does"), rows)]
         return self.parse_text_to_nodes("\n\n".join(parts), allow_section_headings=True)
 
@@ -44,9 +44,9 @@ class ErrorCatalogue(SphinxDirective):
     """A section for each class of errors, with all its messages."""
 
     def run(self) -> list[nodes.Node]:
-        messages = catalogue.messages()
+        messages = error_messages.messages()
         parts = []
-        for kind, sentence in catalogue.kinds().items():
+        for kind, sentence in error_messages.kinds().items():
             rows = [
                 (plain(item.rule), plain(item.remedy), f"`{item.module}`") for item in messages if item.kind == kind
             ]
