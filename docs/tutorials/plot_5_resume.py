@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 from parnwb.demo import METADATA, find_mpiexec, mpi_flags
 from parnwb.made_recording import make_spikeglx_recording
 
-recording = make_spikeglx_recording(Path("recording"), megabytes=60)
+recording = make_spikeglx_recording(Path("recording"), megabytes=150)
 Path("session.yaml").write_text(METADATA)
 mpiexec = find_mpiexec()
 output = Path("session.nwb")
@@ -71,14 +71,15 @@ def show_folder():
 # ------
 #
 # What has been written is committed every five minutes; here, for a small recording, ten times a second. Small
-# buffers and a slow compression make the job last long enough to be killed. As soon as some MB are there and another
-# commit is in the journal, all ranks get SIGKILL, against which no program can do anything.
+# buffers and chunks, and a slow compression, make the job last long enough to be killed. As soon as some MB are there
+# and another commit is in the journal, all ranks get SIGKILL, against which no program can do anything.
 
 convert = ("convert", recording, output, "--metadata", "session.yaml", "--commit-interval", "0.1")
-convert += ("--buffer-mb", "1", "--compression", "9", "--quiet")
+convert += ("--buffer-mb", "1", "--chunks", "auto", "--compression", "9", "--quiet")
 job = subprocess.Popen(command(2, *convert), start_new_session=True)
 wait_for("session.nwb.partial", 5e6, job)
 wait_for("session.nwb.partial.journal", size("session.nwb.partial.journal") + 1, job)
+time.sleep(0.1)  # until all of the commit is in the journal
 for rank in ranks_here():
     os.kill(rank, signal.SIGKILL)
 print("exit status of the killed job is", "0" if job.wait(60) == 0 else "not 0")
@@ -94,9 +95,8 @@ show_folder()
 # The same command with ``--resume``, on three ranks instead of two. It checks what was committed, and writes what is
 # missing.
 
-done = subprocess.run(
-    [*command(3, *convert[:-1], "--resume")], capture_output=True, text=True, timeout=90, check=False
-)
+resume = command(3, *convert[:-1], "--resume")
+done = subprocess.run(resume, stdout=subprocess.PIPE, text=True, timeout=90, check=True)
 print(done.stdout)
 show_folder()
 
@@ -118,13 +118,8 @@ plt.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
 #
 # Bit for bit what is in the recording, every chunk there, valid as NWB.
 
-done = subprocess.run(
-    command(2, "verify", output, "--against", recording, "--metadata", "session.yaml", "--quiet"),
-    capture_output=True,
-    text=True,
-    timeout=90,
-    check=False,
-)
+verify = command(2, "verify", output, "--against", recording, "--metadata", "session.yaml", "--quiet")
+done = subprocess.run(verify, stdout=subprocess.PIPE, text=True, timeout=90, check=True)
 print(done.stdout)
 
 # %%
