@@ -1,4 +1,4 @@
-"""``parnwb demo``: a made recording, converted on two ranks and verified on three."""
+"""``parnwb demo``: a made recording, converted on two ranks and verified on three, or on the ranks that there are."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from parnwb.comm import Ranks, world
 from parnwb.errors import LaunchError, TargetError
 from parnwb.made_recording import make_spikeglx_recording
 
 CONVERTING_RANKS = 2
 VERIFYING_RANKS = 3
+RECORDING = "recording"
 TIMEOUT_SECONDS = 1800
 
 
@@ -21,26 +24,67 @@ def run(folder: Path, megabytes: int) -> int:
     """Make, convert and verify; return the exit status of the first step that fails, or 0. Independent."""
     mpiexec = find_mpiexec()
     began = time.monotonic()
-    print(f"Making a Neuropixels recording of {megabytes} MB in SpikeGLX's format ...", flush=True)
-    clear(folder)
-    recording = make_spikeglx_recording(folder / "recording", megabytes=megabytes)
-    print(f"  {recording} ({time.monotonic() - began:.1f} s)")
-    output = folder / "demo.nwb"
-    metadata = folder / "metadata.yaml"
-    metadata.write_text(METADATA)
-    steps = (
-        (CONVERTING_RANKS, ["convert", recording, output, "--metadata", metadata, "--overwrite"]),
-        (VERIFYING_RANKS, ["verify", output, "--against", recording, "--metadata", metadata]),
-    )
-    for ranks, arguments in steps:
-        shown = " ".join(str(item) for item in arguments)
-        print(f"\n$ mpiexec -n {ranks} parnwb {shown}", flush=True)
-        status = _launch(mpiexec, ranks, [str(item) for item in arguments])
+    prepare(folder, megabytes)
+    for ranks, arguments in zip((CONVERTING_RANKS, VERIFYING_RANKS), steps(folder), strict=True):
+        print(f"\n$ mpiexec -n {ranks} parnwb {' '.join(arguments)}", flush=True)
+        status = _launch(mpiexec, ranks, arguments)
         if status:
             return status
-    print(f"\nDone in {time.monotonic() - began:.0f} s. Next, see how 64 ranks would share it:")
-    print(f"  {Path(sys.executable).parent / 'parnwb'} plan {recording} --metadata {metadata} --ranks 64")
+    print(ending(folder, began))
     return 0
+
+
+def run_within(folder: Path, megabytes: int, command: Callable[[Sequence[str]], int]) -> int:
+    """Do the same on the ranks that a launcher has started already, as ``mpirun -n 2 parnwb demo`` does. Collective.
+
+    Parameters
+    ----------
+    command
+        Runs one of parnwb's commands in this process and returns its exit status, the same on all ranks.
+    """
+    began = time.monotonic()
+    ranks = Ranks(world())
+    try:
+        ranks.on_root("making the recording", lambda: prepare(folder, megabytes))
+        for arguments in steps(folder):
+            if ranks.is_root:
+                print(f"\n$ mpiexec -n {ranks.size} parnwb {' '.join(arguments)}", flush=True)
+            status = command(arguments)
+            if status:
+                return status
+        if ranks.is_root:
+            print(ending(folder, began))
+        return 0
+    finally:
+        ranks.free()
+
+
+def prepare(folder: Path, megabytes: int) -> None:
+    """Make the recording and what else is known of it. Independent."""
+    began = time.monotonic()
+    print(f"Making a Neuropixels recording of {megabytes} MB in SpikeGLX's format ...", flush=True)
+    clear(folder)
+    recording = make_spikeglx_recording(folder / RECORDING, megabytes=megabytes)
+    print(f"  {recording} ({time.monotonic() - began:.1f} s)", flush=True)
+    (folder / "metadata.yaml").write_text(METADATA)
+
+
+def steps(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the arguments of parnwb that convert, and those that verify. Independent."""
+    recording, output = str(folder / RECORDING), str(folder / "demo.nwb")
+    metadata = ["--metadata", str(folder / "metadata.yaml")]
+    return (
+        ["convert", recording, output, *metadata, "--overwrite"],
+        ["verify", output, "--against", recording, *metadata],
+    )
+
+
+def ending(folder: Path, began: float) -> str:
+    """Return the last words of a demo that began at a ``time.monotonic``. Independent."""
+    program = Path(sys.executable).parent / "parnwb"
+    arguments = f"plan {folder / RECORDING} --metadata {folder / 'metadata.yaml'} --ranks 64"
+    seconds = time.monotonic() - began
+    return f"\nDone in {seconds:.0f} s. Next, see how 64 ranks would share it:\n  {program} {arguments}"
 
 
 def clear(folder: Path) -> None:
