@@ -21,9 +21,11 @@ RUN apt-get update \
 COPY --from=installed /opt/parnwb /opt/parnwb
 
 # Ranks are the unit of parallelism. pynwb's cache is in a home folder that may not be there or be shared by all ranks.
+# MPICH: where each rank has a container of its own, none may read the memory of another.
 ENV PATH=/opt/parnwb/bin:$PATH \
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-    PYNWB_NO_CACHE_DIR=1 NUMBA_CACHE_DIR=/tmp/numba
+    PYNWB_NO_CACHE_DIR=1 NUMBA_CACHE_DIR=/tmp/numba \
+    MPIR_CVAR_CH4_CMA_ENABLE=0 UCX_POSIX_USE_PROC_LINK=n
 RUN useradd --create-home --uid 1000 parnwb && install -d -o parnwb -g parnwb /data
 USER parnwb
 WORKDIR /data

@@ -16,7 +16,6 @@ from parnwb.made_recording import make_spikeglx_recording
 
 CONVERTING_RANKS = 2
 VERIFYING_RANKS = 3
-RECORDING = "recording"
 TIMEOUT_SECONDS = 1800
 
 
@@ -24,13 +23,13 @@ def run(folder: Path, megabytes: int) -> int:
     """Make, convert and verify; return the exit status of the first step that fails, or 0. Independent."""
     mpiexec = find_mpiexec()
     began = time.monotonic()
-    prepare(folder, megabytes)
-    for ranks, arguments in zip((CONVERTING_RANKS, VERIFYING_RANKS), steps(folder), strict=True):
+    recording = prepare(folder, megabytes)
+    for ranks, arguments in zip((CONVERTING_RANKS, VERIFYING_RANKS), steps(folder, recording), strict=True):
         print(f"\n$ mpiexec -n {ranks} parnwb {' '.join(arguments)}", flush=True)
         status = _launch(mpiexec, ranks, arguments)
         if status:
             return status
-    print(ending(folder, began))
+    print(ending(folder, recording, began))
     return 0
 
 
@@ -45,44 +44,44 @@ def run_within(folder: Path, megabytes: int, command: Callable[[Sequence[str]], 
     began = time.monotonic()
     ranks = Ranks(world())
     try:
-        ranks.on_root("making the recording", lambda: prepare(folder, megabytes))
-        for arguments in steps(folder):
+        recording = ranks.on_root("making the recording", lambda: prepare(folder, megabytes))
+        for arguments in steps(folder, recording):
             if ranks.is_root:
                 print(f"\n$ mpiexec -n {ranks.size} parnwb {' '.join(arguments)}", flush=True)
             status = command(arguments)
             if status:
                 return status
         if ranks.is_root:
-            print(ending(folder, began))
+            print(ending(folder, recording, began))
         return 0
     finally:
         ranks.free()
 
 
-def prepare(folder: Path, megabytes: int) -> None:
-    """Make the recording and what else is known of it. Independent."""
+def prepare(folder: Path, megabytes: int) -> Path:
+    """Make the recording, which is returned, and what else is known of it. Independent."""
     began = time.monotonic()
     print(f"Making a Neuropixels recording of {megabytes} MB in SpikeGLX's format ...", flush=True)
     clear(folder)
-    recording = make_spikeglx_recording(folder / RECORDING, megabytes=megabytes)
+    recording = make_spikeglx_recording(folder / "recording", megabytes=megabytes)
     print(f"  {recording} ({time.monotonic() - began:.1f} s)", flush=True)
     (folder / "metadata.yaml").write_text(METADATA)
+    return recording
 
 
-def steps(folder: Path) -> tuple[list[str], list[str]]:
+def steps(folder: Path, recording: Path) -> tuple[list[str], list[str]]:
     """Return the arguments of parnwb that convert, and those that verify. Independent."""
-    recording, output = str(folder / RECORDING), str(folder / "demo.nwb")
-    metadata = ["--metadata", str(folder / "metadata.yaml")]
+    output, metadata = str(folder / "demo.nwb"), ["--metadata", str(folder / "metadata.yaml")]
     return (
-        ["convert", recording, output, *metadata, "--overwrite"],
-        ["verify", output, "--against", recording, *metadata],
+        ["convert", str(recording), output, *metadata, "--overwrite"],
+        ["verify", output, "--against", str(recording), *metadata],
     )
 
 
-def ending(folder: Path, began: float) -> str:
+def ending(folder: Path, recording: Path, began: float) -> str:
     """Return the last words of a demo that began at a ``time.monotonic``. Independent."""
     program = Path(sys.executable).parent / "parnwb"
-    arguments = f"plan {folder / RECORDING} --metadata {folder / 'metadata.yaml'} --ranks 64"
+    arguments = f"plan {recording} --metadata {folder / 'metadata.yaml'} --ranks 64"
     seconds = time.monotonic() - began
     return f"\nDone in {seconds:.0f} s. Next, see how 64 ranks would share it:\n  {program} {arguments}"
 
