@@ -20,11 +20,11 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=installed /opt/parnwb /opt/parnwb
 
-# Ranks are the unit of parallelism. pynwb's cache is in a home folder that may not be there or be shared by all ranks.
+# Ranks are the unit of parallelism. Caches: a home folder may not be there, not be writable, or be shared by all ranks.
 # MPICH: where each rank has a container of its own, none may read the memory of another.
 ENV PATH=/opt/parnwb/bin:$PATH \
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-    PYNWB_NO_CACHE_DIR=1 NUMBA_CACHE_DIR=/tmp/numba \
+    PYNWB_NO_CACHE_DIR=1 XDG_CACHE_HOME=/tmp/cache NUMBA_CACHE_DIR=/tmp/cache/numba \
     MPIR_CVAR_CH4_CMA_ENABLE=0 UCX_POSIX_USE_PROC_LINK=n
 RUN useradd --create-home --uid 1000 parnwb && install -d -o parnwb -g parnwb /data
 USER parnwb

@@ -34,7 +34,8 @@ def why_not() -> str | None:
     if os.geteuid() != 0:
         return "a base image is made by debootstrap, which needs root"
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    return f"{', '.join(missing)} not installed (tests/environments/containers.sh does that, as root)" if missing else None
+    words = f"{', '.join(missing)} not installed (tests/environments/containers.sh does that, as root)"
+    return words if missing else None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def head(podman: Podman, image: str) -> Iterator[str]:
         pytest.skip("podman-compose is not installed")
     podman.build("localhost/parnwb-slurm", ROOT / "docker/slurm/Dockerfile", ROOT / "docker/slurm", PARNWB=image)
     podman.call("tag", "localhost/parnwb-slurm", "docker.io/library/parnwb-slurm")
-    command = [compose, "--file", str(FILE)]
+    command = [compose, "--project-name", "parnwb-slurm", "--file", str(FILE)]
     try:
         up = [*command, "up", "--no-build", "--detach"]
         done = subprocess.run(up, env=podman.environment, capture_output=True, text=True, timeout=120)
@@ -52,10 +52,8 @@ def head(podman: Podman, image: str) -> Iterator[str]:
 
 def test_a_job_script_runs_on_both_nodes(podman: Podman, head: str) -> None:
     end = time.monotonic() + 60
-    while podman.call("exec", head, "sinfo", "--noheader", "--Node", "--format=%T", check=False).stdout.split() != [
-        "idle",
-        "idle",
-    ]:
+    ask = ["exec", head, "sinfo", "--noheader", "--Node", "--format=%T"]
+    while podman.call(*ask, check=False).stdout.split() != ["idle", "idle"]:
         assert time.monotonic() < end, podman.call("logs", head, check=False)
         time.sleep(0.5)
     user = ["--user", "parnwb", "--env", "HOME=/home/parnwb", "--workdir", "/home/parnwb"]
