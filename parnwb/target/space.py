@@ -1,8 +1,8 @@
 """``Space``: what the file system and the quotas of a user leave for a file, as far as they tell.
 
 Quotas for projects (directories) show in the free space of their folders on ext4, XFS and others. Those of users and
-groups are asked of the kernel. Of network file systems the kernel does not know them: of Lustre its command lfs is asked,
-of NFS the command quota, which asks the server; those of GPFS are not asked for.
+groups are asked of the kernel. Of network file systems the kernel does not know them: of Lustre its command lfs is
+asked, of NFS the command quota, which asks the server; those of GPFS are not asked for.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def told_by_command(folder: Path) -> Iterator[Space]:
 
 
 def command_left(printed: str) -> int | None:
-    """Return the bytes that a quota leaves, as ``lfs quota`` and ``quota -w`` print it; None without a limit. Independent.
+    """Return the bytes that a quota leaves, as a command prints it; None without a limit. Independent.
 
-    Both print a line of used, soft and hard limit in KiB, after the file system's name. ``*`` marks what is exceeded,
-    and the grace after it is ``none`` or ``expired`` where it is over. A line of servers, in brackets, says nothing.
+    ``lfs quota -q`` and ``quota -w`` both print a line of used, soft and hard limit in KiB, after the file system's
+    name. ``*`` marks what is exceeded, and the grace after it is ``none`` or ``expired`` where it is over.
     """
     for line in printed.splitlines():
         found = QUOTA_LINE.search(line)
