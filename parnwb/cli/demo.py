@@ -12,7 +12,7 @@ import click
 @click.option("--folder", default=Path("demo"), type=click.Path(path_type=Path), show_default=True)
 @click.pass_context
 def demo(context: click.Context, megabytes: int, folder: Path) -> None:
-    """Make a SpikeGLX recording, convert it on 2 ranks and verify it on 3; under mpiexec, on the ranks that it starts."""
+    """Make a SpikeGLX recording, convert it on 2 ranks and verify it on 3; under mpiexec, on its ranks."""
     from parnwb.comm import launched_size
     from parnwb.demo import run, run_within
 
