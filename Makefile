@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test lint format bench clean
+.PHONY: help demo docs test containers man lint format bench clean
 
 # Size of the recording that `make demo` makes, in MB.
 SIZE ?= 350
@@ -33,6 +33,16 @@ test:  ## Run all tests with the PyPI wheels, and with h5py on parallel HDF5 (AR
 	@$(ENVIRONMENTS)/node.sh
 	@$(ENVIRONMENTS)/cluster.sh
 	@$(ENVIRONMENTS)/run_tests.sh $(ARGS)
+
+containers:  ## Build the images of docker/ with podman and run them (minutes; needs root)
+	@$(ENVIRONMENTS)/wheels.sh test
+	@$(ENVIRONMENTS)/mpio.sh
+	@$(ENVIRONMENTS)/cluster.sh
+	@$(ENVIRONMENTS)/containers.sh $(ARGS)
+
+man:  ## Write the manual pages, into build/man
+	@$(ENVIRONMENTS)/wheels.sh test
+	@.venv/bin/python packaging/man.py build/man
 
 lint:  ## Check style, types and the layers
 	@$(ENVIRONMENTS)/wheels.sh test

@@ -8,7 +8,7 @@ source "$HOME/parnwb/.venv/bin/activate"
 #    If one rank is killed, all must end. Open MPI: srun --mpi=pmix. MPICH from PyPI: its own mpiexec, which takes the
 #    nodes from SLURM. A site's own MPICH, Intel MPI or Cray MPICH: srun --mpi=pmi2 or cray_shasta, see `srun --mpi=list`.
 #    The wrong one starts ranks that do not know of each other, which parnwb refuses.
-case $(${container:-} parnwb doctor --mpi) in
+case $(${PARNWB_CONTAINER:-} parnwb doctor --mpi) in
     "Open MPI"*) launch() { srun --mpi=pmix --kill-on-bad-exit=1 "$@"; } ;;
     *) launch() { [[ $1 != -N ]] || shift 2; mpiexec "$@"; } ;;
 esac

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from parnwb.sources.growing import Stream
     from parnwb.verify import verify
 
-__version__ = "0.1.0"
+    __version__: str
 
 _HOMES = {
     "CollectiveChunkIterator": "iterator",
@@ -67,6 +67,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        globals()[name] = found = _version()
+        return found
     if name not in _HOMES:
         raise AttributeError(f"module 'parnwb' has no attribute {name!r}")
     # Kept, because a module of the same name, verify, takes its own place here when it is imported.
@@ -75,4 +78,14 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return [*globals(), *_HOMES, "__version__"]
+
+
+def _version() -> str:
+    """Return the version that is installed, which came from git's tags when it was built."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("parnwb")
+    except PackageNotFoundError:  # used from a folder of sources that was never installed
+        return "0+unknown"

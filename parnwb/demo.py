@@ -1,4 +1,4 @@
-"""``parnwb demo``: a made recording, converted on two ranks and verified on three."""
+"""``parnwb demo``: a made recording, converted on two ranks and verified on three, or on the ranks that there are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from parnwb.comm import Ranks, world
 from parnwb.errors import LaunchError, TargetError
 from parnwb.made_recording import make_spikeglx_recording
 
@@ -21,26 +23,67 @@ def run(folder: Path, megabytes: int) -> int:
     """Make, convert and verify; return the exit status of the first step that fails, or 0. Independent."""
     mpiexec = find_mpiexec()
     began = time.monotonic()
+    recording = prepare(folder, megabytes)
+    for ranks, arguments in zip((CONVERTING_RANKS, VERIFYING_RANKS), steps(folder, recording), strict=True):
+        print(f"\n$ mpiexec -n {ranks} parnwb {' '.join(arguments)}", flush=True)
+        status = _launch(mpiexec, ranks, arguments)
+        if status:
+            return status
+    print(ending(folder, recording, began))
+    return 0
+
+
+def run_within(folder: Path, megabytes: int, command: Callable[[Sequence[str]], int]) -> int:
+    """Do the same on the ranks that a launcher has started already, as ``mpirun -n 2 parnwb demo`` does. Collective.
+
+    Parameters
+    ----------
+    command
+        Runs one of parnwb's commands in this process and returns its exit status, the same on all ranks.
+    """
+    began = time.monotonic()
+    ranks = Ranks(world())
+    try:
+        recording = ranks.on_root("making the recording", lambda: prepare(folder, megabytes))
+        for arguments in steps(folder, recording):
+            if ranks.is_root:
+                print(f"\n$ mpiexec -n {ranks.size} parnwb {' '.join(arguments)}", flush=True)
+            status = command(arguments)
+            if status:
+                return status
+        if ranks.is_root:
+            print(ending(folder, recording, began))
+        return 0
+    finally:
+        ranks.free()
+
+
+def prepare(folder: Path, megabytes: int) -> Path:
+    """Make the recording, which is returned, and what else is known of it. Independent."""
+    began = time.monotonic()
     print(f"Making a Neuropixels recording of {megabytes} MB in SpikeGLX's format ...", flush=True)
     clear(folder)
     recording = make_spikeglx_recording(folder / "recording", megabytes=megabytes)
-    print(f"  {recording} ({time.monotonic() - began:.1f} s)")
-    output = folder / "demo.nwb"
-    metadata = folder / "metadata.yaml"
-    metadata.write_text(METADATA)
-    steps = (
-        (CONVERTING_RANKS, ["convert", recording, output, "--metadata", metadata, "--overwrite"]),
-        (VERIFYING_RANKS, ["verify", output, "--against", recording, "--metadata", metadata]),
+    print(f"  {recording} ({time.monotonic() - began:.1f} s)", flush=True)
+    (folder / "metadata.yaml").write_text(METADATA)
+    return recording
+
+
+def steps(folder: Path, recording: Path) -> tuple[list[str], list[str]]:
+    """Return the arguments of parnwb that convert, and those that verify. Independent."""
+    output, metadata = str(folder / "demo.nwb"), ["--metadata", str(folder / "metadata.yaml")]
+    return (
+        ["convert", str(recording), output, *metadata, "--overwrite"],
+        ["verify", output, "--against", str(recording), *metadata],
     )
-    for ranks, arguments in steps:
-        shown = " ".join(str(item) for item in arguments)
-        print(f"\n$ mpiexec -n {ranks} parnwb {shown}", flush=True)
-        status = _launch(mpiexec, ranks, [str(item) for item in arguments])
-        if status:
-            return status
-    print(f"\nDone in {time.monotonic() - began:.0f} s. Next, see how 64 ranks would share it:")
-    print(f"  {Path(sys.executable).parent / 'parnwb'} plan {recording} --metadata {metadata} --ranks 64")
-    return 0
+
+
+def ending(folder: Path, recording: Path, began: float) -> str:
+    """Return the last words of a demo that began at a ``time.monotonic``. Independent."""
+    program = Path(sys.executable).parent / "parnwb"
+    arguments = f"plan {recording} --metadata {folder / 'metadata.yaml'} --ranks 64"
+    seconds = time.monotonic() - began
+    return f"\nDone in {seconds:.0f} s. Next, see how 64 ranks would share it:\n  {program} {arguments}"
 
 
 def clear(folder: Path) -> None:

@@ -8,6 +8,7 @@ import resource
 import secrets
 import shutil
 import socket
+import statistics
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,10 @@ from parnwb.comm import Ranks, launched_size, library, world
 from parnwb.errors import LaunchError
 from parnwb.memory import MiB, rooms
 from parnwb.site import choose_backend, parallel_hdf5
+from parnwb.start_up import age
 from parnwb.storage import LUSTRE, Sharing, file_system, kind_of
 from parnwb.striping import striping_of
+from parnwb.target.space import Space, space_left
 from parnwb.target.visible import open_soon
 
 PACKAGES = ("parnwb", "h5py", "hdmf", "pynwb", "mpi4py", "numpy")
@@ -30,10 +33,15 @@ PLANES = "planes (compiled with parnwb)"
 # What srun --mpi= is for a library, by the beginning of its name. Cray's MPICH may want cray_shasta.
 SRUN_TYPES = {"Open MPI": "pmix", "MPICH": "pmi2", "MVAPICH": "pmi2", "Intel MPI": "pmi2"}
 
+RANKS_ON_A_LINE = 8
+
 VULCAN_RANKS = 31
 """From which on Open MPI 4's usual way of collective writing was seen to hang (an issue of HDF5's)."""
 
 LEAST_OPEN_FILES = 256
+LEAST_SPACE = 1024 * MiB
+"""For files, in bytes: what is less is worth a word."""
+
 LEAST_MEMORY = 512 * MiB
 """Of a rank with the default buffers, in bytes."""
 
@@ -107,10 +115,13 @@ class Seat:
         How many it may have.
     free_memory, free_shared_memory
         Bytes; -1 where they are not known.
-    file_system, free_bytes
-        Of the folder for files: its type, as the kernel names it, and what this user may still write.
+    file_system, free_bytes, limited_by
+        Of the folder for files: its type, as the kernel names it, what this user may still write, and what allows no
+        more, such as a quota.
     trouble
         Why this rank does not see there what the root writes; empty if it does.
+    start_up
+        Seconds from the start of this rank's process until it looked; None where the machine does not tell.
     """
 
     host: str
@@ -121,11 +132,15 @@ class Seat:
     free_shared_memory: int
     file_system: str
     free_bytes: int
+    limited_by: str
     trouble: str
+    start_up: float | None
 
     @classmethod
     def here(cls, folder: Path, trouble: str) -> Seat:
         """Return what this rank finds. Independent."""
+        start_up = age()
+        space = _space(folder)
         return cls(
             socket.gethostname(),
             _versions(),
@@ -134,8 +149,10 @@ class Seat:
             min((room.free for room in rooms()), default=-1),
             _free_bytes(Path("/dev/shm")),
             file_system(folder),
-            _free_bytes(folder),
+            space.free,
+            space.rule,
             trouble,
+            start_up,
         )
 
 
@@ -181,6 +198,7 @@ class Report:
     folder: str
     backend: str
     reason: str
+    start_ups: tuple[float | None, ...]
     seats: tuple[Seat, ...]
     advice: tuple[Advice, ...]
 
@@ -243,6 +261,7 @@ def _report(folder: Path, seats: Sequence[Seat], advice: Sequence[Advice]) -> Re
         folder=str(folder),
         backend=choice.name,
         reason=choice.reason,
+        start_ups=tuple(seat.start_up for seat in seats),
         seats=tuple({seat.host: seat for seat in reversed(seats)}.values())[::-1],
         advice=tuple(found),
     )
@@ -397,6 +416,13 @@ def _about_limits(seats: Sequence[Seat]) -> Iterator[Advice]:
             )
 
 
+def _space(folder: Path) -> Space:
+    try:
+        return space_left(folder)
+    except OSError:
+        return Space("", -1)
+
+
 def _free_bytes(folder: Path) -> int:
     try:
         info = os.statvfs(folder)
@@ -466,6 +492,12 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
     for seat in seats:
         if seat.trouble:
             yield Advice(f"{folder} on {seat.host}: {seat.trouble}", "Write to a folder that all hosts share")
+    if 0 <= seats[0].free_bytes < LEAST_SPACE:
+        yield Advice(
+            f"{seats[0].limited_by} leaves {seats[0].free_bytes // MiB} MiB for files in {folder}",
+            "Remove what is not needed, ask for more, or write to another folder",
+            prevents=seats[0].free_bytes == 0,
+        )
     kind = seats[0].file_system
     if kind_of(kind) is LUSTRE and (found := striping_of(folder)) is not None and found.count == 1:
         yield Advice(
@@ -493,9 +525,23 @@ def describe(report: Report) -> Iterator[str]:
     yield f"h5py        {'with' if report.parallel_hdf5 else 'without'} MPI; filters: {', '.join(report.filters)}"
     yield f"deflate by  {', '.join(report.coders)}"
     kind = kind_of(seat.file_system)
-    yield f"folder      {report.folder}: {kind.name}, {seat.free_bytes // MiB} MiB free; {kind.sharing.value}"
+    free = f"{seat.free_bytes // MiB} MiB free by {seat.limited_by}"
+    yield f"folder      {report.folder}: {kind.name}, {free}; {kind.sharing.value}"
     yield f"backend     auto takes {report.backend} there: {report.reason}"
     yield f"a rank has  {len(seat.cores)} core(s), {memory} of memory free, {seat.open_files} open files"
+    yield f"start-up    {_start_up(report)}"
     for advice in report.advice:
         yield f"  {'wrong' if advice.prevents else 'note'}: {advice.what}. {advice.remedy}"
     yield "GOOD: nothing is in the way" if report.good else "BAD: parnwb cannot write here as it is"
+
+
+def _start_up(report: Report) -> str:
+    """Return how long ranks took until they were here, in words: by rank where they are few."""
+    times = [(seconds, rank) for rank, seconds in enumerate(report.start_ups) if seconds is not None]
+    if not times:
+        return "not known here"
+    if len(times) <= RANKS_ON_A_LINE:
+        return ", ".join(f"{seconds:.1f} s (rank {rank})" for seconds, rank in times)
+    (first, quickest), (last, slowest) = min(times), max(times)
+    middle = statistics.median(seconds for seconds, _ in times)
+    return f"{first:.1f} s (rank {quickest}) to {last:.1f} s (rank {slowest}), half of the ranks within {middle:.1f} s"

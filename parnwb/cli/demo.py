@@ -10,8 +10,14 @@ import click
 @click.command()
 @click.option("--megabytes", default=350, show_default=True, type=click.IntRange(min=1), help="Size of the recording.")
 @click.option("--folder", default=Path("demo"), type=click.Path(path_type=Path), show_default=True)
-def demo(megabytes: int, folder: Path) -> None:
-    """Make a SpikeGLX recording, convert it on 2 ranks and verify it on 3."""
-    from parnwb.demo import run
+@click.pass_context
+def demo(context: click.Context, megabytes: int, folder: Path) -> None:
+    """Make a SpikeGLX recording, convert it on 2 ranks and verify it on 3; under mpiexec, on its ranks."""
+    from parnwb.comm import launched_size
+    from parnwb.demo import run, run_within
 
-    raise click.exceptions.Exit(run(folder, megabytes))
+    if launched_size() == 1:
+        raise click.exceptions.Exit(run(folder, megabytes))
+    commands = context.find_root().command
+    status = run_within(folder, megabytes, lambda words: commands.main(list(words), standalone_mode=False) or 0)
+    raise click.exceptions.Exit(status)

@@ -1,19 +1,24 @@
 """``Space``: what the file system and the quotas of a user leave for a file, as far as they tell.
 
 Quotas for projects (directories) show in the free space of their folders on ext4, XFS and others. Those of users and
-groups are asked of the kernel. Of Lustre, GPFS and NFS the kernel does not know them: each has a command of its own.
+groups are asked of the kernel. Of network file systems the kernel does not know them: of Lustre its command lfs is
+asked, of NFS the command quota, which asks the server; those of GPFS are not asked for.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
 import stat
 import struct
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from parnwb.storage import file_system
 
 QUOTACTL_FD = 443  # the number of the system call, the same on all machines; since Linux 5.14
 GET_QUOTA, GET_STATE = 0x800007, (ord("X") << 8) + 5
@@ -21,6 +26,12 @@ GET_QUOTA, GET_STATE = 0x800007, (ord("X") << 8) + 5
 QUOTA = struct.Struct("=8QI4x")
 STATE = struct.Struct("=bxH")  # the beginning of the answer: version, flags
 ANSWER_BYTES = 256
+COMMANDS = {
+    "lustre": ("lfs", "quota", "-q", "{kind}", "{owner}", "{folder}"),
+    "nfs": ("quota", "-w", "-v", "{kind}", "-f", "{folder}"),
+}
+COMMAND_SECONDS = 10
+QUOTA_LINE = re.compile(r"^\s*(?:\S*[/:]\S*\s+)?(?P<used>\d+)\*?\s+(?P<soft>\d+)\s+(?P<hard>\d+)\s+(?P<grace>\S+)")
 CAP_SYS_RESOURCE = 24  # of the kernel's capabilities: exempt from quotas
 
 
@@ -44,8 +55,42 @@ def space_left(folder: Path) -> Space:
     """Return the least that any known rule leaves for new files in a folder. Independent."""
     info = os.statvfs(folder)
     return min(
-        [Space("the file system", info.f_bavail * info.f_frsize), *_quotas(folder)], key=lambda space: space.free
+        [Space("the file system", info.f_bavail * info.f_frsize), *_quotas(folder), *told_by_command(folder)],
+        key=lambda space: space.free,
     )
+
+
+def told_by_command(folder: Path) -> Iterator[Space]:
+    """Yield what quotas of a network file system leave, where it has a command that tells. Independent."""
+    command = COMMANDS.get(file_system(folder).removesuffix("4"))
+    if command is None or _is_exempt():
+        return
+    for kind, name, owner in (("-u", "user", os.geteuid()), ("-g", "group", os.getegid())):
+        argv = [word.format(kind=kind, owner=owner, folder=os.path.realpath(folder)) for word in command]
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return
+        free = command_left(done.stdout)
+        if free is not None:
+            yield Space(f"the quota of {name} {owner}", free)
+
+
+def command_left(printed: str) -> int | None:
+    """Return the bytes that a quota leaves, as a command prints it; None without a limit. Independent.
+
+    ``lfs quota -q`` and ``quota -w`` both print a line of used, soft and hard limit in KiB, after the file system's
+    name. ``*`` marks what is exceeded, and the grace after it is ``none`` or ``expired`` where it is over.
+    """
+    for line in printed.splitlines():
+        found = QUOTA_LINE.search(line)
+        if found is None:
+            continue
+        used, soft, hard = (int(found[name]) for name in ("used", "soft", "hard"))
+        if soft and used > soft and found["grace"] in ("none", "expired"):
+            return 0
+        return max(0, hard - used) * 1024 if hard else None
+    return None
 
 
 def _quotas(folder: Path) -> Iterator[Space]:

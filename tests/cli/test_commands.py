@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,14 @@ def test_demo_makes_converts_and_verifies(tmp_path: Path) -> None:
     after[2] = "parnwb"
     planned = subprocess.run(after, env=environment(), capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert planned.returncode == 0 and "64 ranks" in planned.stdout, planned.stderr
+
+
+def test_a_demo_on_ranks_that_are_there_starts_no_others(mpiexec: Callable[..., Any], tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "parnwb", "demo", "--megabytes", "2", "--folder", str(tmp_path / "demo")]
+    done = mpiexec(2, argv, timeout=150, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "MB/s on 2 rank(s)" in done.stdout and "GOOD" in done.stdout
+    assert done.stdout.count("Making a Neuropixels") == done.stdout.count("Done in") == 1
 
 
 def test_demo_leaves_what_is_not_its_own(tmp_path: Path) -> None:

@@ -117,6 +117,23 @@ class Hosts:
     nodes: tuple[Host, ...]
     folder: Path
 
+    @contextmanager
+    def cached(self, disk: Path, mount: Path) -> Iterator[None]:
+        """Let each host see ``disk`` at ``mount`` through a client that keeps what it has read of files and names.
+
+        A FUSE mirror with the page cache of the kernel, which nothing tells of what other hosts do.
+        """
+        options = "kernel_cache,attr_timeout=60,entry_timeout=60,negative_timeout=60"
+        mounted = []
+        try:
+            for host in (self.head, *self.nodes):
+                host.run("bindfs", "-o", options, disk, mount)
+                mounted.append(host)
+            yield
+        finally:
+            for host in mounted:
+                host.run("umount", "-l", mount)
+
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the variables with which programs are launched."""
         return {"PARNWB_TEST_HOSTS": str(self.folder), "TMPDIR": str(self.folder), **ONE_KERNEL, **(extra or {})}

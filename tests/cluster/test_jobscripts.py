@@ -42,7 +42,7 @@ def jobs(account: Account, request: pytest.FixtureRequest) -> dict[str, int]:
     }
     beside_others = ("--oversubscribe",)  # the last of it and --exclusive counts
     options = {"array": ("--array=1-2%4",), "strong_scaling": beside_others, "weak_scaling": beside_others}
-    env = {"container": {"container": stand_in(home)}} if "container" in chosen else {}
+    env = {"container": {"PARNWB_CONTAINER": stand_in(home)}} if "container" in chosen else {}
     return {
         name: account.submit(name, *given, options=options.get(name, ()), REPETITIONS="1", **env.get(name, {}))
         for name, given in arguments.items()

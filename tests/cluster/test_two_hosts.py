@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -97,6 +99,45 @@ def test_one_writer_on_each_host_leaves_the_same_file(two_hosts: Hosts, tmp_path
     assert done.returncode == 0, done.stderr
     assert "1 rank(s) of each host write for the others" in done.stdout
     assert_is_plain(tmp_path / "out.nwb")
+
+
+@pytest.fixture(scope="module")
+def cached(two_hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give a folder that each host sees through a client with a cache of its own."""
+    if shutil.which("bindfs") is None or not Path("/dev/fuse").exists():
+        pytest.skip("clients that cache need bindfs (tests/environments/cluster.sh) and /dev/fuse")
+    folder = tmp_path_factory.mktemp("cached")
+    disk, mount = folder / "disk", folder / "mount"
+    disk.mkdir()
+    mount.mkdir()
+    with two_hosts.cached(disk, mount):
+        yield mount
+
+
+def test_clients_do_not_see_what_others_write_later(two_hosts: Hosts, cached: Path) -> None:
+    """So what comes next is of use."""
+    one, other = two_hosts.nodes
+    one.run("sh", "-c", f"printf old > {cached}/note")
+    assert other.run("cat", cached / "note") == "old"
+    one.run("sh", "-c", f"printf new > {cached}/note")
+    assert other.run("cat", cached / "note") == "old"
+
+
+@pytest.mark.parametrize(
+    ("per_node", "words"),
+    [("1", "1 rank(s) of each host write for the others"), ("0", "the root writes for all ranks, as asked for")],
+)
+def test_writers_of_hosts_that_cache_leave_the_same_file(
+    two_hosts: Hosts, cached: Path, per_node: str, words: str
+) -> None:
+    name = f"out{per_node}.nwb"
+    done = run(two_hosts, cached / name, "direct", "none", per_node)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    assert_is_plain(cached.with_name("disk") / name)
+    argv = [sys.executable, "-m", "parnwb", "verify", str(cached / name)]
+    done = two_hosts.run_mpi(1, argv, timeout=SECONDS, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0 and "GOOD" in done.stdout, done.stdout + done.stderr
 
 
 def test_clients_that_cache_pages_damage_what_all_ranks_write(two_hosts: Hosts, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ source "$(dirname "$0")/common.sh"
 
 command -v dpkg-query > /dev/null || exit 0
 missing=()
-for package in iproute2 munge slurm-client slurmctld slurmd; do
+for package in bindfs iproute2 munge slurm-client slurmctld slurmd; do
     installed "$package" || missing+=("$package")
 done
 ((${#missing[@]})) || exit 0

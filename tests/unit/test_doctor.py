@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from parnwb.doctor import describe, examine, known_faults, srun_type
+from parnwb.target.space import Space
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,22 @@ def test_ranks_that_are_worlds_of_their_own(tmp_path: Path, monkeypatch: pytest.
     assert report is not None and not report.good
     assert (report.launched, report.ranks) == (3, 1)
     assert any("a world of its own" in advice.what and "srun --mpi" in advice.remedy for advice in report.advice)
+
+
+def test_a_quota_that_leaves_little_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, good in ((5 << 20, True), (0, False)):
+        monkeypatch.setattr("parnwb.doctor.space_left", lambda folder, free=free: Space("the quota of user 7", free))
+        report = examine(tmp_path)
+        assert report is not None and report.good is good
+        lines = "\n".join(describe(report))
+        assert f"{free >> 20} MiB free by the quota of user 7" in lines
+        assert f"the quota of user 7 leaves {free >> 20} MiB for files" in lines
+
+
+def test_start_up_is_told_by_rank_or_from_the_first_to_the_last(tmp_path: Path) -> None:
+    report = examine(tmp_path)
+    assert report is not None and len(report.start_ups) == 1 and 0 < (report.start_ups[0] or 0) < 3600
+    few, many = replace(report, start_ups=(1.0, None, 2.5)), replace(report, start_ups=(3.0, *[4.0] * 20, 9.0))
+    assert "start-up    1.0 s (rank 0), 2.5 s (rank 2)" in list(describe(few))
+    expected = "start-up    3.0 s (rank 0) to 9.0 s (rank 21), half of the ranks within 4.0 s"
+    assert expected in list(describe(many))

@@ -13,7 +13,7 @@ import pytest
 from failure.mounts import disk
 
 from parnwb.target import space
-from parnwb.target.space import QUOTA, QUOTACTL_FD, Space, quota_left, space_left
+from parnwb.target.space import QUOTA, QUOTACTL_FD, Space, command_left, quota_left, space_left, told_by_command
 
 NOW = 1_000_000.0
 SET_QUOTA = 0x800008
@@ -119,3 +119,44 @@ def test_a_real_quota_is_known_beforehand(quotas: Path, kind: int, name: str) ->
 def test_no_quota_binds_root(quotas: Path) -> None:
     limit(quotas, 0, 1)
     assert space_left(quotas).rule == "the file system"
+
+
+# -- what commands print --------------------------------------------------------------------------------------
+
+HEADER = "Disk quotas for user lab (uid 1000): \n Filesystem  blocks  quota  limit  grace  files  quota  limit  grace\n"
+
+
+@pytest.mark.parametrize(
+    ("printed", "left"),
+    [
+        ("     /lustre     100       0     400       -       3       0       0       -\n", 300 * 1024),
+        ("     /lustre     100       0       0       -       3       0       0       -\n", None),
+        ("/lustre/with/a/long/name\n       100     200     400       -       3       0       0       -\n", 300 * 1024),
+        ("     /lustre     300*    200     400   6d23h       3       0       0       -\n", 100 * 1024),
+        ("     /lustre     300*    200     400    none       3       0       0       -\n", 0),
+        ("     /lustre     300*    200     400 expired       3       0       0       -\n", 0),
+        (HEADER + " server:/home     100     200     400           3     0     0\n", 300 * 1024),
+        (HEADER + " 10.0.0.1:/x      300*    200     400    none   3     0     0\n", 0),
+        ("Disk quotas for user lab (uid 1000): none\n", None),
+        ("", None),
+    ],
+)
+def test_what_a_command_says_is_left(printed: str, left: int | None) -> None:
+    assert command_left(printed) == left
+
+
+@pytest.mark.parametrize(("kind", "program"), [("lustre", "lfs"), ("nfs4", "quota")])
+def test_a_network_file_system_is_asked_by_its_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, program: str
+) -> None:
+    """A stand-in prints what the command of that name does, for the group only."""
+    tool = tmp_path / program
+    tool.write_text('#!/bin/sh\ncase " $* " in *" -g "*) echo "  /there  100  0  164  -  1  0  0  -";; esac\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(space, "file_system", lambda folder: kind)
+    monkeypatch.setattr(space, "_is_exempt", lambda: False)
+    assert list(told_by_command(tmp_path)) == [Space(f"the quota of group {os.getegid()}", 64 * 1024)]
+    assert space_left(tmp_path).free == 64 * 1024
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert list(told_by_command(tmp_path)) == []

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Builds the images of docker/ and runs tests/containers in both environments. Debian's podman and charliecloud are
+# installed where that is allowed; without them those tests are skipped, and say so.
+source "$(dirname "$0")/common.sh"
+
+missing=()
+if command -v dpkg-query > /dev/null; then
+    for package in aardvark-dns catatonit charliecloud debootstrap iptables netavark podman podman-compose runc; do
+        installed "$package" || missing+=("$package")
+    done
+fi
+if ((${#missing[@]} && EUID)); then
+    echo "parnwb: without the Debian packages ${missing[*]} and without root images are not built" >&2
+elif ((${#missing[@]})); then
+    install_packages "${missing[@]}" || echo "parnwb: some tests of images are skipped" >&2
+fi
+
+status=0
+for environment in .venv .venv-mpio; do
+    PARNWB_CONTAINERS=1 PATH=$PWD/$environment/bin:$PATH "$environment/bin/python" -m pytest tests/containers \
+        -o cache_dir="$environment/.pytest_cache" "$@" || status=1
+done
+exit $status

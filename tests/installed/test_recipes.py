@@ -1,0 +1,79 @@
+"""Recipes of other packagers ask for what pyproject.toml asks for; manual pages and completion are there."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from parnwb.cli.start import commands
+
+tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads TOML")
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+# conda-forge's names where they are others.
+CONDA = {"isal": "python-isal", "zlib-ng": "python-zlib-ng"}
+
+
+def wanted() -> dict[str, str]:
+    """Return the least release of each dependency."""
+    needs = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"]]
+    return {need.name: str(next(iter(need.specifier)).version) for need in map(Requirement, needs)}
+
+
+def test_condas_recipe() -> None:
+    recipe = yaml.safe_load((ROOT / "packaging/conda/recipe.yaml").read_text())
+    sections = recipe["requirements"]["host"] + recipe["requirements"]["run"]
+    found = dict(line.split(" >=") for line in sections if " >=" in line)
+    expected = {CONDA.get(name, name): least for name, least in wanted().items()}
+    assert found == {**expected, "python": PROJECT["project"]["requires-python"].removeprefix(">=")}
+    known = {"schema_version", "context", "package", "source", "build", "requirements", "tests", "about", "extra"}
+    assert set(recipe) == known and recipe["schema_version"] == 1
+
+
+def test_spacks_recipe() -> None:
+    tree = ast.parse((ROOT / "packaging/spack/package.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    specs = [ast.literal_eval(c.args[0]) for c in calls if isinstance(c.func, ast.Name) and c.func.id == "depends_on"]
+    found = dict(spec.rstrip(":").split("@") for spec in specs if "@" in spec)
+    expected = {f"py-{name}": least for name, least in wanted().items()}
+    assert found == {**expected, "python": PROJECT["project"]["requires-python"].removeprefix(">=")}
+
+
+def test_citation_has_what_the_format_wants() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["authors"] == [{"name": "The parnwb developers"}]
+    assert citation["license"] == PROJECT["project"]["license"]
+
+
+def test_every_command_has_a_manual_page(tmp_path: Path) -> None:
+    pytest.importorskip("click_man")
+    program = ROOT / "packaging" / "man.py"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, program, tmp_path], check=True, timeout=60, env=env)
+    expected = {"parnwb.1", *(f"parnwb-{name}.1" for name in commands.commands)}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    assert ".SH" in (tmp_path / "parnwb-convert.1").read_text()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands(shell: str) -> None:
+    program = Path(sys.executable).with_name("parnwb")
+    env = {**os.environ, "_PARNWB_COMPLETE": f"{shell}_source"}
+    done = subprocess.run([program], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "_PARNWB_COMPLETE" in done.stdout, done.stderr
+
+
+def test_a_word_is_completed() -> None:
+    program = Path(sys.executable).with_name("parnwb")
+    env = {**os.environ, "_PARNWB_COMPLETE": "bash_complete", "COMP_WORDS": "parnwb con", "COMP_CWORD": "1"}
+    done = subprocess.run([program], env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["plain,convert"]
