@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
 from parnwb.backends.backend import Job, Portion
-from parnwb.backends.encoder import Batch, Encoder
+from parnwb.backends.encoder import STORED_BYTES, Batch, Encoder
 from parnwb.backends.pens import pen_of
 from parnwb.comm import Ahead, Aside
 from parnwb.commits.amendment import AppendTarget
@@ -52,11 +52,13 @@ class DirectFile:
         phases = self._ranks.phases
         with self._ranks.agreed("writing"):
             self._addresses.begin(portion)
+            phases.count(0, 0)
             with Encoder(self._ranks, portion) as encoder, Aside(self._ranks, "writer") as writer:
                 while (batch := self._next(encoder)) is not None:
                     with phases("waiting for addresses"):
                         places = self._addresses.of(batch)
                     self._pen.write(batch, places, writer, self._addresses.attend)
+                    phases.count(batch.raw_bytes, int(batch.requests[:, STORED_BYTES].sum()))
                     batch.release()
             with phases("waiting for the last rank"):
                 self._addresses.finish()

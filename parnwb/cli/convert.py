@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parnwb.cli.afterwards import Afterwards
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import SOURCE, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
 from parnwb.cli.speaking import speaks
-from parnwb.progress import MB
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -42,8 +42,16 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
 )
 @WRITERS
 @WATCHDOG
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Leave a page about what was done, as NAME.html; verifies the file."
+)
+@click.option(
+    "--verify/--no-verify", default=None, help="Read the finished file back and compare it with SOURCE.", show_default="with --report"
+)
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
-def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> None:
+def convert(
+    source: Path, output: Path | None, report: Path | None, verify: bool | None, quiet: bool, **given: Any
+) -> None:
     """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks.
 
     SOURCE may be neuroconv's YAML conversion specification: its sessions are converted one after another, into the
@@ -54,13 +62,15 @@ def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> Non
 
     if speaks():  # the others need none of it where the root can send them what they are to read
         import_pynwb()
-    run = _convert_specification if _is_specification(source, given) else _convert_recording
-    work = run(source, output, given)
+    is_one = not _is_specification(source, given)
+    against = source_data(source, dict(given)) if is_one else None
+    afterwards = Afterwards(report, verify, against, given["watchdog"], quiet)
+    work = (_convert_recording if is_one else _convert_specification)(source, output, given)
     comm = world()
-    results = work(comm, progress_for(not quiet))
-    if comm.Get_rank() == 0 and not quiet:
-        for result in results:
-            _show_converted(result, comm.Get_size())
+    afterwards.check(comm)
+    progress = progress_for(not quiet)
+    if not afterwards.do(work(comm, progress), comm, progress):
+        raise click.exceptions.Exit(1)
 
 
 def _is_specification(source: Path, given: dict[str, Any]) -> bool:
@@ -96,15 +106,4 @@ def _convert_specification(source: Path, output: Path | None, given: dict[str, A
     given |= {"data_folder_path": given.pop("data_folder"), "parallel_backend": given.pop("backend")}
     return lambda comm, progress: run_conversion_from_yaml(
         source, output_folder_path=output, comm=comm, progress=progress, **given
-    )
-
-
-def _show_converted(result: Converted, ranks: int) -> None:
-    click.echo(f"{result.path}")
-    earlier = result.raw_bytes - result.written_bytes
-    resumed = f" ({earlier / MB:.1f} MB were there from an earlier job)" if earlier else ""
-    click.echo(
-        f"  {result.raw_bytes / MB:.1f} MB{resumed} in {result.file_bytes / MB:.1f} MB (ratio {result.ratio:.2f}), "
-        f"{result.seconds:.1f} s, {result.written_bytes / MB / result.seconds:.0f} MB/s on {ranks} rank(s), "
-        f"backend {result.backend}: {result.reason}"
     )

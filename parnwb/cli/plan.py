@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 @click.option("--site", type=click.Path(path_type=Path), help="Costs that benchmarks/calibrate.py has measured.")
 @click.option("--file-system-mbs", type=float, help="MB/s that all ranks together can write, if known.")
 @click.option("--ranks-per-node", type=click.IntRange(min=1), help="How many ranks share a node's cores.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw it, as NAME.png, .svg or .pdf (parnwb[plot]).")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole plan as JSON.")
 def plan(
     source: Path,
     ranks: int,
     as_json: bool,
+    plot: Path | None,
     compression: str | None,
     site: Path | None,
     file_system_mbs: float | None,
@@ -43,6 +45,11 @@ def plan(
     data = source_data(source, given)
     result = plan_conversion(data, ranks, compression=compression_of(compression or "auto"), **given)
     prediction = predict(Work.of(result), where)
+    if plot is not None:
+        from parnwb.drawing.plan import MOST_RANKS
+        from parnwb.drawing.plot import save_plot
+
+        save_plot(result.to_json(ranks=range(min(ranks, MOST_RANKS))), plot)
     if as_json:
         click.echo(json.dumps({**result.to_json(), "prediction": prediction.to_json()}, indent=1))
     else:
