@@ -43,10 +43,13 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
 @WRITERS
 @WATCHDOG
 @click.option(
-    "--report", type=click.Path(path_type=Path), help="Leave a page about what was done, as NAME.html; verifies the file."
+    "--report", type=click.Path(path_type=Path), help="Leave a page about it, as NAME.html; verifies the file."
 )
 @click.option(
-    "--verify/--no-verify", default=None, help="Read the finished file back and compare it with SOURCE.", show_default="with --report"
+    "--verify/--no-verify",
+    default=None,
+    help="Read the finished file back and compare it with SOURCE.",
+    show_default="with --report",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def convert(

@@ -133,11 +133,13 @@ def labelled(label: str | Markup, drawing: Markup, note: str | Markup = "") -> M
     return tag("div", words, tag("div", note, class_="note") if note else None, class_="labelled")
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str | Markup]], caption: str) -> Markup:
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[str | Markup]], caption: str, kind: str | None = None
+) -> Markup:
     """Return a table, each cell of which knows its heading: on narrow screens they are shown with it."""
     head = tag("thead", tag("tr", (tag("th", heading, scope="col") for heading in headings)))
     body = tag("tbody", (_row(headings, row) for row in rows))
-    return tag("table", tag("caption", caption), head, body)
+    return tag("table", tag("caption", caption), head, body, class_=kind)
 
 
 def _row(headings: Sequence[str], row: Sequence[str | Markup]) -> Markup:
@@ -146,10 +148,10 @@ def _row(headings: Sequence[str], row: Sequence[str | Markup]) -> Markup:
     return tag("tr", tag("th", first[1], scope="row", data_heading=first[0]), cells)
 
 
-def facts(pairs: Iterable[tuple[str, str | Markup]]) -> Markup:
+def facts(pairs: Iterable[tuple[str, str | Markup]], kind: str = "") -> Markup:
     """Return names with their values."""
     entries = (tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs)
-    return tag("dl", entries, class_="facts")
+    return tag("dl", entries, class_=f"facts {kind}".strip())
 
 
 def section(title: str, *content: str | Iterable[str] | None) -> Markup:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MB = 1e6
+TIMES = "\N{NO-BREAK SPACE}× "
+
+
+def extent_in_words(extent: Sequence[int] | None) -> str:
+    """Return a shape."""
+    return TIMES.join(map(str, extent)) if extent else "none"
 
 
 def bytes_in_words(nbytes: float) -> str:
     """Return bytes with three digits and a unit."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if nbytes >= size:
-            return f"{_three_digits(nbytes / size)} {unit}"
+            return f"{_three_digits(nbytes / size)}\N{NO-BREAK SPACE}{unit}"
     return f"{nbytes:.0f} B"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from parnwb.drawing import charts
 from parnwb.drawing.charts import Box
 from parnwb.drawing.markup import Markup, joined, tag
-from parnwb.drawing.numbers import bytes_in_words
+from parnwb.drawing.numbers import bytes_in_words, extent_in_words
 from parnwb.drawing.page import fragment
 
 MOST_RANKS = 256
@@ -86,8 +86,8 @@ def _dataset(item: Mapping[str, Any], boxes: Sequence[Box]) -> Markup:
     ranks = sorted({int(box.label) for box in boxes})
     who = "no rank" if not ranks else f"rank {ranks[0]}" if len(ranks) == 1 else f"{len(ranks)} ranks"
     sentence = f"{item['path']}: {len(boxes)} hyperslabs of {who}"
-    shape = " × ".join(map(str, item["shape"]))
-    chunks = f", chunks {' × '.join(map(str, item['chunks']))}" if item["chunks"] else ""
+    shape = extent_in_words(item["shape"])
+    chunks = f", chunks {extent_in_words(item['chunks'])}" if item["chunks"] else ""
     return charts.labelled(tag("code", item["path"]), charts.boxes(sentence, boxes), f"{shape}{chunks}; {who}")
 
 

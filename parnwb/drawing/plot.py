@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from parnwb.drawing.numbers import bytes_in_words
+from parnwb.drawing.numbers import bytes_in_words, extent_in_words
 from parnwb.drawing.plan import Plan, hyperslabs, largest, omissions
 from parnwb.errors import ParnwbError, TargetError
 
@@ -61,5 +61,4 @@ def _draw(ax: Any, item: Any, boxes: Any) -> None:
             ax.text(*middle, box.label, ha="center", va="center", fontsize=8, color="#11151a")
     ax.set(xlim=(0, 1), ylim=(1, 0), yticks=[])
     ax.set_xticks([0, 1], ["0", str(item["shape"][0]) if item["shape"] else ""], fontsize=8)
-    shape = " × ".join(map(str, item["shape"]))
-    ax.set_title(f"{item['path']}   {shape}", loc="left", fontsize=9)
+    ax.set_title(f"{item['path']}   {extent_in_words(item['shape'])}", loc="left", fontsize=9)

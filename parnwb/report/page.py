@@ -13,7 +13,7 @@ import numpy as np
 from parnwb.drawing import charts
 from parnwb.drawing import plan as plans
 from parnwb.drawing.markup import Markup, joined, tag
-from parnwb.drawing.numbers import MB, bytes_in_words, seconds_in_words
+from parnwb.drawing.numbers import MB, bytes_in_words, extent_in_words, seconds_in_words
 from parnwb.drawing.page import fragment, page
 from parnwb.errors import TargetError
 from parnwb.report.kinds import ENCODE, NAMES, READ, WAIT, WRITE, by_kind, lane
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from parnwb.verify import Verdict
 
 MOST_RANKS = 32
+MOST_DATASETS = 24
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,10 @@ def _verdict(verdict: Verdict | None, path: Path) -> Markup:
     if verdict is None:
         command = tag("code", f"mpiexec -n 4 parnwb verify {path.name}")
         return tag("div", tag("p", tag("strong", "Not verified."), " Do it by ", command), class_="verdict")
-    compared = f"{len(verdict.compared)} compared with the source bit for bit" if verdict.compared else (
-        "no source to compare with"
+    compared = (
+        f"{len(verdict.compared)} compared with the source bit for bit"
+        if verdict.compared
+        else ("no source to compare with")
     )
     stored = f", {verdict.checksums} checksums compared" if verdict.checksums else ""
     said = (
@@ -147,26 +150,26 @@ def _outcome(record: Record) -> Markup:
 
 
 def _session(held: Contents) -> Markup | None:
-    return charts.facts(held.session.items()) if held.session else None
+    return charts.facts(held.session.items(), "words") if held.session else None
 
 
 def _datasets(held: Contents) -> Markup:
     rows = [
         (
             tag("code", item.path),
-            " × ".join(map(str, item.shape)),
+            extent_in_words(item.shape),
             item.dtype,
-            " × ".join(map(str, item.chunks)) if item.chunks else "none",
+            extent_in_words(item.chunks),
             item.filters or "none",
             bytes_in_words(item.raw_bytes),
             f"{item.ratio:.2f}" if item.stored_bytes else "-",
         )
-        for item in held.datasets
+        for item in held.datasets[:MOST_DATASETS]
         if item.raw_bytes >= 4096 or len(held.datasets) <= 12
     ]
     smaller = len(held.datasets) - len(rows) + held.others
-    caption = f"Datasets, the largest first; {smaller} small ones are not listed" if smaller else "Datasets"
-    return charts.table(("Path", "Shape", "Type", "Chunks", "Filters", "Data", "Ratio"), rows, caption)
+    caption = f"Datasets, the largest first; {smaller} smaller ones are not listed" if smaller else "Datasets"
+    return charts.table(("Path", "Shape", "Type", "Chunks", "Filters", "Data", "Ratio"), rows, caption, "numbers")
 
 
 def _throughput(record: Record) -> Markup:
@@ -174,19 +177,21 @@ def _throughput(record: Record) -> Markup:
     raw = np.sum([rank.spans.raw for rank in record.ranks], axis=0) / width / MB
     stored = np.sum([rank.spans.stored for rank in record.ranks], axis=0) / width / MB
     top = float(raw.max(initial=0.0)) or 1.0
-    sentence = (
-        f"Throughput of all ranks over {seconds_in_words(record.seconds)}: at most {top:.0f} MB/s of data"
-        + (f", {float(stored.max()):.0f} MB/s of compressed data" if stored.any() else "")
+    sentence = f"Throughput of all ranks over {seconds_in_words(record.seconds)}: at most {top:.0f} MB/s of data" + (
+        f", {float(stored.max()):.0f} MB/s of compressed data" if stored.any() else ""
     )
     names = {"raw": "data", "stored": "as stored in the file"} if stored.any() else {"raw": "data"}
     drawing = tag("div", charts.area(sentence, raw.tolist(), stored.tolist(), top), class_="tall")
+    explained = (
+        f"The upper edge is {top:.0f} MB/s. Bytes count evenly over the time that their rank took to read, encode and "
+        f"write them, in intervals of {seconds_in_words(width)}."
+    )
     return joined(
-        tag("p", f"The upper edge is {top:.0f} MB/s. Bytes count evenly over the time that their rank took to read, encode "
-            f"and write them, in intervals of {seconds_in_words(width)}.", class_="soft"),
+        tag("p", explained, class_="soft"),
         charts.legend(names),
         drawing,
         charts.axis("0 s", seconds_in_words(record.seconds / 2), seconds_in_words(record.seconds)),
-    )  # fmt: skip
+    )
 
 
 def _timeline(record: Record) -> Markup:
@@ -224,18 +229,22 @@ def _seconds(record: Record) -> Markup:
         done = bytes_in_words(rank.raw_bytes)
         rows.append((str(number), rank.host, done, *(f"{spent[kind]:.2f}" for kind in NAMES)))
     caption = f"Seconds of both threads of {len(rows)} of {len(record.ranks)} ranks"
-    return charts.table(("Rank", "Host", "Data", "Reading", "Encoding", "Writing", "Waiting", "All else"), rows, caption)
+    headings = ("Rank", "Host", "Data", "Reading", "Encoding", "Writing", "Waiting", "All else")
+    return charts.table(headings, rows, caption)
 
 
 def _compression(held: Contents) -> Markup:
-    compressed = [item for item in held.datasets if item.count]
+    compressed = [item for item in held.datasets[:MOST_DATASETS] if item.count]
     if not compressed:
         return tag("p", "No dataset is compressed, or its chunks are too many to be looked at.", class_="soft")
+    explained = (
+        "Uncompressed over stored bytes of chunks, in the order of the dataset; where chunks are many, each column is "
+        "the average of several."
+    )
     return joined(
-        tag("p", "Uncompressed over stored bytes of chunks, in the order of the dataset; where chunks are many, each "
-            "column is the average of several.", class_="soft"),
+        tag("p", explained, class_="soft"),
         tag("div", (_ratios(item) for item in compressed), class_="wide middle"),
-    )  # fmt: skip
+    )
 
 
 def _ratios(item: Stored) -> Markup:
@@ -254,11 +263,14 @@ def _memory(record: Record) -> Markup:
         return tag("p", "This system does not tell how much memory a process has.", class_="soft")
     top = max(max(rank.memory, rank.projected_memory) for _, rank in numbered)
     which = f"the {MOST_RANKS} ranks with most of it" if len(record.ranks) > MOST_RANKS else "each rank"
+    explained = (
+        f"The most anonymous memory seen of {which}, interpreter and libraries included. The mark is what the plan "
+        "allows for buffers."
+    )
     return joined(
-        tag("p", f"The most anonymous memory seen of {which}, interpreter and libraries included. The mark is what the "
-            "plan allows for buffers.", class_="soft"),
+        tag("p", explained, class_="soft"),
         (_rank_memory(number, rank, top) for number, rank in sorted(numbered, key=lambda pair: pair[0])),
-    )  # fmt: skip
+    )
 
 
 def _rank_memory(number: int, rank: RankRecord, top: float) -> Markup:
@@ -269,4 +281,3 @@ def _rank_memory(number: int, rank: RankRecord, top: float) -> Markup:
 
 def _environment(said: Mapping[str, str]) -> Markup:
     return charts.table(("What", "Value"), said.items(), "What the file was made with")
-

@@ -20,6 +20,15 @@ COLUMNS = 120
 MOST_SLOWLY = 4000
 """Chunks that an old HDF5 is asked for one by one, which takes longer the more there are: a second for so many."""
 MOST_DATASETS = 40
+FILTERS = {
+    1: "gzip",
+    2: "shuffle",
+    3: "fletcher32",
+    32000: "lzf",
+    32008: "bitshuffle",
+    32015: "zstd",
+    32026: "blosc2",
+}
 
 
 @dataclass(frozen=True)
@@ -141,10 +150,9 @@ def _raw_sizes(dataset: h5py.Dataset, positions: npt.NDArray[np.int64]) -> npt.N
 
 def _filters(dataset: h5py.Dataset) -> str:
     creation = dataset.id.get_create_plist()
-    names = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf", 32008: "bitshuffle", 32015: "zstd", 32026: "blosc2"}
     found = []
     for number in range(creation.get_nfilters()):
         code, _, values, _ = creation.get_filter(number)
-        name = names.get(code, f"filter {code}")
+        name = FILTERS.get(code, f"filter {code}")
         found.append(f"{name} {values[0]}" if code == 1 and values else name)
     return ", ".join(found)

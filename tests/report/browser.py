@@ -27,7 +27,14 @@ def chromium() -> str:
 
 
 def run(page: Path, scheme: str) -> str:
-    command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"]
+    command = [
+        chromium(),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--disable-dev-shm-usage",
+    ]
     command += [f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}", "--window-size=1400,900"]
     command += ["--virtual-time-budget=30000", "--dump-dom"]
     command += [f"--user-data-dir={page.parent / 'profile'}", f"file://{page}"]

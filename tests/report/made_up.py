@@ -27,13 +27,17 @@ def large_record() -> Record:
     plan = WritePlan(FileLayout(tuple(sorted(specs, key=lambda spec: spec.path))), RANKS)
     ranks = tuple(rank_record(number, plan) for number in range(RANKS))
     datasets = tuple(
-        Stored(path, (100_000, 96), "int16", (1000, 96), "shuffle, gzip 4", 19_200_000, 6_400_000, 100, (3.0,) * 100, 1, 9)
+        Stored(
+            path, (100_000, 96), "int16", (1000, 96), "shuffle, gzip 4", 19_200_000, 6_400_000, 100, (3.0,) * 100, 1, 9
+        )
         for path in paths
     )
     contents = Contents(270_000_000, {"Session": "a b " * 60, "Identifier": "0" * 90}, datasets, 7)
     environment = {"Command": f"parnwb convert {'/a/long/folder' * 12} {MARKUP}", "Ranks": "300 on " + "host, " * 8}
     place = Path("/lustre/project") / ("folder" * 20) / "session.nwb"
-    return Record(place, plan.to_json(ranks=range(256)), ("direct", "as asked for"), 8e8, 7200.0, ranks, contents, environment)
+    return Record(
+        place, plan.to_json(ranks=range(256)), ("direct", "as asked for"), 8e8, 7200.0, ranks, contents, environment
+    )
 
 
 def rank_record(number: int, plan: WritePlan) -> RankRecord:
@@ -56,4 +60,6 @@ def long_verdict() -> Verdict:
     """Return a bad one with long findings."""
     slab = Hyperslab((0, 0), (1000, 96))
     findings = tuple(Finding(LONG, slab, "12 values differ from the source, first at (17, 3)") for _ in range(5))
-    return Verdict(Path("/data/session.nwb"), findings, 42, 10**9, (LONG,), 12.0, 99, (Finding(MARKUP, None, "no unit"),))
+    return Verdict(
+        Path("/data/session.nwb"), findings, 42, 10**9, (LONG,), 12.0, 99, (Finding(MARKUP, None, "no unit"),)
+    )
