@@ -115,7 +115,7 @@ def convert(
     ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
 
     def build() -> NWBFile:
-        _check_apart(source.path, output)
+        check_apart(source.path, output)
         return source.nwbfile()
 
     try:
@@ -239,7 +239,7 @@ def save_verification_report(path: Path, verdict: Verdict, comm: MPI.Intracomm) 
         ranks.free()
 
 
-def _check_apart(source: Path, output: Path) -> None:
+def check_apart(source: Path, output: Path) -> None:
     """Refuse to replace a file that belongs to the recording, which may be its only copy."""
     if not output.exists() or not source.exists():
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from parnwb.cli.showing import say
 from parnwb.cli.verdict import show_verdict
 from parnwb.progress import MB
 
@@ -84,11 +85,12 @@ def _beside(report: Path, output: Path) -> Path:
 
 
 def _show_converted(result: Converted, ranks: int) -> None:
-    click.echo(f"{result.path}")
     earlier = result.raw_bytes - result.written_bytes
     resumed = f" ({earlier / MB:.1f} MB were there from an earlier job)" if earlier else ""
-    click.echo(
-        f"  {result.raw_bytes / MB:.1f} MB{resumed} in {result.file_bytes / MB:.1f} MB (ratio {result.ratio:.2f}), "
-        f"{result.seconds:.1f} s, {result.written_bytes / MB / result.seconds:.0f} MB/s on {ranks} rank(s), "
-        f"backend {result.backend}: {result.reason}"
+    click.echo(f"{result.path}")
+    say(
+        f"{result.raw_bytes / MB:.1f} MB{resumed} in {result.file_bytes / MB:.1f} MB (ratio {result.ratio:.2f}), "
+        f"{result.seconds:.1f} s, {result.written_bytes / MB / result.seconds:.0f} MB/s on {ranks} rank(s)",
+        indent=2,
     )
+    say(f"backend {result.backend}: {result.reason}", indent=2)

@@ -7,12 +7,18 @@ from typing import Any
 
 import click
 
+from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import OUTPUT, WATCHDOG, reading, source_data
 from parnwb.cli.verdict import show_verdict
 
 
-@click.command()
+@command(
+    "Say whether a file is right.",
+    ("mpiexec -n 4 parnwb verify session.nwb --against RUN_g0", "compare it with its recording bit for bit"),
+    ("parnwb verify session.nwb --dandi", "say what DANDI would say, too"),
+    ("parnwb verify session.nwb --report verdict.html", "leave a page about it"),
+)
 @OUTPUT
 @click.option("--against", type=click.Path(path_type=Path), help="Recording to compare with, bit for bit.")
 @reading
