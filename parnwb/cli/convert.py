@@ -11,7 +11,7 @@ import click
 from parnwb.cli.afterwards import Afterwards
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import SOURCE, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.options import SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
 from parnwb.cli.rehearsal import rehearse_recording, rehearse_specification
 from parnwb.cli.speaking import speaks
 
@@ -55,6 +55,7 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
     "--no-copy", is_flag=True, help="Leave values in SOURCE where it is a flat file of exactly these; else refused."
 )
 @WRITERS
+@THREADS
 @WATCHDOG
 @click.option(
     "--report", type=click.Path(path_type=Path), help="Leave a page about it, as NAME.html; verifies the file."

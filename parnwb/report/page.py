@@ -198,7 +198,7 @@ def _timeline(record: Record) -> Markup:
     shown = [(number, rank) for number, rank in enumerate(record.ranks) if rank.spans.seconds]
     some = f" Shown are {len(shown)} of {len(record.ranks)} ranks." if len(shown) < len(record.ranks) else ""
     explained = (
-        "Of each rank the upper lane is the thread that reads and encodes, the lower one the thread that writes and "
+        "Of each rank the upper lane is what reads and encodes, the lower one the thread that writes and "
         f"speaks to other ranks; where there is one lane, one thread does all.{some}"
     )
     return joined(
@@ -217,7 +217,9 @@ def _lanes(number: int, rank: RankRecord) -> Markup:
     for encoder, title in ((True, "reading and encoding"), (False, "writing and speaking")):
         series = {kind: values.tolist() for kind, values in lane(rank.spans.seconds, encoder=encoder).items()}
         if series:
-            drawn.append(charts.stacked(f"Rank {number}, {title}: {words}", series, rank.spans.width))
+            fullest = max(map(sum, zip(*series.values(), strict=True)))  # several threads may encode
+            largest = max(rank.spans.width, fullest)
+            drawn.append(charts.stacked(f"Rank {number}, {title}: {words}", series, largest))
     busy = spent[READ] + spent[ENCODE] + spent[WRITE]
     return charts.labelled(f"rank {number}", joined(*drawn), f"{seconds_in_words(busy)} busy")
 
