@@ -61,6 +61,7 @@ bench:  ## Print the goals with what is reached and missed, beside all peers (AR
 	@.venv/bin/python benchmarks/run.py goals $(ARGS)
 
 clean:  ## Remove environments and build products (not the cached h5py wheel)
-	rm -rf .venv .venv-mpio build dist docs/_build docs/gallery docs/reference/generated *.egg-info tests/interop/node_modules
+	rm -rf .venv .venv-mpio build dist docs/_build docs/gallery docs/reference/generated *.egg-info
+	rm -rf tests/interop/node_modules tests/report/node_modules
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

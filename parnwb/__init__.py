@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from parnwb.modular import write_modular
     from parnwb.movies import MovieFrames, place_movies
     from parnwb.plan import WritePlan
+    from parnwb.report import make_report
     from parnwb.resident import Distributed, DistributedRagged, Owned
     from parnwb.sources.dask_iterator import DaskArrayIterator
     from parnwb.sources.growing import Stream
@@ -40,6 +41,7 @@ _HOMES = {
     "ParnwbError": "errors",
     "Stream": "sources.growing",
     "WritePlan": "plan",
+    "make_report": "report",
     "place_movies": "movies",
     "verify": "verify",
     "write_modular": "modular",
@@ -60,6 +62,7 @@ __all__ = [
     "ParnwbError",
     "Stream",
     "WritePlan",
+    "make_report",
     "place_movies",
     "verify",
     "write_modular",

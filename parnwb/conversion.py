@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pynwb import NWBFile
 
     from parnwb.verify import Verdict
+    from parnwb.writer import Written
 
 Value = TypeVar("Value")
 
@@ -69,6 +70,8 @@ class Converted:
         From the first look at the source to the finished file.
     backend, reason
         What filled it, and why.
+    written
+        What this rank did.
     """
 
     path: Path
@@ -78,6 +81,7 @@ class Converted:
     seconds: float
     backend: str
     reason: str
+    written: Written = field(repr=False, compare=False)
 
     @property
     def ratio(self) -> float:
@@ -111,7 +115,7 @@ def convert(
     ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
 
     def build() -> NWBFile:
-        _check_apart(source.path, output)
+        check_apart(source.path, output)
         return source.nwbfile()
 
     try:
@@ -164,6 +168,7 @@ def converted(ranks: Ranks, io: NWBParallelIO, began: float) -> Converted:
         seconds=time.monotonic() - began,
         backend=written.backend.name,
         reason=written.backend.reason,
+        written=written,
     )
 
 
@@ -195,7 +200,46 @@ def check(
         ranks.free()
 
 
-def _check_apart(source: Path, output: Path) -> None:
+def check_report_place(path: Path, comm: MPI.Intracomm) -> None:
+    """Refuse a name for a report that cannot be one. Collective."""
+    from parnwb.report import check_place
+
+    ranks = Ranks(comm, DEFAULT_WATCHDOG)
+    try:
+        ranks.on_root("looking where the report goes", lambda: check_place(path))
+    finally:
+        ranks.free()
+
+
+def save_report(path: Path, made: Converted, comm: MPI.Intracomm, verdict: Verdict | None = None) -> None:
+    """Leave a page about a conversion. Collective; the root writes it."""
+    from parnwb.report import report_of
+
+    ranks = Ranks(comm, DEFAULT_WATCHDOG)
+    try:
+        report = report_of(ranks, made.path, made.written, verdict)
+        with ranks.agreed("writing the report"):
+            if report is not None:
+                report.save(path)
+    finally:
+        ranks.free()
+
+
+def save_verification_report(path: Path, verdict: Verdict, comm: MPI.Intracomm) -> None:
+    """Leave a page about a file that was verified. Collective; the root writes it."""
+    from parnwb.report import verification_report
+
+    report = verification_report(verdict, comm)
+    ranks = Ranks(comm, DEFAULT_WATCHDOG)
+    try:
+        with ranks.agreed("writing the report"):
+            if report is not None:
+                report.save(path)
+    finally:
+        ranks.free()
+
+
+def check_apart(source: Path, output: Path) -> None:
     """Refuse to replace a file that belongs to the recording, which may be its only copy."""
     if not output.exists() or not source.exists():
         return

@@ -224,6 +224,11 @@ class NWBParallelIO:
         return self._target.path
 
     @property
+    def closed(self) -> bool:
+        """Whether ``close`` has been called, or a call has failed."""
+        return self._closed
+
+    @property
     def written(self) -> Written | None:
         """What ``write`` did: the plan, and the backend with the reason for it. None before. Independent."""
         return self._written

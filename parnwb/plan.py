@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.decomposition import Grains, Runs, Share, Strategy, strategy
+from parnwb.drawing.plan import MOST_RANKS, plan_fragment
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, ravel, run_boxes
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
@@ -340,6 +341,10 @@ class WritePlan:
             "datasets": self.layout.to_json(),
             "shares": [self._rank_json(rank) for rank in (range(self.ranks) if ranks is None else ranks)],
         }
+
+    def _repr_html_(self) -> str:
+        """Return the plan as notebooks show it."""
+        return plan_fragment(self.to_json(ranks=range(min(self.ranks, MOST_RANKS))))
 
     def _rank_json(self, rank: int) -> dict[str, Any]:
         slabs = [(s.dataset, self.grain_grids[s.dataset].elements(s.grains)) for s in self.shares(rank)]

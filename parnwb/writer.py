@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -48,6 +49,7 @@ from parnwb.streams import OpenStream, OpenStreams, reopened
 from parnwb.striping import Striping, striping_for
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions
+from parnwb.timeline import Timeline
 from parnwb.write_queue import described as described_policy
 from parnwb.write_queue import write_queue
 
@@ -80,6 +82,8 @@ class Written:
     phases
         Seconds of this rank by phase; a view, to which ``close`` adds its own. The names of those of the thread that
         reads and encodes begin with ``encoder:``; they run beside the others.
+    timeline
+        When they passed, and the bytes that this rank wrote meanwhile; goes on until ``close`` has returned.
     """
 
     plan: WritePlan
@@ -87,6 +91,7 @@ class Written:
     published: bool = False
     streams: OpenStreams | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=partial(Timeline, 0.0), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -171,9 +176,10 @@ def write(
     with ranks.agreed("planning"):
         kept = layout.numbers_of(received.kept | {growth.path for growth in growths if growth.kept})
         plan = WritePlan(settled(layout), ranks.size, settings.decomposition, settings.buffer_mb, done, kept, queue)
+    written = Written(plan, choice, published, phases=ranks.phases.seconds, timeline=ranks.phases.timeline)
     if published:
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
-        return Written(plan, choice, published, phases=ranks.phases.seconds)
+        return written
     threads = threads_here(settings.threads)
     _check_memory(ranks, plan, threads)
     new = layout.without(growth.path for growth in growths)
@@ -209,10 +215,10 @@ def write(
             streams = _appended(found, sources, earlier, ranks)
             if not streams:
                 file.complete({})
-                return Written(plan, choice, phases=ranks.phases.seconds)
+                return replace(written, backend=choice)
             opened_here.pop_all()  # they stay open until the streams are complete
             open_streams = OpenStreams(job, file, streams, plan.decomposition, plan.buffer_mb)
-            return Written(plan, choice, streams=open_streams, phases=ranks.phases.seconds)
+            return replace(written, backend=choice, streams=open_streams)
     finally:
         told.finish()
 

@@ -19,9 +19,11 @@ HERE = Path(__file__).parent
 ONCE = (
     "benchmarks/test_goals.py",
     "cli/test_first_import.py",
+    "report",
     "unit/backends",
     "unit/codec",
     "unit/commits/test_journal.py",
+    "unit/drawing",
     "unit/sources/test_array.py",
     "unit/sources/test_binary.py",
     "unit/sources/test_growing.py",
@@ -46,6 +48,7 @@ ONCE = (
     "unit/test_neuroconv.py",
     "unit/test_plan.py",
     "unit/test_progress.py",
+    "unit/test_timeline.py",
     "unit/test_timing.py",
     "unit/test_write_queue.py",
 )

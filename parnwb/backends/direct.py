@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from parnwb.backends.addresses import Addresses
 from parnwb.backends.asking import AskedAddresses
 from parnwb.backends.backend import Job, Portion
-from parnwb.backends.encoder import Batch, Encoder
+from parnwb.backends.encoder import STORED_BYTES, Batch, Encoder
 from parnwb.backends.giving import RootAddresses
 from parnwb.backends.pens import pen_of
 from parnwb.backends.stretch import Stretch
@@ -64,11 +64,14 @@ class DirectFile:
                 self._addresses.finish()
 
     def _write(self, portion: Portion, stretch: Stretch, writer: Aside) -> None:
+        phases = self._ranks.phases
+        phases.count(0, 0)
         with Encoder(self._ranks, portion, stretch, self._job.threads) as encoder:
             while (batch := self._next(encoder)) is not None:
-                with self._ranks.phases("waiting for addresses"):
+                with phases("waiting for addresses"):
                     places = self._addresses.of(batch)
                 self._pen.write(batch, places, writer, self._addresses.attend)
+                phases.count(batch.raw_bytes, int(batch.requests[:, STORED_BYTES].sum()))
                 batch.release()
 
     def _next(self, encoder: Ahead[Batch]) -> Batch | None:

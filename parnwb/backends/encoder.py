@@ -28,6 +28,7 @@ StoredChunk = tuple[tuple[int, ...], tuple[int, Any] | None]  # index in the chu
 READING, ASSEMBLING, ENCODING = "encoder: reading", "encoder: assembling", "encoder: encoding"
 CHECKSUMS, AHEAD = "encoder: checksums", "encoder: waiting for the writer"
 REQUEST_COLUMNS = 5  # dataset, position in the chunk grid, stored bytes, filter mask, CRC-32C
+STORED_BYTES = 2  # of these columns
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ class MpioFile:
         for number, growth in portion.growth.items():
             with self._ranks.doing(f"extending {self._writers[number].path}", together=True):
                 self._writers[number].grow(growth.grid.shape)
+        self._ranks.phases.count(0, 0)
         told = Extrapolated(self._job.progress, plan.remaining_bytes, plan.nbytes(self._ranks.rank))
         try:
             for complete, number in enumerate(plan.order.datasets):
@@ -135,7 +136,9 @@ class MpioFile:
                     place = portion.elements(number, elements)
                     self._ranks.step(f"writing {place.place(writer.path)}")
                     writer.write(place, chunk.data[elements.relative_to(buffer.slab.start).slices])
-                told.advance(buffer.slab.size * plan.layout.datasets[number].itemsize, 0)
+                nbytes = buffer.slab.size * plan.layout.datasets[number].itemsize
+                self._ranks.phases.count(nbytes, 0)
+                told.advance(nbytes, 0)
 
     def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
         """Write in lockstep; a rank whose source fails says so before the next collective write."""
@@ -157,6 +160,7 @@ class MpioFile:
                     return
                 assert chunk is not None
                 self._write_together(writer, chunk, portion, number)
+                self._ranks.phases.count(chunk.data.nbytes, 0)
                 told.advance(chunk.data.nbytes, 0)
 
     def _write_together(self, writer: _ChunkWriter, chunk: Any, portion: Portion, number: int) -> None:

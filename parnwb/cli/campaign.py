@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import THREADS, WATCHDOG, WRITERS, compression_of, planning
 from parnwb.progress import MB
@@ -16,12 +17,21 @@ if TYPE_CHECKING:
     from parnwb.campaign import Campaign
 
 
-@click.command()
+@command(
+    "Convert many recordings in one job.",
+    ("mpiexec -n 64 parnwb campaign sessions.yaml", "convert what is missing, with all ranks"),
+    ("mpiexec -n 64 parnwb campaign sessions.yaml --results nightly.json", "write the summary elsewhere"),
+)
 @click.argument("sessions", type=click.Path(path_type=Path))
 @planning
 @click.option("--results", type=click.Path(path_type=Path), help="Where to write the summary as JSON; else beside it.")
 @click.option("--backend", default="auto", show_default=True, help="auto, direct or mpio.")
-@click.option("--break-lock", is_flag=True, help="Take files from jobs that have surely ended but left their locks.")
+@click.option(
+    "--break-lock",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Take files from jobs that have surely ended but left their locks.",
+)
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of each file beside it, for verify.")
 @WRITERS

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parnwb.cli.afterwards import Afterwards
+from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.rehearsal import rehearse_recording, rehearse_specification
 from parnwb.cli.speaking import speaks
-from parnwb.progress import MB
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -22,7 +24,14 @@ if TYPE_CHECKING:
 Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
 
 
-@click.command()
+@command(
+    "Convert a recording to an NWB file.",
+    ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb", "a SpikeGLX folder, on 8 ranks"),
+    ("parnwb convert RUN_g0 session.nwb --dry-run", "say what would be done, and write nothing"),
+    ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb --resume", "begin, or go on where an earlier job ended"),
+    ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb --report r.html", "verify it, and leave a page with pictures"),
+    ("mpiexec -n 8 parnwb convert sessions.yml nwb/", "all sessions of neuroconv's YAML specification"),
+)
 @SOURCE
 @click.argument("output", required=False, type=click.Path(path_type=Path))
 @reading
@@ -32,9 +41,14 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
 )
 @click.option("--backend", default="auto", show_default=True, help="auto, direct or mpio.")
 @click.option("--transfer", default="independent", show_default=True, help="With mpio: independent or collective.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file, finished or not.")
+@click.option("--overwrite", is_flag=True, allow_from_autoenv=False, help="Replace an existing file, finished or not.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier job ended; begin if there was none.")
-@click.option("--break-lock", is_flag=True, help="Take OUTPUT from a job that has surely ended but left OUTPUT.lock.")
+@click.option(
+    "--break-lock",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Take OUTPUT from a job that has surely ended but left OUTPUT.lock.",
+)
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
 @click.option(
@@ -43,8 +57,26 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
 @WRITERS
 @THREADS
 @WATCHDOG
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Leave a page about it, as NAME.html; verifies the file."
+)
+@click.option(
+    "--verify/--no-verify",
+    default=None,
+    help="Read the finished file back and compare it with SOURCE.",
+    show_default="with --report",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
-def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> None:
+def convert(
+    source: Path,
+    output: Path | None,
+    report: Path | None,
+    verify: bool | None,
+    dry_run: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
     """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks.
 
     SOURCE may be neuroconv's YAML conversion specification: its sessions are converted one after another, into the
@@ -55,13 +87,19 @@ def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> Non
 
     if speaks():  # the others need none of it where the root can send them what they are to read
         import_pynwb()
-    run = _convert_specification if _is_specification(source, given) else _convert_recording
-    work = run(source, output, given)
+    is_one = not _is_specification(source, given)
+    if dry_run:
+        if speaks():
+            (rehearse_recording if is_one else rehearse_specification)(source, output, given)
+        return
+    against = source_data(source, dict(given)) if is_one else None
+    afterwards = Afterwards(report, verify, against, given["watchdog"], quiet)
+    work = (_convert_recording if is_one else _convert_specification)(source, output, given)
     comm = world()
-    results = work(comm, progress_for(not quiet))
-    if comm.Get_rank() == 0 and not quiet:
-        for result in results:
-            _show_converted(result, comm.Get_size())
+    afterwards.check(comm)
+    progress = progress_for(not quiet)
+    if not afterwards.do(work(comm, progress), comm, progress):
+        raise click.exceptions.Exit(1)
 
 
 def _is_specification(source: Path, given: dict[str, Any]) -> bool:
@@ -97,15 +135,4 @@ def _convert_specification(source: Path, output: Path | None, given: dict[str, A
     given |= {"data_folder_path": given.pop("data_folder"), "parallel_backend": given.pop("backend")}
     return lambda comm, progress: run_conversion_from_yaml(
         source, output_folder_path=output, comm=comm, progress=progress, **given
-    )
-
-
-def _show_converted(result: Converted, ranks: int) -> None:
-    click.echo(f"{result.path}")
-    earlier = result.raw_bytes - result.written_bytes
-    resumed = f" ({earlier / MB:.1f} MB were there from an earlier job)" if earlier else ""
-    click.echo(
-        f"  {result.raw_bytes / MB:.1f} MB{resumed} in {result.file_bytes / MB:.1f} MB (ratio {result.ratio:.2f}), "
-        f"{result.seconds:.1f} s, {result.written_bytes / MB / result.seconds:.0f} MB/s on {ranks} rank(s), "
-        f"backend {result.backend}: {result.reason}"
     )

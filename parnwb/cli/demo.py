@@ -6,8 +6,14 @@ from pathlib import Path
 
 import click
 
+from parnwb.cli.command import command
 
-@click.command()
+
+@command(
+    "Make, convert and verify a recording, for a first look.",
+    ("parnwb demo", "350 MB in the folder demo"),
+    ("parnwb demo --megabytes 5000 --folder /scratch/demo", "5 GB elsewhere"),
+)
 @click.option("--megabytes", default=350, show_default=True, type=click.IntRange(min=1), help="Size of the recording.")
 @click.option("--folder", default=Path("demo"), type=click.Path(path_type=Path), show_default=True)
 @click.pass_context

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import click
 
+from parnwb.cli.command import command
 from parnwb.cli.speaking import speaks
 
 
-@click.command()
+@command(
+    "Say what is here, and what is wrong with it.",
+    ("parnwb doctor", "this machine, and the folder one is in"),
+    ("srun parnwb doctor /scratch/project", "all hosts of a job, and whether they share a folder"),
+    ("parnwb doctor --json", "for programs, and for fault reports"),
+)
 @click.argument("folder", default=Path("."), type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--mpi", "only_mpi", is_flag=True, help="Print only name and version of the MPI library, for scripts.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parnwb.cli.command import command
 from parnwb.cli.options import OUTPUT, SOURCE, WRITERS, compression_of, planning, reading, source_data
 from parnwb.errors import PlanError, TargetError
 from parnwb.progress import MB
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 
 
-@click.command()
+@command(
+    "Write a SLURM script of the right size.",
+    ("parnwb jobscript RUN_g0 session.nwb --site site.sh > job.sbatch", "a script to look at and to submit by hand"),
+    ("parnwb jobscript RUN_g0 session.nwb --site site.sh --wait", "submit it and follow it to its end"),
+)
 @SOURCE
 @OUTPUT
 @click.option("--site", required=True, type=click.Path(path_type=Path), help="Site file, as jobscripts/site.sh.")

@@ -24,7 +24,7 @@ WATCHDOG = click.option(
 
 def reading(command: Command) -> Command:
     """Add the options that say how neuroconv reads a source."""
-    for option in (
+    options = (
         click.option("--interface", help="Data interface or converter of neuroconv; SpikeGLX needs none."),
         click.option(
             "--option", "options", multiple=True, metavar="KEY=VALUE", help="For the interface; may be repeated."
@@ -32,14 +32,15 @@ def reading(command: Command) -> Command:
         click.option(
             "--metadata", type=click.Path(path_type=Path), help="YAML in neuroconv's format, merged over the source's."
         ),
-    ):
+    )
+    for option in reversed(options):  # the last decorator's is listed first
         command = option(command)
     return command
 
 
 def planning(command: Command) -> Command:
     """Add the options that shape the plan."""
-    for option in (
+    options = (
         click.option(
             "--compression",
             show_default="auto; of a SPEC.yml what neuroconv chooses",
@@ -64,7 +65,8 @@ def planning(command: Command) -> Command:
             help="What is written first: file (default), round-robin or largest; or PATTERN=NUMBER, repeated: paths "
             "like '/processing/*', the smallest number first, the rest last.",
         ),
-    ):
+    )
+    for option in reversed(options):  # the last decorator's is listed first
         command = option(command)
     return command
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from parnwb.cli.campaign import campaign
+from parnwb.cli.command import Commands
 from parnwb.cli.convert import convert
+from parnwb.cli.defaults import read_defaults
 from parnwb.cli.demo import demo
 from parnwb.cli.doctor import doctor
 from parnwb.cli.jobscript import jobscript
@@ -22,13 +25,52 @@ from parnwb.errors import LaunchError, ParnwbError
 FIRST_WORD_SECONDS = 8
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+SECTIONS = (
+    (
+        "Settings, of which the first that is given counts",
+        (
+            ("--buffer-mb 128", "on the command line"),
+            ("PARNWB_CONVERT_BUFFER_MB=128", "in the environment"),
+            ("[convert]", "in parnwb.toml: in this folder, ~/.config/parnwb or /etc/xdg/parnwb"),
+            ("buffer-mb = 128", ""),
+        ),
+    ),
+    (
+        "Exit status",
+        (
+            ("0", "all is well"),
+            ("1", "it failed, and the message says why; verify, doctor: something is wrong"),
+            ("2", "the command line or a configuration cannot be understood"),
+            ("75", "it was asked to stop, and what was done is kept: run it again with --resume"),
+            ("130", "it was interrupted before there was anything to keep"),
+        ),
+    ),
+)
+
+
+@click.group(
+    cls=Commands,
+    sections=SECTIONS,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "auto_envvar_prefix": "PARNWB",
+    },
+)
 @click.version_option(package_name="parnwb")
-def commands() -> None:
+@click.option(
+    "--config",
+    envvar="PARNWB_CONFIG",
+    type=click.Path(path_type=Path),
+    help="The only configuration file to read; also as PARNWB_CONFIG.",
+)
+@click.pass_context
+def commands(ctx: click.Context, config: Path | None) -> None:
     """Write Neurodata Without Borders (NWB) files in parallel.
 
-    convert and verify run under MPI: mpiexec -n 4 parnwb convert SOURCE OUT.nwb
+    convert, verify and campaign run under MPI, as in: mpiexec -n 4 parnwb convert SOURCE OUT.nwb
     """
+    ctx.default_map = read_defaults(commands.commands, config)
 
 
 # In alphabetical order, as help lists them.
@@ -56,7 +98,14 @@ def main() -> NoReturn:
             from parnwb.comm import describe
 
             rank = getattr(error, "parnwb_rank", None)
-            print(f"parnwb: {error if rank is None else describe(error, rank)}", file=sys.stderr, flush=True)
+            text = f"{error if rank is None else describe(error, rank)}"
+            print(f"parnwb: {text}{_next_step(error)}", file=sys.stderr, flush=True)
         elif isinstance(error, LaunchError):
             time.sleep(FIRST_WORD_SECONDS)  # the root may still be importing what the others do without
         sys.exit(1)
+
+
+def _next_step(error: ParnwbError) -> str:
+    """Return where to look on, for an error that does not say it."""
+    command = next((word for word in sys.argv[1:] if word in commands.commands), "COMMAND")
+    return "" if error.remedy else f". See parnwb {command} --help"

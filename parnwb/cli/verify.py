@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import OUTPUT, WATCHDOG, reading, source_data
-from parnwb.progress import MB
-
-if TYPE_CHECKING:
-    from parnwb.verify import Verdict
+from parnwb.cli.verdict import show_verdict
 
 
-@click.command()
+@command(
+    "Say whether a file is right.",
+    ("mpiexec -n 4 parnwb verify session.nwb --against RUN_g0", "compare it with its recording bit for bit"),
+    ("parnwb verify session.nwb --dandi", "say what DANDI would say, too"),
+    ("parnwb verify session.nwb --report verdict.html", "leave a page about it"),
+)
 @OUTPUT
 @click.option("--against", type=click.Path(path_type=Path), help="Recording to compare with, bit for bit.")
 @reading
 @click.option("--dandi", is_flag=True, help="Say also what DANDI would refuse, and what it would advise.")
 @click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once.")
 @WATCHDOG
+@click.option("--report", type=click.Path(path_type=Path), help="Leave a page about what was found, as NAME.html.")
 @click.option("--quiet", is_flag=True, help="No progress; only the verdict.")
 def verify(
     output: Path,
@@ -29,6 +33,7 @@ def verify(
     dandi: bool,
     buffer_mb: float,
     watchdog: float,
+    report: Path | None,
     quiet: bool,
     **given: Any,
 ) -> None:
@@ -45,21 +50,14 @@ def verify(
     settings["progress"] = progress_for(not quiet)
     from parnwb import conversion
 
+    if report is not None:
+        conversion.check_report_place(report, comm)
     verdict = conversion.check(output, comm, against=source, **settings)
     if comm.Get_rank() == 0:
-        _show_verdict(verdict)
+        show_verdict(verdict)
+    if report is not None:
+        conversion.save_verification_report(report, verdict, comm)
+        if comm.Get_rank() == 0 and not quiet:
+            click.echo(f"  report: {report}")
     if not verdict.ok:
         raise click.exceptions.Exit(1)
-
-
-def _show_verdict(verdict: Verdict) -> None:
-    for finding in verdict.findings:
-        click.echo(f"  wrong: {finding}")
-    for finding in verdict.advice:
-        click.echo(f"  advice: {finding}")
-    compared = f"{len(verdict.compared)} compared with the source" if verdict.compared else "no source to compare with"
-    stored = f"{verdict.checksums} checksums compared, " if verdict.checksums else ""
-    click.echo(
-        f"{'GOOD' if verdict.ok else 'BAD'}: {verdict.path}: {verdict.datasets} numeric datasets "
-        f"({verdict.nbytes / MB:.1f} MB) read back, {stored}{compared}, {verdict.seconds:.1f} s"
-    )

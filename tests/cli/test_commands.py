@@ -79,7 +79,7 @@ def test_help_needs_no_mpi(without_mpi: dict[str, Any], name: str) -> None:
 
 
 def test_help_lists_all_commands(without_mpi: dict[str, Any]) -> None:
-    listed = without_mpi["help"]["out"].split("Commands:")[1]
+    listed = without_mpi["help"]["out"].split("Commands:")[1].split("\n\n")[0]
     assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ")] == sorted(COMMANDS)
 
 

@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# Installs h5wasm, HDF5 for node and the browser, into tests/interop/node_modules.
+# Installs what tests need of node: h5wasm (HDF5 for node and the browser) and axe-core (faults of accessibility).
 source "$(dirname "$0")/common.sh"
 
-cd tests/interop
-hash=$(cat package.json package-lock.json | sha256sum)
-is_current node_modules h5wasm "$hash" && exit 0
-echo "Installing h5wasm into tests/interop/node_modules"
-npm ci --silent --no-audit --no-fund || fail "npm could not install h5wasm"
-mark_current node_modules h5wasm "$hash"
+# install DIR NAME: by DIR's package-lock.json, unless that has been done.
+install() {
+    local hash
+    hash=$(cat "$1/package.json" "$1/package-lock.json" | sha256sum)
+    is_current "$1/node_modules" "$2" "$hash" && return
+    echo "Installing $2 into $1/node_modules"
+    (cd "$1" && npm ci --silent --no-audit --no-fund) || fail "npm could not install $2"
+    mark_current "$1/node_modules" "$2" "$hash"
+}
+
+install tests/interop h5wasm
+install tests/report axe-core

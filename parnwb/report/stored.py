@@ -1,0 +1,158 @@
+"""What a file holds, as its own index says: datasets, and how far their chunks were compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from parnwb.index import chunk_index
+from parnwb.layout import ChunkGrid
+from parnwb.links.following import datasets_in
+
+COLUMNS = 120
+"""Of chunks that are one after another, so many averages are kept."""
+MOST_SLOWLY = 4000
+"""Chunks that an old HDF5 is asked for one by one, which takes longer the more there are: a second for so many."""
+MOST_DATASETS = 40
+FILTERS = {
+    1: "gzip",
+    2: "shuffle",
+    3: "fletcher32",
+    32000: "lzf",
+    32008: "bitshuffle",
+    32015: "zstd",
+    32026: "blosc2",
+}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One dataset of a file.
+
+    Parameters
+    ----------
+    path, shape, dtype, chunks, filters
+        As the file says.
+    raw_bytes, stored_bytes
+        Without and with compression.
+    count
+        How many chunks were looked at; 0 for none.
+    ratios
+        Uncompressed over stored bytes of chunks in C order, averages of so many one after another that these are few.
+    lowest, highest
+        Of single chunks.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    chunks: tuple[int, ...] | None
+    filters: str
+    raw_bytes: int
+    stored_bytes: int
+    count: int = 0
+    ratios: tuple[float, ...] = ()
+    lowest: float = 0.0
+    highest: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Uncompressed over stored bytes."""
+        return self.raw_bytes / self.stored_bytes if self.stored_bytes else 1.0
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds.
+
+    Parameters
+    ----------
+    file_bytes
+        Its size.
+    session
+        Who and when, by the file's own words.
+    datasets
+        The largest ones.
+    others
+        How many smaller ones there are.
+    """
+
+    file_bytes: int
+    session: Mapping[str, str]
+    datasets: tuple[Stored, ...]
+    others: int
+
+
+def contents(path: Path, look_up: Callable[[], None] = lambda: None) -> Contents:
+    """Return what a file holds. Independent; ``look_up`` is called now and then, and may raise."""
+    with h5py.File(path, "r") as file:
+        found = [dataset for dataset in datasets_in(file) if dataset.shape]
+        found.sort(key=lambda dataset: dataset.size * dataset.dtype.itemsize, reverse=True)
+        shown = tuple(_stored(dataset, look_up) for dataset in found[:MOST_DATASETS])
+        return Contents(path.stat().st_size, _session(file), shown, len(found) - len(shown))
+
+
+def _session(file: h5py.File) -> dict[str, str]:
+    names = {
+        "session_description": "Session",
+        "identifier": "Identifier",
+        "session_start_time": "Started",
+        "general/subject/subject_id": "Subject",
+    }
+    return {label: text for name, label in names.items() if (text := _text(file, name))}
+
+
+def _text(file: h5py.File, name: str) -> str:
+    value = file[name][()] if name in file else b""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _stored(dataset: h5py.Dataset, look_up: Callable[[], None]) -> Stored:
+    look_up()
+    known: dict[str, Any] = {
+        "path": dataset.name,
+        "shape": tuple(dataset.shape),
+        "dtype": str(dataset.dtype),
+        "chunks": dataset.chunks,
+        "filters": _filters(dataset),
+        "raw_bytes": dataset.size * dataset.dtype.itemsize,
+        "stored_bytes": dataset.id.get_storage_size(),
+    }
+    is_quick = hasattr(dataset.id, "chunk_iter")
+    if not dataset.chunks or not known["filters"] or not dataset.size:
+        return Stored(**known)
+    if not is_quick and dataset.id.get_num_chunks() > MOST_SLOWLY:
+        return Stored(**known)
+    entries = chunk_index(dataset, look_up)
+    if not len(entries):
+        return Stored(**known)
+    raw, stored = _raw_sizes(dataset, entries[:, 0]), np.maximum(entries[:, 2], 1).astype(float)
+    parts = np.array_split(np.arange(len(stored)), min(COLUMNS, len(stored)))
+    means = tuple(float(raw[part].sum() / stored[part].sum()) for part in parts)
+    single = raw / stored
+    return Stored(**known, count=len(raw), ratios=means, lowest=float(single.min()), highest=float(single.max()))
+
+
+def _raw_sizes(dataset: h5py.Dataset, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the bytes of chunks by their positions, of those at the end as far as they are filled."""
+    grid = ChunkGrid(dataset.shape, dataset.chunks)
+    sizes = np.full(len(positions), float(dataset.dtype.itemsize))
+    for index, extent, chunk in zip(np.unravel_index(positions, grid.extent), grid.shape, grid.chunk, strict=True):
+        sizes *= np.minimum(chunk, extent - chunk * index)
+    return sizes
+
+
+def _filters(dataset: h5py.Dataset) -> str:
+    creation = dataset.id.get_create_plist()
+    found = []
+    for number in range(creation.get_nfilters()):
+        code, _, values, _ = creation.get_filter(number)
+        name = FILTERS.get(code, f"filter {code}")
+        found.append(f"{name} {values[0]}" if code == 1 and values else name)
+    return ", ".join(found)

@@ -1,0 +1,148 @@
+"""Each command's printed text at 80 columns, as people read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+from cli.recording import compare, normalised, short_folder, too_wide
+from mpi_launch import run_mpi
+
+from parnwb.cli.start import commands
+
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).parent / "program.py"
+SPECIFICATION = """
+data_interfaces: {raw: SpikeGLXRecordingInterface}
+experiments:
+  all:
+    sessions:
+      - nwbfile_name: one
+        source_data: {raw: {folder_path: rec, stream_id: imec0.ap}}
+      - source_data: {raw: {folder_path: rec, stream_id: imec0.ap}}
+"""
+WITHOUT_MPI = {
+    "plan": ["plan", "rec", "--ranks", "3"],
+    "plan_of_many": ["plan", "rec", "--ranks", "1000"],
+    "dry_run": ["convert", "rec", "new.nwb", "--dry-run"],
+    "dry_run_specification": ["convert", "sessions.yml", "nwb", "--dry-run"],
+    "dry_run_refused": ["convert", "rec", "there.nwb", "--dry-run"],
+    "jobscript": ["jobscript", "rec", "out.nwb", "--site", "site.sh", "--script", "job.sbatch"],
+    "doctor": ["doctor", "."],
+    "no_such_command": ["convrt"],
+    "no_such_option": ["convert", "rec", "out.nwb", "--overwrit"],
+    "output_is_missing": ["convert", "rec"],
+    "decomposition_is_unknown": ["plan", "rec", "--ranks", "2", "--decomposition", "dice"],
+    "report_is_no_page": ["convert", "rec", "out.nwb", "--report", "report.txt"],
+}
+# These follow each other in one launch.
+WITH_MPI = {
+    "convert": ["convert", "rec", "out.nwb", "--report", "report.html"],
+    "verify": ["verify", "out.nwb", "--against", "rec", "--report", "verdict.html"],
+    "convert_report_is_no_page": ["convert", "rec", "other.nwb", "--report", "report.txt"],
+    "campaign": ["campaign", "sessions.yaml"],
+    "verify_missing": ["verify", "nowhere.nwb"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(recording: Path) -> Iterator[Path]:
+    with short_folder() as folder:
+        copytree(recording, folder / "rec")
+        (folder / "site.sh").write_text((ROOT / "jobscripts" / "site.sh").read_text())
+        (folder / "there.nwb").write_text("")
+        (folder / "sessions.yml").write_text(SPECIFICATION)
+        (folder / "sessions.yaml").write_text(
+            "sessions:\n- {source: rec, output: a.nwb}\n- {source: nowhere, output: b.nwb}\n"
+        )
+        yield folder
+
+
+def environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "80", "PARNWB_CONFIG": os.devnull}
+
+
+def cases(folder: Path, lines: dict[str, list[str]]) -> Path:
+    path = folder / "cases.json"
+    path.write_text(json.dumps([{"name": name, "argv": argv} for name, argv in lines.items()]))
+    return path
+
+
+def printed(stdout: str) -> dict[str, list[dict[str, Any]]]:
+    lines = [json.loads(line) for line in stdout.splitlines()]
+    return {line["name"]: line["outcomes"] for line in lines}
+
+
+def text_of(argv: list[str], outcome: dict[str, Any], folder: Path) -> str:
+    said = f"$ parnwb {' '.join(argv)}\n{outcome['out']}"
+    said += f"--- standard error\n{outcome['err']}" if outcome["err"] else ""
+    return normalised(f"{said}--- exit status {outcome['status']}\n", folder)
+
+
+@pytest.fixture(scope="module")
+def without_mpi(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    lines = {f"help_{name}": [name, "--help"] for name in commands.commands} | {"help": ["--help"]} | WITHOUT_MPI
+    command = [sys.executable, PROGRAM, cases(folder, lines)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, cwd=folder)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return printed(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def with_mpi(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    command = [sys.executable, PROGRAM, cases(folder, WITH_MPI)]
+    done = run_mpi(2, command, env=environment(), timeout=120, cwd=folder)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return printed(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["help", *(f"help_{name}" for name in commands.commands)])
+def test_help(without_mpi: dict[str, list[dict[str, Any]]], folder: Path, name: str) -> None:
+    outcome = without_mpi[name][0]
+    text = outcome["out"]
+    assert not too_wide(text)
+    assert "..." not in text.split("Commands:")[-1] if name == "help" else "Examples:" in text
+    compare(name, text)
+
+
+@pytest.mark.parametrize("name", WITHOUT_MPI)
+def test_what_is_said(without_mpi: dict[str, list[dict[str, Any]]], folder: Path, name: str) -> None:
+    text = text_of(WITHOUT_MPI[name], without_mpi[name][0], folder)
+    if name == "doctor":  # what it says is another thing on each machine
+        text = "".join(f"{line.split('  ')[0].split(':')[0]}\n" for line in text.splitlines() if line[:1] != " ")
+    compare(name, text)
+
+
+@pytest.mark.parametrize("name", WITH_MPI)
+def test_what_two_ranks_say(with_mpi: dict[str, list[dict[str, Any]]], folder: Path, name: str) -> None:
+    root, other = with_mpi[name]
+    if name == "campaign":  # whoever leads a team says what it begins and ends, in any order
+        root = {**root, "err": ""}
+    else:
+        assert (other["out"], other["err"]) == ("", ""), "the root alone speaks"
+    compare(name, text_of(WITH_MPI[name], root, folder))
+
+
+def test_a_dry_run_writes_nothing(without_mpi: dict[str, list[dict[str, Any]]], folder: Path) -> None:
+    assert without_mpi["dry_run"][0]["status"] == 0
+    assert not (folder / "new.nwb").exists() and not list(folder.glob("new.nwb*"))
+
+
+def test_every_error_says_what_to_do_next(
+    without_mpi: dict[str, list[dict[str, Any]]], with_mpi: dict[str, list[dict[str, Any]]]
+) -> None:
+    failed = {name: outcomes[0] for name, outcomes in (without_mpi | with_mpi).items() if outcomes[0]["err"]}
+    steps = ("--help", "Choose", "Check", "Did you mean")
+    bad = [name for name, outcome in failed.items() if outcome["status"] in (1, 2)]
+    assert len(bad) >= 8
+    assert not [name for name in bad if not any(step in f"{failed[name]}" for step in steps)]

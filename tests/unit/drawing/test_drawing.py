@@ -1,0 +1,105 @@
+"""Markup, charts and plans as pictures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parnwb.drawing import charts
+from parnwb.drawing.markup import Markup, tag
+from parnwb.drawing.numbers import bytes_in_words, seconds_in_words
+from parnwb.drawing.plan import MOST_BOXES, drawing, hyperslabs, plan_fragment
+from parnwb.drawing.plot import save_plot
+from parnwb.errors import ParnwbError, TargetError
+from parnwb.layout import DatasetSpec, FileLayout
+from parnwb.plan import WritePlan
+
+
+def plan(ranks: int, *shapes: tuple[int, ...]) -> WritePlan:
+    specs = [
+        DatasetSpec(f"/acquisition/<b>{number}/data", shape, shape, "<i2", tuple(min(n, 10) for n in shape))
+        for number, shape in enumerate(shapes)
+    ]
+    return WritePlan(FileLayout(tuple(specs)), ranks)
+
+
+def test_text_cannot_become_markup() -> None:
+    assert tag("p", "<b>", Markup("<i></i>"), None, ["&"], class_="a", data_heading='"') == (
+        '<p class="a" data-heading="&quot;">&lt;b&gt;<i></i>&amp;</p>'
+    )
+    assert tag("meta", name="x") == '<meta name="x">'
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "0 B"), (999, "999 B"), (1234, "1.23 kB"), (56_700_000, "56.7 MB"), (123e9, "123 GB"), (4e13, "40.0 TB")],
+)
+def test_bytes(number: float, words: str) -> None:
+    assert bytes_in_words(number).replace("\N{NO-BREAK SPACE}", " ") == words
+
+
+def test_seconds() -> None:
+    assert [seconds_in_words(n) for n in (0.123, 12, 119, 300, 7200)] == [
+        "0.12 s",
+        "12.0 s",
+        "119 s",
+        "5.0 min",
+        "2.0 h",
+    ]
+
+
+def test_neighbours_that_are_alike_are_one_shape() -> None:
+    drawn = charts.stacked("two", {"read": [1, 1, 0, 2], "write": [1, 1, 0, 0]}, 2)
+    assert re.findall(r' d="(.*?)"', drawn) == ["M0 100V50H2V100zM3 100V0H4V100z", "M0 50V0H2V50z"]
+
+
+@pytest.mark.parametrize("ranks", [1, 3, 7])
+def test_the_hyperslabs_of_all_ranks_cover_a_dataset(ranks: int) -> None:
+    for boxes in hyperslabs(plan(ranks, (95, 33), (40,), (20, 10, 3)).to_json()).values():
+        assert sum(box.width * box.height for box in boxes) == pytest.approx(1)
+        assert all(0 <= box.left and box.left + box.width <= 1 + 1e-9 for box in boxes)
+
+
+def test_a_plan_for_very_many_ranks_is_a_page_of_bounded_size() -> None:
+    shown = plan(20_000, (3_000_000, 20))._repr_html_()
+    assert len(shown) < 300_000 and "Shown are the first 256 of 20000 ranks" in shown
+    assert max(map(len, hyperslabs(plan(2, (100_000, 20)).to_json()).values())) <= MOST_BOXES
+
+
+def test_names_in_plans_are_text() -> None:
+    values = plan(2, (95, 33)).to_json()
+    assert "/acquisition/&lt;b&gt;0/data" in drawing(values) and "<b>" not in plan_fragment(values)
+
+
+def test_an_empty_plan() -> None:
+    assert "Ranks" in plan(2)._repr_html_()
+
+
+@pytest.mark.parametrize("name", ["plan.png", "plan.svg"])
+def test_a_plan_is_plotted(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib (parnwb[plot])")
+    save_plot(plan(4, (95, 33), (40,)).to_json(), tmp_path / name)
+    assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_where_a_plot_cannot_go(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib (parnwb[plot])")
+    with pytest.raises(TargetError, match="No such file or directory"):
+        save_plot(plan(1, (4,)).to_json(), tmp_path / "no" / "plan.png")
+    with pytest.raises(ParnwbError, match="End it in .png"):
+        save_plot(plan(1, (4,)).to_json(), tmp_path / "plan.docx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_matplotlib_is_asked_for_where_it_is_missing(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from pathlib import Path\nfrom parnwb.drawing.plot import save_plot\n"
+        "try:\n    save_plot({}, Path('x.png'))\nexcept Exception as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.stdout.strip() == "pictures need matplotlib. pip install 'parnwb[plot]'"

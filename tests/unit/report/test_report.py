@@ -1,0 +1,143 @@
+"""What a report says, of one process; tests/report looks at it in a browser, with ranks."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from html.parser import HTMLParser
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from pynwb import NWBFile, TimeSeries
+
+from parnwb import NWBParallelIO, verify
+from parnwb.errors import ParnwbError, TargetError
+from parnwb.report import check_place, make_report, verification_report
+from parnwb.report.kinds import by_kind, kind_of, lane
+from parnwb.report.stored import contents
+
+ROWS, COLUMNS = 50_000, 16
+
+
+class Checked(HTMLParser):
+    """Refuses elements that are not closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, name: str, attributes: object) -> None:
+        if name != "meta":
+            self.open.append(name)
+
+    def handle_endtag(self, name: str) -> None:
+        assert self.open.pop() == name
+
+
+def session() -> NWBFile:
+    nwbfile = NWBFile("a <session>", "id", datetime(2024, 1, 1, tzinfo=timezone.utc))
+    values = np.random.default_rng(0).integers(0, 50, (ROWS, COLUMNS)).astype("int16")
+    nwbfile.add_acquisition(TimeSeries(name="noise", data=values, unit="V", rate=1.0))
+    return nwbfile
+
+
+@pytest.fixture(scope="module")
+def io(tmp_path_factory: pytest.TempPathFactory) -> NWBParallelIO:
+    path = tmp_path_factory.mktemp("report") / "out.nwb"
+    with NWBParallelIO(path, "w", compression="gzip", chunks="auto") as io:
+        io.write(session())
+    return io
+
+
+def test_a_report_of_what_was_written(io: NWBParallelIO, tmp_path: Path) -> None:
+    report = make_report(io)
+    assert report is not None
+    report.save(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    reader = Checked()
+    reader.feed(page)
+    assert not reader.open
+    for words in ("out.nwb", "a &lt;session&gt;", "/acquisition/noise/data", "Not verified.", "Rank 0", "HDF5"):
+        assert words in page, words
+    assert "Throughput of all ranks" in page and "upper edge is 0 MB/s" not in page
+
+
+def test_all_bytes_are_on_the_timeline(io: NWBParallelIO) -> None:
+    assert io.written is not None
+    binned = io.written.timeline.binned()
+    with h5py.File(io.path, "r") as file:
+        stored = file["/acquisition/noise/data"].id.get_storage_size()
+    assert binned.raw.sum() == pytest.approx(ROWS * COLUMNS * 2) and binned.stored.sum() == pytest.approx(stored)
+    seconds = {phase: float(row.sum()) for phase, row in binned.seconds.items()}
+    assert seconds == pytest.approx(dict(io.written.phases)) and binned.memory.max() > 1e7
+
+
+def test_with_the_verdict(io: NWBParallelIO) -> None:
+    verdict = verify(io.path)
+    for report in (make_report(io, verdict=verdict), verification_report(verdict)):
+        assert report is not None
+        assert "GOOD." in report.html() and "/acquisition/noise/data" in report.html()
+
+
+def test_notebooks_show_a_part_of_a_page(io: NWBParallelIO) -> None:
+    report = make_report(io)
+    assert report is not None
+    shown = report._repr_html_()
+    assert shown.startswith('<div class="parnwb"><style>') and "<html" not in shown
+    rules = [line for line in shown.split("</style>")[0].splitlines()[1:] if line.endswith("{") or " { " in line]
+    assert all(".parnwb" in rule or rule.startswith("@media") for rule in rules), "it would style the notebook too"
+
+
+def test_nothing_is_reported_before_the_end(tmp_path: Path) -> None:
+    with NWBParallelIO(tmp_path / "out.nwb", "w") as io:
+        with pytest.raises(ParnwbError, match="a file that is complete"):
+            make_report(io)
+        io.write(session())
+        with pytest.raises(ParnwbError, match="a file that is complete"):
+            make_report(io)
+
+
+def test_contents_are_those_of_the_index(io: NWBParallelIO) -> None:
+    found = contents(io.path)
+    stored = found.datasets[0]
+    assert (stored.path, stored.shape, stored.filters) == ("/acquisition/noise/data", (ROWS, COLUMNS), "gzip 4")
+    with h5py.File(io.path, "r") as file:
+        dataset = file[stored.path]
+        assert stored.count == dataset.id.get_num_chunks() and stored.stored_bytes == dataset.id.get_storage_size()
+    assert stored.lowest <= stored.ratio <= stored.highest
+    assert min(stored.ratios) >= stored.lowest - 1e-9 and max(stored.ratios) <= stored.highest + 1e-9
+
+
+def test_chunks_at_the_end_count_as_far_as_they_are_filled(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        values = np.random.default_rng(0).integers(0, 2**16, (1100, 10)).astype("u2")
+        file.create_dataset("a", data=values, chunks=(1000, 10), compression="gzip")
+    stored = contents(tmp_path / "a.h5").datasets[0]
+    assert stored.lowest == pytest.approx(stored.ratios[1]) and stored.ratios[0] == pytest.approx(1, abs=0.1)
+    assert stored.ratio == pytest.approx(stored.raw_bytes / stored.stored_bytes)
+
+
+def test_phases_have_kinds() -> None:
+    seconds = {"encoder: reading": 1.0, "reading": 2.0, "encoder: waiting for the writer": 4.0, "opening": 8.0}
+    assert by_kind(seconds) == {"read": 3.0, "encode": 0.0, "write": 0.0, "wait": 4.0, "other": 8.0}
+    assert kind_of("waiting for other ranks") == "wait" and kind_of("fsync") == "write"
+    rows = {phase: np.array([value]) for phase, value in seconds.items()}
+    assert {kind: row.tolist() for kind, row in lane(rows, encoder=True).items()} == {"read": [1.0], "wait": [4.0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("r.nwb", "ends in .html"), ("no/r.html", "must exist"), ("f.html", "folder")]
+)
+def test_where_a_report_cannot_go(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / "f.html").mkdir()
+    with pytest.raises(TargetError, match=words):
+        check_place(tmp_path / name)
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(io: NWBParallelIO, tmp_path: Path) -> None:
+    report = make_report(io)
+    assert report is not None
+    with pytest.raises(TargetError, match="Choose another name"):
+        report.save(tmp_path / "no" / "report.html")
