@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from parnwb.modular import write_modular
     from parnwb.movies import MovieFrames, place_movies
     from parnwb.plan import WritePlan
+    from parnwb.repacking import merge, repack, split
     from parnwb.resident import Distributed, DistributedRagged, Owned
     from parnwb.sources.dask_iterator import DaskArrayIterator
     from parnwb.sources.growing import Stream
@@ -40,7 +41,10 @@ _HOMES = {
     "ParnwbError": "errors",
     "Stream": "sources.growing",
     "WritePlan": "plan",
+    "merge": "repacking",
     "place_movies": "movies",
+    "repack": "repacking",
+    "split": "repacking",
     "verify": "verify",
     "write_modular": "modular",
 }
@@ -60,7 +64,10 @@ __all__ = [
     "ParnwbError",
     "Stream",
     "WritePlan",
+    "merge",
     "place_movies",
+    "repack",
+    "split",
     "verify",
     "write_modular",
 ]

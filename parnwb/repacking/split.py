@@ -1,0 +1,5 @@
+"""``split``: to be written."""
+
+
+def split() -> None:
+    """Do nothing yet."""
