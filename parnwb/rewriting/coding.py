@@ -23,11 +23,13 @@ from parnwb.sources.sample import sample
 from parnwb.timing import Phases
 
 Chunks = str | tuple[int, ...] | None
+OWN = "own"
+"""What a dataset has now."""
 
 
 @dataclass(frozen=True)
 class Coding:
-    """What is asked for; None leaves things as they are.
+    """What is asked for; None asks for nothing, ``'own'`` for what a dataset has now.
 
     Parameters
     ----------
@@ -41,14 +43,16 @@ class Coding:
     compression: Compression = None
 
     def __post_init__(self) -> None:
-        check_compression(self.compression)
-        if isinstance(self.chunks, str) and self.chunks != "auto":
-            raise ParnwbError(f"chunks must be 'auto', a shape or None, got {self.chunks!r}")
+        if self.compression != OWN:
+            check_compression(self.compression)
+        if isinstance(self.chunks, str) and self.chunks not in ("auto", OWN):
+            raise ParnwbError(f"chunks must be 'auto', 'own', a shape or None, got {self.chunks!r}")
 
     def or_else(self, other: Coding) -> Coding:
-        """Return this, and where it asks for nothing what another asks for."""
+        """Return this, and where it asks for nothing what another asks for; None where that is what there is."""
         chunks = other.chunks if self.chunks is None else self.chunks
-        return Coding(chunks, other.compression if self.compression is None else self.compression)
+        compression = other.compression if self.compression is None else self.compression
+        return Coding(None if chunks == OWN else chunks, None if compression == OWN else compression)
 
 
 @dataclass(frozen=True)

@@ -100,9 +100,11 @@ def _file_creation(file: h5py.File) -> tuple[h5py.h5p.PropFCID, int]:
     there = file.id.get_create_plist()
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_userblock(there.get_userblock())
-    creation.set_link_creation_order(there.get_link_creation_order())
-    creation.set_attr_creation_order(there.get_attr_creation_order())
-    creation.set_attr_phase_change(*there.get_attr_phase_change())
+    root = h5py.h5g.open(file.id, b"/").get_create_plist()  # the file's own properties do not tell them
+    creation.set_link_creation_order(root.get_link_creation_order())
+    creation.set_attr_creation_order(root.get_attr_creation_order())
+    creation.set_attr_phase_change(*root.get_attr_phase_change())
+    creation.set_obj_track_times(root.get_obj_track_times())
     is_new = there.get_version()[0] >= FIRST_OF_HDF5_1_8
     return creation, h5py.h5f.LIBVER_V18 if is_new else h5py.h5f.LIBVER_EARLIEST
 

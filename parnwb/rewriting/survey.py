@@ -221,7 +221,9 @@ class _Surveyor:
                     remedy="Bring the file there",
                 )
             return Kind.BULK if is_fillable else Kind.VALUES
-        return Kind.BULK if is_fillable and not is_outside and is_plain(dataset) else Kind.COPIED
+        # What was never written takes no space, and is to take none.
+        is_there = dataset.chunks is not None or _has_space(dataset)
+        return Kind.BULK if is_fillable and is_there and not is_outside and is_plain(dataset) else Kind.COPIED
 
     def _soft(self, target: str, path: str, file: h5py.File, at: str, charset: int) -> None:
         absolute = os.path.normpath(os.path.join(os.path.dirname(at), target))
@@ -333,6 +335,10 @@ class _Surveyor:
 
 
 _LINKS = (Kind.HARD_LINK, Kind.SOFT_LINK, Kind.EXTERNAL_LINK)
+
+
+def _has_space(dataset: h5py.Dataset) -> bool:
+    return bool(dataset.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED)
 
 
 def _opened_or_none(file: h5py.File, path: str) -> Any:
