@@ -15,6 +15,7 @@ from parnwb.cli.demo import demo
 from parnwb.cli.doctor import doctor
 from parnwb.cli.jobscript import jobscript
 from parnwb.cli.plan import plan
+from parnwb.cli.repack import merge, repack, split
 from parnwb.cli.speaking import show_warning, speaks
 from parnwb.cli.verify import verify
 from parnwb.errors import LaunchError, ParnwbError
@@ -27,12 +28,12 @@ FIRST_WORD_SECONDS = 8
 def commands() -> None:
     """Write Neurodata Without Borders (NWB) files in parallel.
 
-    convert and verify run under MPI: mpiexec -n 4 parnwb convert SOURCE OUT.nwb
+    convert, verify, repack, merge and split run under MPI: mpiexec -n 4 parnwb convert SOURCE OUT.nwb
     """
 
 
 # In alphabetical order, as help lists them.
-for command in (campaign, convert, demo, doctor, jobscript, plan, verify):
+for command in (campaign, convert, demo, doctor, jobscript, merge, plan, repack, split, verify):
     commands.add_command(command)
 
 

@@ -13,6 +13,7 @@ from parnwb.codec.cast import in_file_dtype
 from parnwb.hyperslab import unravel
 from parnwb.layout import DatasetSpec
 from parnwb.repacking.result import Change, Repacked, Stored
+from parnwb.rewriting.mosaic import MosaicSource
 from parnwb.rewriting.rewriting import Rewriting
 from parnwb.rewriting.survey import Item
 from parnwb.skeleton import AuthoringOptions, Skeleton
@@ -63,7 +64,10 @@ def unused_bytes(content: Rewriting, skeleton: Skeleton) -> int:
 
 def _change(spec: DatasetSpec, source: Source, item: Item) -> Change:
     before, is_copied = Stored.of(item.dataset), takes_over(source, spec)
-    nbytes = before.nbytes if is_copied and before.nbytes else _expected_bytes(spec, source)
+    if is_copied:
+        nbytes = source.stored_bytes if isinstance(source, MosaicSource) else before.nbytes
+    else:
+        nbytes = _expected_bytes(spec, source)
     return Change(spec.path, spec.nbytes, before, Stored.expected(spec, nbytes), is_copied)
 
 

@@ -69,6 +69,11 @@ class MosaicSource(HDF5DatasetSource):
         tiles = _tiles(dataset)
         return cls(dataset, tiles, _common_spec(dataset, tiles))
 
+    @property
+    def stored_bytes(self) -> int:
+        """What all parts take in their files."""
+        return sum(self._raw(tile).stored_bytes for tile in {(one.file, one.path): one for one in self.tiles}.values())
+
     def fits(self, spec: DatasetSpec) -> bool:
         """Tell whether stored chunks can be taken over into a dataset of ``spec``. Independent."""
         common = self.common_spec
