@@ -88,7 +88,7 @@ class _Copier:
         """Remove what was for the time of copying; tell of what is lost."""
         if self._types:
             h5py.h5g.open(self._file.id, b"/").unlink(TYPES_UNTIL_LINKED)
-        if self._lost:
+        if self._lost and not self._found.leaves_out:
             warnings.warn(
                 f"{self._lost} references of {self._found.file.filename} lead nowhere, and are null in the new file",
                 stacklevel=2,

@@ -107,11 +107,14 @@ class Survey:
         Each after the group that it is in; the root group first.
     places
         Where each object goes.
+    leaves_out
+        Whether something of ``file`` is left out, so that references to it are to be null.
     """
 
     file: h5py.File
     items: tuple[Item, ...]
     places: Mapping[Key, str]
+    leaves_out: bool = False
 
     @property
     def bulk(self) -> list[Item]:
@@ -147,7 +150,7 @@ def survey(file: h5py.File, scope: Scope, opened: ExitStack) -> Survey:
     found.group(file.id, "/", file, "/", h5py.h5t.CSET_ASCII)
     if scope.contains_all:
         found.bring_what_is_needed()
-    return Survey(file, tuple(found.items), found.places)
+    return Survey(file, tuple(found.items), found.places, scope.left_out)
 
 
 class _Surveyor:
@@ -164,8 +167,13 @@ class _Surveyor:
         group = h5py.h5g.open(file.id, raw(at))
         self.places[key_of(group)] = path
         self._take(Item(path, Kind.GROUP, file, at, charset=charset))
-        for name in link_names(group):
+        count, names = len(self.items), link_names(group)
+        for name in names:
             self._link(group, name, inside(path, name), file, inside(at, name))
+        is_emptied = self._scope.left_out and names and len(self.items) == count
+        if is_emptied and h5py.h5a.exists(group, b"neurodata_type"):  # which wants something in it
+            self._paths.remove(self.items.pop().path)
+            del self.places[key_of(group)]
 
     def _take(self, item: Item) -> None:
         self.items.append(item)
