@@ -156,7 +156,8 @@ def create(
 
 def _chunks(now: DatasetSpec, coding: Coding, path: str) -> tuple[int, ...] | None:
     wanted = coding.chunks
-    if wanted is None and (now.chunks is not None or is_none(coding.compression)):
+    needs_chunks = not is_none(coding.compression) or now.maxshape != now.shape
+    if wanted is None and (now.chunks is not None or not needs_chunks):
         return now.chunks
     if wanted is None or wanted == "auto":
         return auto_chunks(now.shape, now.itemsize)

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from parnwb.chunking import auto_chunks
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.rewriting.names import attribute_names, parted, raw
 from parnwb.rewriting.references import Key, key_of, put_values, reference_attributes, target_of, translated, values_of
@@ -149,6 +150,8 @@ class _Copier:
         creation = there.get_create_plist()
         if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
             creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            if item.dataset.maxshape != item.dataset.shape:
+                creation.set_chunk(auto_chunks(item.dataset.shape, item.dataset.dtype.itemsize))
         h5py.h5d.create(group, name, self._type(there.get_type()), there.get_space(), creation, link)
 
     def _copy_attribute(self, there: Any, here: Any, name: bytes, item: Item) -> None:
