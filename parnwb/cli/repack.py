@@ -24,16 +24,25 @@ def recoding(command: Command) -> Command:
     """Add the options that say how datasets are written."""
     for option in (
         click.option(
-            "--chunks", default=OWN, show_default=True, callback=lambda _, __, word: chunks_of(word),
+            "--chunks",
+            default=OWN,
+            show_default=True,
+            callback=lambda _, __, word: chunks_of(word),
             help="Of all large datasets: own, as they are; or auto (4-16 MB, about 64 channels or whole frames).",
         ),
         click.option(
-            "--compression", default=OWN, show_default=True,
+            "--compression",
+            default=OWN,
+            show_default=True,
             help="Of all large datasets: own, as it is; auto, gzip, a gzip level 0-9, none; or zstd, blosc2-zstd, "
             "bitshuffle-lz4, for which readers need a plugin. A level may follow: zstd-5.",
         ),
         click.option(
-            "--dataset", "datasets", nargs=2, multiple=True, metavar="PATTERN SETTINGS",
+            "--dataset",
+            "datasets",
+            nargs=2,
+            multiple=True,
+            metavar="PATTERN SETTINGS",
             callback=lambda _, __, pairs: {pattern: settings_of(words) for pattern, words in pairs},
             help="Other settings for paths that match: '/acquisition/*/data' chunks=30000x64,compression=zstd-5. The "
             "first pattern that matches counts.",
@@ -96,7 +105,11 @@ def merge(source: Path, output: Path | None, quiet: bool, compression: str, **gi
 @SOURCE
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option(
-    "--part", "parts", nargs=2, multiple=True, metavar="NAME PATTERN",
+    "--part",
+    "parts",
+    nargs=2,
+    multiple=True,
+    metavar="NAME PATTERN",
     help="A file beside OUTPUT, and the paths of what goes there: left.nwb '/acquisition/left*'. May be repeated; "
     "without it there is a file for every series that is large.",
 )

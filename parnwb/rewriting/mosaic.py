@@ -112,23 +112,26 @@ def _tiles(dataset: h5py.Dataset) -> tuple[Tile, ...]:
     folder = os.path.dirname(os.path.abspath(dataset.file.filename))
     tiles = []
     for part in dataset.virtual_sources():
-        boxes = [_box(part.vspace), _box(part.src_space)]
-        if boxes[0] is None or "%" in part.file_name:
+        whole, box = _is_whole(part.src_space), _box(part.vspace)
+        taken = box if whole else _box(part.src_space)
+        if box is None or taken is None or taken[1] != box[1] or "%" in part.file_name:
             return ()
         file = dataset.file.filename if part.file_name == "." else os.path.join(folder, part.file_name)
-        first = boxes[1][0] if boxes[1] is not None else (0,) * dataset.ndim
-        if boxes[1] is not None and boxes[1][1] != boxes[0][1]:
-            return ()
-        tiles.append(Tile(*boxes[0], file, part.dset_name, first))
+        first = (0,) * dataset.ndim if whole else taken[0]
+        tiles.append(Tile(*box, file, part.dset_name, first))
     return tuple(tiles)
+
+
+def _is_whole(space: Any) -> bool:
+    import h5py
+
+    return bool(space.get_select_type() == h5py.h5s.SEL_ALL)
 
 
 def _box(space: Any) -> tuple[Point, Point] | None:
     """Return start and count of a selection that is one box, None of any other."""
-    import h5py
-
     try:
-        if space.get_select_type() == h5py.h5s.SEL_ALL:
+        if _is_whole(space):
             return (0,) * len(space.shape), tuple(space.shape)
         low, high = space.get_select_bounds()
         count = tuple(int(b) - int(a) + 1 for a, b in zip(low, high, strict=True))
