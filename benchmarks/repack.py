@@ -3,9 +3,9 @@
     python benchmarks/repack.py [--megabytes 1000] [--ranks 2] [--repeats 3] [--folder FOLDER]
 
 The file is what neuroconv makes of a made Neuropixels recording: chunks of 78125 samples of 64 channels, gzip level 4,
-chunked anew as 31250 by 64. h5repack is asked for gzip level 4, parnwb for ``auto``, which is gzip too and must not make
-the file larger. The time is that of the whole command, launch of MPI and import of Python included, and so is fsync, which h5repack is given afterwards. Merging
-is measured in a running job, as are plain copies of the same bytes by the same number of ranks.
+chunked anew as 31250 by 64. h5repack is asked for gzip level 4, parnwb for ``auto``, which is gzip too and must not
+make the file larger. The time is that of the whole command, with the launch of MPI, the import of Python and fsync,
+which h5repack is given afterwards. Merging is measured in a running job, as are plain copies of the same bytes by the same number of ranks.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def write(source: Path, path: Path) -> None:
 def encoded_by_zlib(path: Path, output: Path) -> None:
     """Let h5repack code the file as zlib does, so that the source is nobody's."""
     shape = "x".join(map(str, OLD))
-    subprocess.run(["h5repack", "-l", f"{DATA[1:]}:CHUNK={shape}", "-f", f"{DATA[1:]}:GZIP=4", path, output], check=True)
+    coding = ["-l", f"{DATA[1:]}:CHUNK={shape}", "-f", f"{DATA[1:]}:GZIP=4"]
+    subprocess.run(["h5repack", *coding, path, output], check=True)
 
 
 def by_h5repack(source: Path, output: Path, ranks: int) -> None:
@@ -149,7 +150,8 @@ def merged(source: Path, folder: Path, ranks: int, repeats: int) -> None:
     seconds = json.loads(done.stdout.splitlines()[-1])
     for way, times in seconds.items():
         middle, least = median(times) / median(seconds["pwrite"]), min(times) / min(seconds["pwrite"])
-        print(f"{way:12} median {median(times):7.3f} s, {middle:5.2f} x pwrite; least {min(times):.3f} s, {least:5.2f} x")
+        shown = f"median {median(times):7.3f} s, {middle:5.2f} x pwrite; least {min(times):.3f} s, {least:5.2f} x"
+        print(f"{way:12} {shown}")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ def split(
         results = []
         for name in (*plan.parts, output.name):
             path = output.parent / name
-            if settings.get("resume") and ranks.on_root("looking at a part", lambda path=path: _is_finished(path)):
+            if settings.get("resume") and ranks.on_root("looking at a part", partial(_is_finished, path)):
                 continue
 
             def content(files: ExitStack, name: str = name) -> Rewriting:

@@ -25,7 +25,7 @@ from parnwb.verify import verify
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 RANKS = (1, 2, 3, 4)
-STORAGE = ("chunks", "chunk bytes", "layout", "allocation time")
+STORAGE = ("chunks", "layout", "allocation time")
 
 
 @pytest.fixture(scope="module")
