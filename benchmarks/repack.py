@@ -5,7 +5,8 @@
 The file is what neuroconv makes of a made Neuropixels recording: chunks of 78125 samples of 64 channels, gzip level 4,
 chunked anew as 31250 by 64. h5repack is asked for gzip level 4, parnwb for ``auto``, which is gzip too and must not
 make the file larger. The time is that of the whole command, with the launch of MPI, the import of Python and fsync,
-which h5repack is given afterwards. Merging is measured in a running job, as are plain copies of the same bytes by the same number of ranks.
+which h5repack is given afterwards. Merging is measured in a running job, as are plain copies of the same bytes by the
+same number of ranks.
 """
 
 from __future__ import annotations

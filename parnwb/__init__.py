@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from parnwb.modular import write_modular
     from parnwb.movies import MovieFrames, place_movies
     from parnwb.plan import WritePlan
-    from parnwb.repacking import merge, repack, split
+    from parnwb.repacking.repack import merge, repack
+    from parnwb.repacking.split import split
     from parnwb.resident import Distributed, DistributedRagged, Owned
     from parnwb.sources.dask_iterator import DaskArrayIterator
     from parnwb.sources.growing import Stream
