@@ -210,7 +210,7 @@ def test_series_from_other_files_bring_what_they_refer_to(folder: Path, tmp_path
             assert table.name == "/general/extracellular_ephys/electrodes"
             assert table.attrs["object_id"] == there[table.name].attrs["object_id"]
             assert merged[table["group"][0]].name == "/general/extracellular_ephys/g"
-            assert merged["/general/extracellular_ephys/g/device"].name.endswith("/probe")
+            assert merged["/general/extracellular_ephys/g/device"] == merged["/general/devices/probe"]
             assert set(merged["acquisition"]) == {"left"}
 
 
