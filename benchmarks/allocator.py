@@ -41,7 +41,7 @@ def messages(chunks: int, ranks: int, together: int, at_once: int) -> Iterator[n
             for rank in range(first, min(first + together, ranks)):
                 own = np.arange(rank * share + step, rank * share + min(step + at_once, share))
                 rows = np.stack([0 * own, own, sizes[own], 0 * own, own], axis=1)
-                requests.append(Request(rank, rows, 0))
+                requests.append(Request(rank, rows, 0, 0, 1))
             yield packed(requests, [])
 
 

@@ -118,6 +118,9 @@ class NWBParallelIO:
         How many ranks of each host write to the file (``direct``); the others send them what they have encoded. 0: the
         root alone writes, for all hosts. None: all write, but where hosts would damage each other's bytes, as on NFS,
         the root alone; ``written.backend.reason`` says so.
+    threads
+        How many threads of each rank compress (``direct``). None: as many processors as SLURM gives to a task
+        (``--cpus-per-task``), otherwise one.
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
     chunks
@@ -156,6 +159,7 @@ class NWBParallelIO:
         on_mismatch: str = "raise",
         no_copy: bool = False,
         writers_per_node: int | None = None,
+        threads: int | None = None,
         break_lock: bool = False,
         chunks: str | None = None,
     ) -> None:
@@ -188,6 +192,7 @@ class NWBParallelIO:
                     watchdog=watchdog,
                     queue=queue,
                     writers_per_node=writers_per_node,
+                    threads=threads,
                     chunks=chunks,
                 )
                 self._progress = _progress(progress)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from parnwb import site, storage
 from parnwb.bulk_rule import BulkRule
+from parnwb.codec import check_threads
 from parnwb.comm import DEFAULT_WATCHDOG, check_watchdog
 from parnwb.compression import Compression, check_compression
 from parnwb.decomposition import strategy
@@ -52,6 +53,8 @@ class WriteSettings:
         How many ranks of a host write to the file; see ``parnwb.storage.writers``.
     chunks
         For bulk data without chunks of their own: None or ``'auto'``.
+    threads
+        How many encode on each rank; see ``parnwb.codec.threads_here``.
     """
 
     backend: str = "auto"
@@ -68,6 +71,7 @@ class WriteSettings:
     queue: Policy = "file"
     writers_per_node: int | None = None
     chunks: str | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
@@ -99,6 +103,12 @@ class WriteSettings:
                 "MPI-IO decides which ranks write, so backend 'mpio' has no writers_per_node",
                 remedy="Use backend='direct' or 'auto'",
             )
+        if self.threads is not None and self.backend == "mpio":
+            raise PlanError(
+                "HDF5 encodes with one thread, so backend 'mpio' has no threads",
+                remedy="Use backend='direct' or 'auto'",
+            )
+        check_threads(self.threads)
         site.check_backend(self.backend)
         storage.check_writers_per_node(self.writers_per_node)
         check_policy(self.queue)

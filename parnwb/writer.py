@@ -15,6 +15,7 @@ from parnwb import memory, site, storage
 from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
 from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion
 from parnwb.bulk_rule import BulkRule
+from parnwb.codec import threads_here
 from parnwb.comm import Ranks
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, StreamState, no_records
@@ -176,7 +177,8 @@ def write(
     if published:
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
         return Written(plan, choice, published, phases=ranks.phases.seconds)
-    _check_memory(ranks, plan)
+    threads = threads_here(settings.threads)
+    _check_memory(ranks, plan, threads)
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
     _heed(ranks, target, interrupts)
@@ -199,7 +201,7 @@ def write(
             is_new, begun = journal is not None and earlier is None, _begun_with(settings, arguments)
             description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}
         job = Job(ranks, target, layout, plan, skeleton, told, interrupts, journal, settings.commit_interval)
-        job = replace(job, description=description, manifest=settings.manifest, writers=writers)
+        job = replace(job, description=description, manifest=settings.manifest, writers=writers, threads=threads)
         with ExitStack() as opened_here:
             if journal is not None:
                 opened_here.callback(journal.close)
@@ -266,7 +268,7 @@ def portions(
         Those of the sources that are spread over ranks, by path.
     """
     spread = plan.layout.numbers_of(residents)
-    yield Portion(replace(plan, elsewhere=spread), sources)
+    yield Portion(replace(plan, elsewhere=spread), sources, movable=True)
     for number in (number for number in plan.order.datasets if number in spread):
         source = residents[plan.layout.datasets[number].path]
         for part, received in rounds(ranks, plan.layout, plan.open_runs(number), number, source, plan.buffer_mb):
@@ -416,10 +418,12 @@ def _catalogue(
 
 
 
-def _check_memory(ranks: Ranks, plan: WritePlan) -> None:
+def _check_memory(ranks: Ranks, plan: WritePlan, threads: int) -> None:
     """Refuse what cannot fit into the memory of the ranks' hosts. Collective."""
     with ranks.agreed("measuring memory"):
-        claim = memory.Claim(plan.least_memory(ranks.rank), memory.rooms())
+        # Each thread has room for what its largest chunk may become.
+        encoded = threads * max((spec.chunk_bytes for spec in plan.layout if spec.filters), default=0)
+        claim = memory.Claim(plan.least_memory(ranks.rank) + encoded, memory.rooms())
     claims = ranks.gather_all(claim)
     with ranks.agreed("comparing memory"):
         memory.check_fits(claims)

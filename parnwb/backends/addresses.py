@@ -8,25 +8,16 @@ every rank make its bytes safe, appends a frame to the journal, and only then an
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
-from parnwb.allocator import Allocator
-from parnwb.backends.backend import Job, Portion
+from parnwb.backends.backend import Portion
 from parnwb.backends.encoder import Batch
-from parnwb.backends.pens import Pen
-from parnwb.backends.requests import Numbers, Request, packed, unpacked
-from parnwb.backends.route import route_of
-from parnwb.backends.tally import Tally
-from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, StreamState, no_records, no_streams
-from parnwb.errors import Interrupted
-from parnwb.interrupts import ASKED_TO_STOP
-from parnwb.layout import FileLayout
-from parnwb.target import FileBytes
+from parnwb.backends.requests import Numbers
+from parnwb.backends.stretch import Stretch
+from parnwb.commits.journal import StreamState
 
 TO_ROOT, FROM_ROOT = 1, 2  # tags
 ASK, SAFE, STOP, GONE = 0, 1, 2, 3  # first number of a message to the root
@@ -42,8 +33,8 @@ def message_of(kind: int, numbers: Numbers | None = None) -> Numbers:
 class Addresses(Protocol):
     """Where encoded chunks go, for one rank. Independent; each portion is between ``begin`` and ``finish``."""
 
-    def begin(self, portion: Portion) -> None:
-        """Expect that ranks ask for the chunks of a portion."""
+    def begin(self, portion: Portion) -> Stretch:
+        """Expect that ranks ask for the chunks of a portion; return this rank's part."""
 
     def serve(self) -> bool:
         """Do something for others, if there is anything to do; tell whether there was."""
@@ -52,7 +43,10 @@ class Addresses(Protocol):
         """Do as ``serve`` while this rank writes: nothing is committed."""
 
     def of(self, batch: Batch) -> Numbers:
-        """Return where the batch's chunks go."""
+        """Return where the batch's chunks go, and let the stretch that it is of end where others go on with it."""
+
+    def more(self) -> Stretch:
+        """Return what this rank, which has done all of its own, can do for another; an empty stretch if nothing."""
 
     def finish(self) -> None:
         """Return when no rank asks any more, and what was to be committed is."""
@@ -65,345 +59,3 @@ class Addresses(Protocol):
 
     def close(self, streams: Mapping[int, StreamState]) -> None:
         """Commit what is safe on all ranks; nothing is asked for after this."""
-
-
-class AskedAddresses:
-    """Addresses from the root, for this rank and, where ranks are many, for those of its node that speak to it.
-
-    A rank has one request under way. One that speaks for others sends what they ask in one message, and the next when
-    that is answered; or when all of them wait, because a commit can only begin when the root knows that.
-    """
-
-    def __init__(self, job: Job, disk: FileBytes, pen: Pen) -> None:
-        self._ranks, self._interrupts, self._disk, self._pen = job.ranks, job.interrupts, disk, pen
-        self._route = route_of(job.ranks.rank, job.ranks.hosts)
-        self._told_to_stop = False
-        self._asking: set[int] = set()
-        self._held: list[Request] = []
-        self._ended: list[int] = []
-        self._under_way: deque[list[Request]] = deque()
-        self._mine: Numbers | None = None
-        self._is_to_be_safe = self._is_over = False
-        self._safe: set[int] = set()
-        self._gone: set[int] = set()
-
-    def begin(self, portion: Portion) -> None:
-        """Forget whether the root knows of a signal: it has forgotten as well. Expect all of this node to ask."""
-        self._told_to_stop = self._is_over = False
-        self._asking = {self._ranks.rank, *self._route.below}
-        self._gone.clear()
-
-    def serve(self) -> bool:
-        """Pass a signal on to the root, once; and messages of those who speak to this rank, and to them; and write."""
-        if self._interrupts.received and not self._told_to_stop:
-            self._told_to_stop = True
-            self._tell(self._route.above, STOP)
-        heard = self._listen_above()
-        while self._route.below and self._listen_below():
-            heard = True
-        self._pass_on()
-        return self._pen.serve() or heard
-
-    def attend(self) -> bool:
-        """Do as ``serve``: a node of which a rank writes is not asked to make its bytes safe."""
-        return self.serve()
-
-    def of(self, batch: Batch) -> Numbers:
-        """Ask, and make this rank's bytes safe as often as the root wants it before it answers."""
-        self._held.append(Request(self._ranks.rank, batch.requests, batch.raw_bytes))
-        self._pass_on()
-        self._until(lambda: self._mine is not None)
-        mine, self._mine = self._mine, None
-        assert mine is not None
-        return mine
-
-    def finish(self) -> None:
-        """Say so, and wait for the others."""
-        self._ended_has(self._ranks.rank)
-        self._pass_on()
-        self._until(lambda: self._is_over)
-        self._ranks.wait_until(lambda: self._gone == self._route.below, self.serve)
-        # A signal may have been passed on too late: it must not reach the next file.
-        self._tell(self._route.above, GONE)
-
-    def make_safe(self) -> None:
-        """Wait until what this rank has written is on disk."""
-        with self._ranks.doing("making written chunks safe (fsync)"), self._ranks.phases("fsync"):
-            self._disk.sync()
-
-    def commit(self, streams: Mapping[int, StreamState]) -> None:
-        """Do nothing: the root commits."""
-
-    def close(self, streams: Mapping[int, StreamState]) -> None:
-        """Do nothing: the root commits."""
-
-    def _until(self, ready: Callable[[], bool]) -> None:
-        while True:
-            self._ranks.wait_until(lambda: ready() or self._is_to_be_safe, self.serve)
-            if not self._is_to_be_safe:
-                return
-            self._is_to_be_safe = False
-            self.make_safe()
-            self._ranks.wait_until(lambda: self._safe == self._route.below, self.serve)
-            self._safe.clear()
-            self._tell(self._route.above, SAFE)
-
-    def _pass_on(self) -> None:
-        """Send what this node asks, if it is its turn."""
-        if not self._held and not self._ended:
-            return
-        waiting = {request.rank for requests in (*self._under_way, self._held) for request in requests}
-        if self._under_way and not self._asking <= waiting:
-            return
-        held, ended = self._held, self._ended
-        self._held, self._ended = [], []
-        if held:
-            self._under_way.append(held)
-        self._tell(self._route.above, ASK, packed(held, ended))
-
-    def _listen_above(self) -> bool:
-        message = self._ranks.receive(FROM_ROOT, source=self._route.above)
-        if message is None:
-            return False
-        kind, numbers = int(message[1][0]), message[1][1:]
-        if kind == HERE:
-            self._spread(numbers)
-            return True
-        self._is_to_be_safe |= kind == MAKE_SAFE
-        self._is_over |= kind == ALL_FINISHED
-        for rank in self._route.below:
-            self._tell(rank, kind)
-        return True
-
-    def _spread(self, addresses: Numbers) -> None:
-        """Give each rank the addresses it has asked for, in a reply to the first of the requests under way."""
-        low = 0
-        for request in self._under_way.popleft():
-            found = addresses[low : low + len(request.rows)]
-            low += len(request.rows)
-            if request.rank == self._ranks.rank:
-                self._mine = found
-            else:
-                self._tell(request.rank, HERE, found)
-
-    def _listen_below(self) -> bool:
-        message = self._ranks.receive(TO_ROOT)
-        if message is None:
-            return False
-        sender, numbers = message
-        kind = int(numbers[0])
-        if kind == ASK:
-            requests, ended = unpacked(numbers[1:])
-            self._held += requests
-            for rank in ended:
-                self._ended_has(rank)
-        elif kind == SAFE:
-            self._safe.add(sender)
-        elif kind == GONE:
-            self._gone.add(sender)
-        else:
-            self._tell(self._route.above, STOP)
-        return True
-
-    def _ended_has(self, rank: int) -> None:
-        self._asking.discard(rank)
-        self._ended.append(rank)
-
-    def _tell(self, rank: int, kind: int, numbers: Numbers | None = None) -> None:
-        tag = TO_ROOT if rank == self._route.above else FROM_ROOT
-        self._ranks.send(message_of(kind, numbers), rank, tag)
-
-
-class RootAddresses:
-    """Addresses from HDF5, for this rank and for all that ask; and commits."""
-
-    def __init__(self, job: Job, disk: FileBytes, pen: Pen) -> None:
-        assert job.skeleton is not None
-        self._job, self._ranks, self._skeleton, self._disk = job, job.ranks, job.skeleton, disk
-        self._pen = pen
-        self._allocator = Allocator(job.skeleton.file, job.skeleton.overlay, job.layout, job.skeleton.lowest)
-        self._speakers = route_of(job.ranks.rank, job.ranks.hosts).below
-        self._asking: set[int] = set()
-        self._waiting: list[tuple[int, list[Request]]] = []
-        self._safe: set[int] = set()
-        self._gone: set[int] = set()
-        self._placed: list[Records] = []
-        self._tally = Tally(job.plan)
-        self._stop = False
-        self._commits = 0
-        self._in_one_piece = False
-        self._shown = False
-        self._committed_at = time.monotonic()
-        if job.journal is not None:
-            self._append_frame(job.description)
-
-    @property
-    def layout(self) -> FileLayout:
-        """The bulk datasets as they are now."""
-        return self._allocator.layout
-
-    def begin(self, portion: Portion) -> None:
-        """Expect every other rank to ask, and give datasets the room that they need."""
-        for number, growth in portion.growth.items():
-            self._allocator.grow(number, growth.grid.shape)
-        self._in_one_piece = portion.in_one_piece
-        self._asking = set(range(1, self._ranks.size))
-        self._gone.clear()
-
-    def serve(self) -> bool:
-        """Take all messages; commit when it is time and all stand still; then, or else, answer those who wait.
-
-        And write for those who ask for it, before anything else: they stand still only when all of theirs is written.
-        """
-        heard = self._pen.serve()
-        while self._listen():
-            heard = True
-        if self._commit_is_due():
-            if not self._asking <= {request.rank for _, requests in self._waiting for request in requests}:
-                return heard
-            self._commit()
-            self._answer()
-            return True
-        return self._answer() or heard
-
-    def attend(self) -> bool:
-        """Take messages; answer those who wait, unless it is time for a commit: what the root writes is not safe."""
-        heard = self._pen.serve()
-        while self._listen():
-            heard = True
-        return heard if self._commit_is_due() else self._answer() or heard
-
-    def of(self, batch: Batch) -> Numbers:
-        """Place the root's own chunks, after a commit that is due."""
-        before = self._commits
-        self._ranks.wait_until(lambda: self._commits > before or not self._commit_is_due(), self.serve)
-        return self._place(batch.requests, batch.raw_bytes)
-
-    def finish(self) -> None:
-        """Serve until nobody asks any more, and let all go."""
-        self._ranks.wait_until(lambda: not self._asking and not self._stopping(), self.serve)
-        if self._placed and self._commit_is_due():
-            self._commit()
-        for rank in self._speakers:
-            self._tell(rank, ALL_FINISHED)
-        self._ranks.wait_until(lambda: self._gone == self._speakers, self._listen)
-
-    def make_safe(self) -> None:
-        """Wait until what the root has written is on disk."""
-        with self._ranks.doing("making written chunks safe (fsync)"), self._ranks.phases("fsync"):
-            self._disk.sync()
-
-    def commit(self, streams: Mapping[int, StreamState]) -> None:
-        """Append a frame, then write to the file what it holds: whenever the job ends in between, the frame counts."""
-        self._job.target.check_ours()
-        extents = self._append_frame({}, streams)
-        overlay = self._skeleton.overlay
-        with self._ranks.doing("writing metadata for readers"):
-            for address, data in extents if self._shown else overlay.extents():
-                self._disk.write_at([data], address)
-            if self._disk.status().st_size < overlay.end:
-                self._disk.truncate(overlay.end)
-        self._shown = True
-
-    def close(self, streams: Mapping[int, StreamState]) -> None:
-        """Append the frame that names the last chunks, all of which are safe."""
-        if self._job.journal is not None and (self._placed or streams):
-            self._job.target.check_ours()
-            self._append_frame(CLOSING, streams)
-
-    def _listen(self) -> bool:
-        message = self._ranks.receive(TO_ROOT)
-        if message is None:
-            return False
-        sender, numbers = message
-        kind = int(numbers[0])
-        if kind == ASK:
-            requests, ended = unpacked(numbers[1:])
-            self._asking.difference_update(ended)
-            if requests:
-                self._waiting.append((sender, requests))
-        elif kind == SAFE:
-            self._safe.add(sender)
-        elif kind == GONE:
-            self._gone.add(sender)
-        else:
-            self._stop = True
-        return True
-
-    def _answer(self) -> bool:
-        """Place what all who wait have asked for, at once: what it costs by chunk is HDF5's part then."""
-        if not self._waiting:
-            return False
-        waiting, self._waiting = self._waiting, []
-        everything = [request for _, requests in waiting for request in requests]
-        rows = np.concatenate([request.rows for request in everything])
-        addresses = self._place(rows, sum(request.raw_bytes for request in everything))
-        low = 0
-        for sender, requests in waiting:
-            high = low + sum(len(request.rows) for request in requests)
-            self._tell(sender, HERE, addresses[low:high])
-            low = high
-        return True
-
-    def _place(self, requests: Numbers, raw_bytes: int) -> Numbers:
-        with self._ranks.phases("giving addresses"):
-            addresses = self._allocator.place_all(requests)
-        records = np.empty((len(requests), RECORD_COLUMNS), dtype=np.int64)
-        records[:, [0, 1, 3, 4, 5]] = requests
-        records[:, 2] = addresses
-        if self._job.journal is not None:
-            self._placed.append(records)
-        self._tally.add(requests[:, 0])
-        self._job.progress.advance(raw_bytes, int(requests[:, 2].sum()))
-        if len(requests):
-            self._job.progress.show(self._tally.tell(int(requests[0, 0])))
-        return addresses
-
-    def _tell(self, rank: int, kind: int, numbers: Numbers | None = None) -> None:
-        self._ranks.send(message_of(kind, numbers), rank, FROM_ROOT)
-
-    # -- commits -------------------------------------------------------------------------------------------
-
-    def _stopping(self) -> bool:
-        return not self._in_one_piece and (self._stop or self._job.interrupts.received)
-
-    def _commit_is_due(self) -> bool:
-        elapsed = time.monotonic() - self._committed_at
-        is_time = elapsed >= self._job.commit_interval or self._tally.reached_milestone
-        return self._stopping() or (self._job.journal is not None and is_time and not self._in_one_piece)
-
-    def _commit(self) -> None:
-        """Make all bytes safe, then record them. All other ranks stand still or have finished."""
-        self._job.target.check_ours()
-        self.make_safe()
-        self._safe.clear()
-        for rank in self._speakers:
-            self._tell(rank, MAKE_SAFE)
-        self._ranks.wait_until(lambda: self._safe == self._speakers, self._listen)
-        if self._job.journal is not None:
-            self._append_frame({})
-        self._tally.committed()
-        if self._stopping():
-            raise Interrupted(
-                ASKED_TO_STOP,
-                where=str(self._job.target.partial),
-                remedy="What was done is committed: run it again with --resume (mode 'resume')"
-                if self._job.journal is not None
-                else "The file is as it was: run it again",
-            )
-
-    def _append_frame(
-        self, description: Mapping[str, Any], streams: Mapping[int, StreamState] | None = None
-    ) -> tuple[tuple[int, bytes], ...]:
-        assert self._job.journal is not None
-        with self._ranks.doing("appending a commit to the journal"), self._ranks.phases("journal"):
-            self._skeleton.file.flush()
-            records = np.concatenate(self._placed) if self._placed else no_records()
-            overlay = self._skeleton.overlay
-            extents = tuple(overlay.take_changes())
-            frame = Frame(dict(description), overlay.end, records, extents, streams=streams or no_streams())
-            self._job.journal.append(frame)
-        self._placed.clear()
-        self._commits += 1
-        self._committed_at = time.monotonic()
-        return extents

@@ -52,6 +52,8 @@ class Job:
         Whether to leave checksums beside the file.
     writers
         Which ranks write to the file (``direct``); None for all.
+    threads
+        How many encode on this rank (``direct``).
     """
 
     ranks: Ranks
@@ -66,6 +68,7 @@ class Job:
     description: Mapping[str, Any] = field(default_factory=dict)
     manifest: bool = False
     writers: Writers | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,15 @@ class Portion:
         By number of a dataset that grows, where in it the layers lie that the plan is about.
     in_one_piece
         Whether a commit that is due waits until all of the portion is written, because half of it means nothing.
+    movable
+        Whether each rank has the sources of all: then one that has done its own helps another one.
     """
 
     plan: WritePlan
     sources: Mapping[str, Source]
     growth: Mapping[int, Growth] = field(default_factory=dict)
     in_one_piece: bool = False
+    movable: bool = False
 
     def position(self, dataset: int, index: tuple[int, ...]) -> int:
         """Return the position in the whole dataset of a chunk of the plan."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from parnwb.backends.addresses import Addresses, AskedAddresses, RootAddresses
+from parnwb.backends.addresses import Addresses
+from parnwb.backends.asking import AskedAddresses
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch, Encoder
+from parnwb.backends.giving import RootAddresses
 from parnwb.backends.pens import pen_of
+from parnwb.backends.stretch import Stretch
 from parnwb.comm import Ahead, Aside
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import Frame, StreamState, committed_records, no_records
@@ -51,15 +54,22 @@ class DirectFile:
         """Encode and write the chunks of a portion. Collective."""
         phases = self._ranks.phases
         with self._ranks.agreed("writing"):
-            self._addresses.begin(portion)
-            with Encoder(self._ranks, portion) as encoder, Aside(self._ranks, "writer") as writer:
-                while (batch := self._next(encoder)) is not None:
-                    with phases("waiting for addresses"):
-                        places = self._addresses.of(batch)
-                    self._pen.write(batch, places, writer, self._addresses.attend)
-                    batch.release()
+            stretch = self._addresses.begin(portion)
+            with Aside(self._ranks, "writer") as writer:
+                while stretch.low < stretch.high:
+                    self._write(portion, stretch, writer)
+                    with phases("waiting for the last rank"):
+                        stretch = self._addresses.more()
             with phases("waiting for the last rank"):
                 self._addresses.finish()
+
+    def _write(self, portion: Portion, stretch: Stretch, writer: Aside) -> None:
+        with Encoder(self._ranks, portion, stretch, self._job.threads) as encoder:
+            while (batch := self._next(encoder)) is not None:
+                with self._ranks.phases("waiting for addresses"):
+                    places = self._addresses.of(batch)
+                self._pen.write(batch, places, writer, self._addresses.attend)
+                batch.release()
 
     def _next(self, encoder: Ahead[Batch]) -> Batch | None:
         with self._ranks.phases("waiting for the encoder"):

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.backends.backend import Portion
-from parnwb.codec import ChunkAssembler, Pipeline, open_pipeline
+from parnwb.backends.stretch import Stretch
+from parnwb.codec import ChunkAssembler, Crew
 from parnwb.comm import Ahead, Lane, Ranks
 from parnwb.commits.journal import crc32c
 from parnwb.iterator import IndependentChunkIterator
@@ -43,6 +44,8 @@ class Batch:
         Uncompressed bytes of these chunks in the file's dtype.
     place
         Dataset and hyperslab of the buffer.
+    number
+        Of the buffer in its owner's list.
     release
         To be called when the payloads are not needed any more: their memory may be used again.
     """
@@ -51,6 +54,7 @@ class Batch:
     payloads: list[Any]
     raw_bytes: int
     place: str
+    number: int = 0
     release: Callable[[], None] = lambda: None
 
 
@@ -63,60 +67,64 @@ class Encoder(Ahead[Batch]):
     ----------
     ranks
         Whose watchdog looks at the thread.
-    portion
+    portion, stretch
         What is read and encoded.
+    threads
+        How many encode.
     """
 
-    def __init__(self, ranks: Ranks, portion: Portion) -> None:
+    def __init__(self, ranks: Ranks, portion: Portion, stretch: Stretch, threads: int) -> None:
         phases = ranks.phases
 
         def batches(lane: Lane) -> Iterator[Batch]:
-            with phases(ASSEMBLING):
-                for batch in encoded(portion, ranks.rank, lane, phases):
+            with phases(ASSEMBLING), Crew(threads) as crew:
+                for batch in encoded(portion, stretch, crew, lane, phases):
                     with phases(AHEAD):
                         yield batch
 
         super().__init__(ranks, "encoder", batches)
 
 
-def encoded(portion: Portion, rank: int, lane: Lane, phases: Phases) -> Iterator[Batch]:
-    """Read and encode all buffers of a rank, in the plan's order; say so in ``lane``. Independent.
+def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: Phases) -> Iterator[Batch]:
+    """Read and encode the buffers of a stretch, in the plan's order; say so in ``lane``. Independent.
 
     Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
     """
     plan = portion.plan
-    for dataset, buffers in groupby(plan.buffers(rank), lambda buffer: buffer.dataset):
+    for dataset, buffers in groupby(stretch.buffers(plan), lambda numbered: numbered[1].dataset):
         spec, source = plan.layout.datasets[dataset], portion.source(dataset)
         if takes_over(source, spec):
             shelf = Shelf(spec)
-            for buffer in buffers:
+            for number, buffer in buffers:
                 batch = take_over(portion, buffer, source, lane, phases, shelf)
-                yield replace(batch, release=shelf.lend())
+                yield replace(batch, number=number, release=shelf.lend())
             continue
-        pipeline, assembler = open_pipeline(spec), ChunkAssembler(spec)
-        stream = IndependentChunkIterator(plan, rank, dataset, source, lane.step)
-        for buffer in buffers:
+        pipeline, assembler = crew.pipeline(spec), ChunkAssembler(spec)
+        stream = IndependentChunkIterator(plan, stretch.owner, dataset, source, lane.step)
+        for number, buffer in buffers:
             chunks = assembler.assemble(buffer.slab, phases.each(READING, stream.pieces(buffer.slab)))
-            batch = encode(portion, buffer, chunks, pipeline, lane, phases)
+            batch = replace(encode(portion, buffer, chunks, pipeline, lane, phases), number=number)
             yield replace(batch, release=assembler.lend()) if not spec.filters else batch
 
 
 def encode(
-    portion: Portion, buffer: Buffer, chunks: Iterable[IndexedChunk], pipeline: Pipeline, lane: Lane, phases: Phases
+    portion: Portion,
+    buffer: Buffer,
+    chunks: Iterable[IndexedChunk],
+    pipeline: Callable[[Iterable[IndexedChunk]], Iterator[StoredChunk]],
+    lane: Lane,
+    phases: Phases,
 ) -> Batch:
     """Encode the chunks of one buffer. Independent."""
-    plan = portion.plan
-    spec = plan.layout.datasets[buffer.dataset]
+    spec = portion.plan.layout.datasets[buffer.dataset]
 
-    def encoded_chunks() -> Iterator[StoredChunk]:
-        for index, chunk in chunks:
-            if not plan.is_done(buffer.dataset, index):
+    def wanted() -> Iterator[IndexedChunk]:
+        for index, chunk in phases.each(ASSEMBLING, chunks):
+            if not portion.plan.is_done(buffer.dataset, index):
                 lane.step(f"encoding {portion.elements(buffer.dataset, spec.grid.cell(index)).place(spec.place)}")
-                with phases(ENCODING):
-                    stored = pipeline.encode(chunk)
-                yield index, stored
+                yield index, chunk
 
-    return _batch(portion, buffer, encoded_chunks(), phases)
+    return _batch(portion, buffer, phases.each(ENCODING, pipeline(wanted())), phases)
 
 
 class Shelf:

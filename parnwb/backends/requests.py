@@ -11,6 +11,7 @@ import numpy.typing as npt
 from parnwb.backends.encoder import REQUEST_COLUMNS
 
 Numbers = npt.NDArray[np.int64]
+HEAD_COLUMNS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +26,36 @@ class Request:
         A row of ``REQUEST_COLUMNS`` numbers for each chunk.
     raw_bytes
         Uncompressed bytes of these chunks.
+    number
+        Of the buffer that has them; below zero for who has done all and asks for more.
+    high
+        Where the stretch of this buffer ends, as far as who asks knows.
     """
 
     rank: int
     rows: Numbers
     raw_bytes: int
+    number: int
+    high: int
+
+    @classmethod
+    def for_work(cls, rank: int) -> Request:
+        """Return what a rank asks that has nothing left to do."""
+        return cls(rank, np.empty((0, REQUEST_COLUMNS), dtype=np.int64), 0, -1, 0)
+
+    @property
+    def is_for_work(self) -> bool:
+        """Whether it asks for something to do, and not for addresses."""
+        return self.number < 0
+
+
+REPLY_TAIL = 3
+"""Numbers behind the addresses of a reply: a stretch. It ends where that of the asking rank does, or is a new one."""
 
 
 def packed(requests: Sequence[Request], finished: Sequence[int]) -> Numbers:
     """Return as integers what some ranks ask, and which ask no more. Independent."""
-    heads = [number for r in requests for number in (r.rank, len(r.rows), r.raw_bytes)]
+    heads = [number for r in requests for number in (r.rank, len(r.rows), r.raw_bytes, r.number, r.high)]
     head = np.array([len(requests), len(finished), *finished, *heads], dtype=np.int64)
     return np.concatenate([head, *(request.rows.reshape(-1) for request in requests)])
 
@@ -42,10 +63,11 @@ def packed(requests: Sequence[Request], finished: Sequence[int]) -> Numbers:
 def unpacked(numbers: Numbers) -> tuple[list[Request], list[int]]:
     """Return what ``packed`` was given. Independent."""
     count, ended = int(numbers[0]), int(numbers[1])
-    heads = numbers[2 + ended : 2 + ended + 3 * count].reshape(-1, 3).tolist()
-    rows = numbers[2 + ended + 3 * count :].reshape(-1, REQUEST_COLUMNS)
+    begin = 2 + ended + HEAD_COLUMNS * count
+    heads = numbers[2 + ended : begin].reshape(-1, HEAD_COLUMNS).tolist()
+    rows = numbers[begin:].reshape(-1, REQUEST_COLUMNS)
     requests, low = [], 0
-    for rank, chunks, raw_bytes in heads:
-        requests.append(Request(rank, rows[low : low + chunks], raw_bytes))
+    for rank, chunks, *others in heads:
+        requests.append(Request(rank, rows[low : low + chunks], *others))
         low += chunks
     return requests, numbers[2 : 2 + ended].tolist()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import WATCHDOG, WRITERS, compression_of, planning
+from parnwb.cli.options import THREADS, WATCHDOG, WRITERS, compression_of, planning
 from parnwb.progress import MB
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of each file beside it, for verify.")
 @WRITERS
+@THREADS
 @WATCHDOG
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def campaign(sessions: Path, results: Path | None, quiet: bool, compression: str | None, **given: Any) -> None:

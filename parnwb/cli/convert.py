@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import SOURCE, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.options import SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
 from parnwb.cli.speaking import speaks
 from parnwb.progress import MB
 
@@ -41,6 +41,7 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
     "--no-copy", is_flag=True, help="Leave values in SOURCE where it is a flat file of exactly these; else refused."
 )
 @WRITERS
+@THREADS
 @WATCHDOG
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def convert(source: Path, output: Path | None, quiet: bool, **given: Any) -> None:

@@ -76,6 +76,13 @@ WRITERS = click.option(
 )
 
 
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of each rank that compress; else as many as SLURM_CPUS_PER_TASK says, or one.",
+)
+
+
 def source_data(path: Path, given: dict[str, Any]) -> SourceData:
     """Return what is to be read, and take the options that say how out of ``given``."""
     from parnwb.conversion import SourceData

@@ -2,6 +2,18 @@
 
 from parnwb.codec.assembler import ChunkAssembler
 from parnwb.codec.choose import Choice, choose_coding, coder_for, stored_share
+from parnwb.codec.crew import Crew, check_threads, threads_here
 from parnwb.codec.pipeline import Pipeline, open_pipeline
 
-__all__ = ["Choice", "ChunkAssembler", "Pipeline", "choose_coding", "coder_for", "open_pipeline", "stored_share"]
+__all__ = [
+    "Choice",
+    "ChunkAssembler",
+    "Crew",
+    "Pipeline",
+    "check_threads",
+    "choose_coding",
+    "coder_for",
+    "open_pipeline",
+    "stored_share",
+    "threads_here",
+]

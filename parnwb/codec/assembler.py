@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
 from queue import SimpleQueue
 from typing import Any
 
@@ -10,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.codec.cast import in_file_dtype
-from parnwb.hyperslab import Hyperslab, ravel
+from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
 
 Piece = tuple[Hyperslab, npt.NDArray[Any]]
@@ -55,12 +58,12 @@ class ChunkAssembler:
         chunks = self._room_for(cells.size)
         if self._spec.chunks is not None:
             self._pad(cells, chunks)
+        by_cell = chunks.reshape(*cells.count, *self._grid.chunk)
         for part, values in pieces:
-            for index in self._grid.cells(part).points():
-                common = self._grid.cell(index).intersect(part)
-                place = common.relative_to(self._corner(index)).slices
-                chunk = chunks[self._number(index, cells)]
-                chunk[place] = in_file_dtype(values[common.relative_to(part.start).slices], chunk.dtype)
+            axes = zip(part.start, part.count, self._grid.chunk, cells.start, strict=True)
+            for cuts in product(*(_cuts(*axis) for axis in axes)):
+                place = tuple(cut.cell for cut in cuts) + tuple(cut.place for cut in cuts)
+                by_cell[place] = in_file_dtype(values[tuple(cut.elements for cut in cuts)], chunks.dtype)
         for number, index in enumerate(cells.points()):
             yield index, chunks[number] if self._spec.chunks is not None else self._exactly(index, chunks[number])
 
@@ -85,9 +88,32 @@ class ChunkAssembler:
     def _exactly(self, index: tuple[int, ...], chunk: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return chunk[Hyperslab.whole(self._grid.cell(index).count).slices]
 
-    def _corner(self, index: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(i * c for i, c in zip(index, self._grid.chunk, strict=True))
 
-    @staticmethod
-    def _number(index: tuple[int, ...], cells: Hyperslab) -> int:
-        return ravel(tuple(i - first for i, first in zip(index, cells.start, strict=True)), cells.count)
+@dataclass(frozen=True)
+class _Cut:
+    """What a piece and a chunk have in common, along one axis.
+
+    Parameters
+    ----------
+    cell
+        Of the chunk, counted from the first one of the buffer.
+    place
+        Elements within the chunk.
+    elements
+        The same elements within the piece.
+    """
+
+    cell: int
+    place: slice
+    elements: slice
+
+
+@lru_cache(maxsize=1024)  # of the pieces of a buffer, most have all but one axis in common
+def _cuts(start: int, count: int, chunk: int, first_cell: int) -> tuple[_Cut, ...]:
+    """Cut a piece's ``count`` elements from ``start`` on at the borders of chunks."""
+    made = []
+    for cell in range(start // chunk, -(-(start + count) // chunk)):
+        low, high = max(start, cell * chunk), min(start + count, (cell + 1) * chunk)
+        within = slice(low - cell * chunk, high - cell * chunk)
+        made.append(_Cut(cell - first_cell, within, slice(low - start, high - start)))
+    return tuple(made)

@@ -17,7 +17,10 @@
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#include <immintrin.h>
+#define X86
 #define WIDE __attribute__((target_clones("avx2", "default")))
+#define VECTORS __attribute__((target("avx512f,avx512bw,avx512vbmi")))
 #else
 #define WIDE
 #endif
@@ -40,7 +43,11 @@ enum {
     MOST_DISTANCES = 3,
     GRAM = 12,              /* of two values: as many in a row have mostly been within the window, and rarely nearer */
     GRAMS = 1 << GRAM,
-    LOOK_EVERY = 509        /* bytes; a prime, so that rows are looked at everywhere */
+    LOOK_EVERY = 509,       /* bytes; a prime, so that rows are looked at everywhere */
+    COUNT_EVERY = 127,      /* bytes, a prime for the same reason */
+    COUNTED_TOGETHER = 32,
+    LEAST_TO_SAMPLE = 1 << 14,
+    SEEN = 57               /* marks, wherever in a byte the first one is */
 };
 
 typedef struct {
@@ -58,19 +65,22 @@ typedef struct {
     uint8_t bytes[WINDOW + BLOCK + 16];
     uint32_t tokens[BLOCK];
     uint8_t ones[BLOCK / 8 + 16], strange[BLOCK / 8 + 16]; /* a bit for each byte */
+    uint8_t marks[MOST_DISTANCES][BLOCK / 8 + 16];         /* where it equals what lies back */
     uint32_t last[GRAMS];                                  /* where in the plane each began last */
     int one, other;                                        /* the two values that `last` speaks of */
 } Scratch;
 
 size_t parnwb_planes_scratch(void) { return sizeof(Scratch); }
 
-/* A stream is never longer: what does not shrink is stored. */
+/* A stream is never longer, for what does not shrink is stored; a block may be, until it has been found not to. */
 size_t parnwb_planes_bound(size_t count, unsigned itemsize) {
     size_t blocks = (size_t)itemsize * (count / BLOCK + 1);
-    return (size_t)itemsize * count + blocks * (5 * (BLOCK / STORED + 1) + 16) + 64;
+    return (size_t)itemsize * count + blocks * (5 * (BLOCK / STORED + 1) + 16) + 2 * BLOCK + 1024;
 }
 
 /* -- bits ------------------------------------------------------------------------------------------------- */
+
+static inline uint64_t load64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
 
 static inline void flush_bits(Writer *w) {
     memcpy(w->out, &w->bits, 8);
@@ -251,42 +261,128 @@ static void put_stored(Writer *w, const uint8_t *bytes, size_t n) {
     }
 }
 
-static void put_literals(Writer *w, const Code *code, const uint8_t *bytes, size_t n) {
+/* Bits of four literals, or of eight where they fit, are put together before they are written. */
+static void put_literals_singly(Writer *w, const Code *code, const uint8_t *bytes, size_t n) {
     uint32_t table[256]; /* code, and its length above it */
     for (int s = 0; s < 256; s++) table[s] = code->code[s] | ((uint32_t)code->length[s] << 16);
-    uint8_t *out = w->out;
-    uint64_t bits = w->bits;
-    unsigned count = w->count;
+    Writer own = *w;
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
         uint32_t a = table[bytes[i]], b = table[bytes[i + 1]], c = table[bytes[i + 2]], d = table[bytes[i + 3]];
         unsigned first = a >> 16, second = c >> 16, half = first + (b >> 16);
         uint64_t low = (a & 0xffff) | ((uint64_t)(b & 0xffff) << first);
         uint64_t high = (c & 0xffff) | ((uint64_t)(d & 0xffff) << second);
-        bits |= (low | high << half) << count;
-        count += half + second + (d >> 16);
-        memcpy(out, &bits, 8);
-        out += count >> 3;
-        bits >>= count & 56;
-        count &= 7;
+        own.bits |= (low | high << half) << own.count;
+        own.count += half + second + (d >> 16);
+        flush_bits(&own);
     }
-    w->out = out;
-    w->bits = bits;
-    w->count = count;
+    *w = own;
     for (; i < n; i++) put(w, code->code[bytes[i]], code->length[bytes[i]]);
 }
 
-WIDE static void histogram(const uint8_t *bytes, size_t n, uint32_t *counts) {
+#ifdef X86
+typedef struct { __m512i part[4]; } Table; /* of 256 bytes */
+
+VECTORS static inline Table load_table(const uint8_t *values) {
+    return (Table){{_mm512_loadu_si512(values), _mm512_loadu_si512(values + 64), _mm512_loadu_si512(values + 128),
+                    _mm512_loadu_si512(values + 192)}};
+}
+
+VECTORS static inline __m512i look_up(const Table *table, __m512i index) {
+    __m512i low = _mm512_permutex2var_epi8(table->part[0], index, table->part[1]);
+    __m512i high = _mm512_permutex2var_epi8(table->part[2], index, table->part[3]);
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
+}
+
+/* In each 64 bits: four codes of 16 bits one after another without gaps, and the sum of their lengths. */
+VECTORS static inline void join_four(__m512i *codes, __m512i *lengths) {
+    const __m512i low16 = _mm512_set1_epi32(0xffff), low32 = _mm512_set1_epi64(0xffffffff);
+    __m512i first = _mm512_and_si512(*lengths, low16);
+    __m512i two = _mm512_or_si512(_mm512_and_si512(*codes, low16),
+                                  _mm512_sllv_epi32(_mm512_srli_epi32(*codes, 16), first));
+    __m512i sums = _mm512_add_epi32(first, _mm512_srli_epi32(*lengths, 16));
+    first = _mm512_and_si512(sums, low32);
+    *codes = _mm512_or_si512(_mm512_and_si512(two, low32), _mm512_sllv_epi64(_mm512_srli_epi64(two, 32), first));
+    *lengths = _mm512_add_epi64(first, _mm512_srli_epi64(sums, 32));
+}
+
+static inline void put_joined(Writer *w, uint64_t codes, uint64_t length) { /* at most 56 bits */
+    w->bits |= codes << w->count;
+    w->count += (unsigned)length;
+    flush_bits(w);
+}
+
+VECTORS static void put_literals_by_64(Writer *w, const Code *code, const uint8_t *bytes, size_t n) {
+    uint8_t lows[256], highs[256];
+    for (int s = 0; s < 256; s++) { lows[s] = (uint8_t)code->code[s]; highs[s] = (uint8_t)(code->code[s] >> 8); }
+    const Table low = load_table(lows), high = load_table(highs), length = load_table(code->length);
+    const __m512i zero = _mm512_setzero_si512(), most = _mm512_set1_epi64(56);
+    Writer own = *w;
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        __m512i b = _mm512_loadu_si512(bytes + i);
+        __m512i l = look_up(&low, b), h = look_up(&high, b), len = look_up(&length, b);
+        __m512i codes[2] = {_mm512_unpacklo_epi8(l, h), _mm512_unpackhi_epi8(l, h)};
+        __m512i lengths[2] = {_mm512_unpacklo_epi8(len, zero), _mm512_unpackhi_epi8(len, zero)};
+        join_four(&codes[0], &lengths[0]);
+        join_four(&codes[1], &lengths[1]);
+        /* The first four and the second four of each eight, which lie in the order of the bytes now. */
+        __m512i first = _mm512_unpacklo_epi64(codes[0], codes[1]), second = _mm512_unpackhi_epi64(codes[0], codes[1]);
+        __m512i n_first = _mm512_unpacklo_epi64(lengths[0], lengths[1]);
+        __m512i n_second = _mm512_unpackhi_epi64(lengths[0], lengths[1]);
+        __m512i n_both = _mm512_add_epi64(n_first, n_second);
+        uint64_t c[2][8], k[2][8];
+        if (!_mm512_cmpgt_epu64_mask(n_both, most)) {
+            _mm512_storeu_si512(c[0], _mm512_or_si512(first, _mm512_sllv_epi64(second, n_first)));
+            _mm512_storeu_si512(k[0], n_both);
+            for (int j = 0; j < 8; j++) put_joined(&own, c[0][j], k[0][j]);
+        } else {
+            _mm512_storeu_si512(c[0], first);
+            _mm512_storeu_si512(c[1], second);
+            _mm512_storeu_si512(k[0], n_first);
+            _mm512_storeu_si512(k[1], n_second);
+            for (int j = 0; j < 8; j++) { put_joined(&own, c[0][j], k[0][j]); put_joined(&own, c[1][j], k[1][j]); }
+        }
+    }
+    *w = own;
+    put_literals_singly(w, code, bytes + i, n - i);
+}
+#endif
+
+static void put_literals(Writer *w, const Code *code, const uint8_t *bytes, size_t n) {
+#ifdef X86
+    if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw")) {
+        put_literals_by_64(w, code, bytes, n);
+        return;
+    }
+#endif
+    put_literals_singly(w, code, bytes, n);
+}
+
+static void count_all(const uint8_t *bytes, size_t n, uint32_t *counts) {
     uint32_t part[4][256] = {{0}};
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
-        uint64_t v;
-        memcpy(&v, bytes + i, 8);
+        uint64_t v = load64(bytes + i);
         part[0][v & 255]++; part[1][(v >> 8) & 255]++; part[2][(v >> 16) & 255]++; part[3][(v >> 24) & 255]++;
         part[0][(v >> 32) & 255]++; part[1][(v >> 40) & 255]++; part[2][(v >> 48) & 255]++; part[3][v >> 56]++;
     }
     for (; i < n; i++) part[0][bytes[i]]++;
     for (int s = 0; s < 256; s++) counts[s] = part[0][s] + part[1][s] + part[2][s] + part[3][s];
+}
+
+/* As if all had been counted, from a part that has bytes of every place in a row. */
+static void count_some(const uint8_t *bytes, size_t n, uint32_t *counts) {
+    uint32_t part[COUNTED_TOGETHER / 8][256] = {{0}};
+    size_t counted = 0;
+    for (size_t i = 0; i + COUNTED_TOGETHER <= n; i += COUNT_EVERY, counted += COUNTED_TOGETHER)
+        for (int j = 0; j < COUNTED_TOGETHER; j += 8) {
+            uint64_t v = load64(bytes + i + j);
+            for (int k = 0; k < 4; k++) part[k][(v >> 8 * k) & 255]++;
+            for (int k = 0; k < 4; k++) part[k][(v >> (32 + 8 * k)) & 255]++;
+        }
+    for (int s = 0; s < 256; s++)
+        counts[s] = (uint32_t)((uint64_t)(part[0][s] + part[1][s] + part[2][s] + part[3][s]) * n / counted);
 }
 
 /* -- repetitions ---------------------------------------------------------------------------------------------- */
@@ -324,10 +420,6 @@ static inline unsigned common(const uint8_t *a, const uint8_t *b, unsigned limit
     return n;
 }
 
-
-
-static inline uint64_t load64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
-
 /* A token is a literal, or a match: bit 31, the distance less one from bit 16, the length less three. */
 #define MATCH(length, distance) (0x80000000u | ((uint32_t)((distance) - 1) << 16) | (uint32_t)((length) - 3))
 #define TOKEN_DISTANCE(token) ((((token) >> 16) & 0x7fff) + 1)
@@ -351,40 +443,85 @@ static inline void add_literal(Tally *t, uint32_t *tokens, uint8_t byte) {
     tokens[t->n++] = byte;
 }
 
-static void find_repetitions(const uint8_t *bytes, size_t n, size_t before, const unsigned *distances, int n_distances,
-                          unsigned least, uint32_t *tokens, Tally *t) {
-    size_t i = 0, farthest = 0;
-    for (int k = 0; k < n_distances; k++) if (distances[k] > farthest) farthest = distances[k];
-    while (i < n && before + i < farthest) add_literal(t, tokens, bytes[i++]);
-    while (i + 8 <= n) {
-        uint64_t own = load64(bytes + i);
-        unsigned best = 0, which = 0;
-        for (int k = 0; k < n_distances; k++) {
-            uint64_t differ = own ^ load64(bytes + i - distances[k]);
-            unsigned length = differ ? (unsigned)__builtin_ctzll(differ) >> 3 : 8;
-            which = length > best ? distances[k] : which;
-            best = length > best ? length : best;
-        }
-        if (best < least) { add_literal(t, tokens, bytes[i++]); continue; }
-        if (best == 8) {
-            unsigned limit = n - i < LONGEST_MATCH ? (unsigned)(n - i) : LONGEST_MATCH;
-            best = 8 + common(bytes + i + 8, bytes + i + 8 - which, limit - 8);
-        }
-        add_match(t, tokens, best, which);
-        i += best;
+/* A bit for each byte that equals its counterpart. */
+static void mark_equal(const uint8_t *a, const uint8_t *b, size_t n, uint8_t *marks) {
+    size_t i = 0;
+#ifdef X86
+    for (; i + 16 <= n; i += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(a + i)), y = _mm_loadu_si128((const __m128i *)(b + i));
+        uint16_t equal = (uint16_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y));
+        memcpy(marks + (i >> 3), &equal, 2);
     }
-    while (i < n) add_literal(t, tokens, bytes[i++]);
+#endif
+    for (; i < n; i += 8) {
+        unsigned equal = 0;
+        for (size_t j = 0; j < 8 && i + j < n; j++) equal |= (unsigned)(a[i + j] == b[i + j]) << j;
+        marks[i >> 3] = (uint8_t)equal;
+    }
+    memset(marks + (n + 7) / 8, 0, 16);
 }
 
+static inline uint64_t marks_from(const uint8_t *marks, size_t i) {
+    return (load64(marks + (i >> 3)) >> (i & 7)) & ((1ull << SEEN) - 1);
+}
+
+static inline uint64_t begins_run(uint64_t marks, unsigned length) { /* of 3 to 8 */
+    uint64_t two = marks & (marks >> 1);
+    return length == 3 ? two & (marks >> 2) : two & (two >> 2) & (two >> (length - 2)) & (two >> (length - 4));
+}
+
+static void find_repetitions(const uint8_t *bytes, size_t n, size_t before, const unsigned *distances, int n_distances,
+                             unsigned least, Scratch *s, Tally *t) {
+    size_t i = 0, farthest = 0;
+    for (int k = 0; k < n_distances; k++) {
+        if (distances[k] > farthest) farthest = distances[k];
+        mark_equal(bytes, bytes - distances[k], n, s->marks[k]);
+    }
+    while (i < n && before + i < farthest) add_literal(t, s->tokens, bytes[i++]);
+    while (i < n) {
+        uint64_t marks[MOST_DISTANCES], begun = 0;
+        for (int k = 0; k < n_distances; k++) {
+            marks[k] = marks_from(s->marks[k], i);
+            begun |= begins_run(marks[k], least);
+        }
+        unsigned literals = begun ? (unsigned)__builtin_ctzll(begun) : SEEN - least;
+        for (size_t end = i + literals < n ? i + literals : n; i < end; i++) add_literal(t, s->tokens, bytes[i]);
+        if (!begun) continue;
+        unsigned best = 0, which = 0;
+        for (int k = 0; k < n_distances; k++) {
+            unsigned length = (unsigned)__builtin_ctzll(~(marks[k] >> literals));
+            if (length > best) { best = length; which = distances[k]; }
+        }
+        if (literals + best == SEEN) {
+            unsigned limit = n - i < LONGEST_MATCH ? (unsigned)(n - i) : LONGEST_MATCH;
+            best += common(bytes + i + best, bytes + i + best - which, limit - best);
+        }
+        add_match(t, s->tokens, best, which);
+        i += best;
+    }
+}
+
+/* Bits for the bytes of whole eights: which are `other`, and which are neither that nor `one`. */
 static void pack(const uint8_t *bytes, size_t n, uint8_t one, uint8_t other, uint8_t *ones, uint8_t *strange) {
-    for (size_t i = 0; i < n; i += 8) {
-        uint64_t classes = 0;
-        uint8_t c[8], e[8];
-        for (int j = 0; j < 8; j++) { c[j] = bytes[i + j] == other; e[j] = (bytes[i + j] != other) & (bytes[i + j] != one); }
-        memcpy(&classes, c, 8);
-        ones[i >> 3] = (uint8_t)((classes * 0x0102040810204080ull) >> 56);
-        memcpy(&classes, e, 8);
-        strange[i >> 3] = (uint8_t)((classes * 0x0102040810204080ull) >> 56);
+    size_t i = 0;
+#ifdef X86
+    const __m128i all_one = _mm_set1_epi8((char)one), all_other = _mm_set1_epi8((char)other);
+    for (; i + 16 <= n; i += 16) {
+        __m128i values = _mm_loadu_si128((const __m128i *)(bytes + i)), is_other = _mm_cmpeq_epi8(values, all_other);
+        uint16_t first = (uint16_t)_mm_movemask_epi8(is_other);
+        uint16_t second = (uint16_t)~_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(values, all_one), is_other));
+        memcpy(ones + (i >> 3), &first, 2);
+        memcpy(strange + (i >> 3), &second, 2);
+    }
+#endif
+    for (; i < n; i += 8) {
+        unsigned first = 0, second = 0;
+        for (size_t j = 0; j < 8; j++) {
+            first |= (unsigned)(bytes[i + j] == other) << j;
+            second |= (unsigned)(bytes[i + j] != one && bytes[i + j] != other) << j;
+        }
+        ones[i >> 3] = (uint8_t)first;
+        strange[i >> 3] = (uint8_t)second;
     }
 }
 
@@ -494,37 +631,50 @@ static void find_matches(Scratch *scratch, const uint8_t *bytes, size_t n, size_
     scratch->one = scratch->other = -1;
     /* A match pays if as many literals cost more than it does: some seven bits. */
     unsigned least = (unsigned)(7 * n / (cost + 1)) + 1;
-    find_repetitions(bytes, n, position, distances, n_distances, least < 3 ? 3 : least > 8 ? 8 : least, scratch->tokens, t);
+    find_repetitions(bytes, n, position, distances, n_distances, least < 3 ? 3 : least > 8 ? 8 : least, scratch, t);
+}
+
+/* Codes for all bytes of a block: of noise by a part of them, with a code for what may be in the rest, too. */
+static void code_literals(const uint8_t *bytes, size_t n, int noisy, uint32_t *counts, Codes *codes) {
+    const uint32_t no_distances[DISTANCES] = {0};
+    if (noisy) for (int s = 0; s < 256; s++) counts[s] += !counts[s];
+    else count_all(bytes, n, counts);
+    make_codes(counts, no_distances, codes);
 }
 
 static void put_block(Writer *w, Scratch *scratch, const uint8_t *bytes, size_t n, size_t position,
                       const unsigned *distances, int n_distances) {
-    uint32_t literals[SYMBOLS] = {0}, no_distances[DISTANCES] = {0};
+    uint32_t counts[SYMBOLS] = {0};
+    const uint32_t no_distances[DISTANCES] = {0};
     Codes codes;
-    histogram(bytes, n, literals);
-    literals[END] = 1;
-    make_codes(literals, no_distances, &codes);
-    uint64_t cost = codes.cost, stored = 8 * (uint64_t)n + 40 * (n / STORED + 1);
-    if (cost < 4 * (uint64_t)n || looks_repeated(bytes, n, position, distances, n_distances)) {
+    (n < LEAST_TO_SAMPLE ? count_all : count_some)(bytes, n, counts);
+    counts[END] = 1;
+    make_codes(counts, no_distances, &codes);
+    uint64_t stored = 8 * (uint64_t)n + 40 * (n / STORED + 1);
+    int noisy = codes.cost >= 4 * (uint64_t)n;
+    if (!noisy || looks_repeated(bytes, n, position, distances, n_distances)) {
         Tally t = {{0}, {0}, 0, 0};
         Codes matched;
-        find_matches(scratch, bytes, n, position, distances, n_distances, literals, cost, &t);
+        find_matches(scratch, bytes, n, position, distances, n_distances, counts, codes.cost, &t);
         t.literals[END] = 1;
         make_codes(t.literals, t.distances, &matched);
-        if (matched.cost + t.extra < cost) {
+        if (matched.cost + t.extra < codes.cost) {
             put_codes(w, &matched);
             put_tokens(w, &matched, scratch->tokens, t.n);
             put(w, matched.literals.code[END], matched.literals.length[END]);
             return;
         }
     }
-    if (cost >= stored) {
-        put_stored(w, bytes, n);
-        return;
+    code_literals(bytes, n, noisy, counts, &codes);
+    if (codes.cost < stored) {
+        Writer before = *w;
+        put_codes(w, &codes);
+        put_literals(w, &codes.literals, bytes, n);
+        put(w, codes.literals.code[END], codes.literals.length[END]);
+        if ((uint64_t)(w->out - before.out) <= stored / 8) return;
+        *w = before; /* what was not counted was of another kind */
     }
-    put_codes(w, &codes);
-    put_literals(w, &codes.literals, bytes, n);
-    put(w, codes.literals.code[END], codes.literals.length[END]);
+    put_stored(w, bytes, n);
 }
 
 WIDE static void gather(const uint8_t *src, size_t n, unsigned itemsize, uint8_t *out) {
@@ -552,7 +702,6 @@ WIDE static uint32_t adler(uint32_t sum, const uint8_t *bytes, size_t n) {
     }
     return b << 16 | a;
 }
-
 
 static int choose_distances(size_t row, unsigned *distances) {
     size_t wanted[MOST_DISTANCES] = {row, 1, 2 * row};

@@ -108,7 +108,7 @@ def test_a_lost_node_ends_the_run_and_the_next_one_goes_on(
     account.slurm.wait(number, lambda job: has_committed(output), seconds=SECONDS)
     node.set_link("down")
     try:
-        account.slurm.wait(number, lambda job: job.restarts == 1 and job.state == "PENDING", seconds=120)
+        account.slurm.wait(number, lambda job: job.restarts == 1 and job.state == "PENDING", seconds=SECONDS)
         assert not output.exists() and journal(output).exists()
     finally:
         node.set_link("up")

@@ -17,7 +17,7 @@ from hdmf.data_utils import GenericDataChunkIterator
 from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO
-from parnwb.backends import addresses, encoder
+from parnwb.backends import encoder, giving
 from parnwb.commits.journal import Committed, crc32c, frames, replay
 
 START = datetime(2024, 3, 5, 10, 15, 30, tzinfo=timezone.utc)
@@ -106,15 +106,15 @@ def small_pieces() -> Iterator[None]:
 def commits_every(batches: int) -> Iterator[None]:
     """Let a second pass with every placed batch, so that ``commit_interval`` counts batches."""
     placed = 0
-    place = addresses.RootAddresses._place
+    place = giving.RootAddresses._place
 
-    def counted(self: addresses.RootAddresses, *arguments: Any) -> Any:
+    def counted(self: giving.RootAddresses, *arguments: Any) -> Any:
         nonlocal placed
         placed += 1
         return place(self, *arguments)
 
     clock = SimpleNamespace(monotonic=lambda: placed / batches)
-    with patch.object(addresses.RootAddresses, "_place", counted), patch.object(addresses, "time", clock):
+    with patch.object(giving.RootAddresses, "_place", counted), patch.object(giving, "time", clock):
         yield
 
 

@@ -54,7 +54,8 @@ LATE = """
     from mpi4py import MPI
     from pathlib import Path
     from failure.resuming import session, write
-    from parnwb.backends.addresses import ASK, AskedAddresses
+    from parnwb.backends.addresses import ASK
+    from parnwb.backends.asking import AskedAddresses
     from parnwb.backends.requests import unpacked
 
     tell = AskedAddresses._tell

@@ -14,7 +14,8 @@ from mpi4py import MPI
 from pynwb import NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO
-from parnwb.backends.addresses import AskedAddresses, RootAddresses
+from parnwb.backends.asking import AskedAddresses
+from parnwb.backends.giving import RootAddresses
 
 SHAPE, CHUNKS = (64_000, 8), (500, 4)
 

@@ -28,8 +28,15 @@ def skewed_with_strangers(random, size):
     return ((random.random(size) < 0.1) * 7 + (random.random(size) < 0.005) * 3).astype(np.uint8)
 
 
+def noise_where_it_is_not_counted(random, size):
+    """Bytes by which planes.c guesses codes have few values; codes for all others would be longer than bytes."""
+    counted = np.arange(size) % 127 < 32
+    return np.where(counted, random.integers(0, 40, size), random.integers(0, 256, size)).astype(np.uint8)
+
+
 PLANES = {
     "noise": lambda random, size: random.integers(0, 256, size, dtype=np.uint8),
+    "noise where it is not counted": noise_where_it_is_not_counted,
     "narrow noise": lambda random, size: np.abs(random.normal(0, 3, size)).astype(np.uint8),
     "one symbol that is rare": lambda random, size: (random.random(size) < 1e-4).astype(np.uint8),
     "two values": two_valued,
