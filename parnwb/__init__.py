@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from parnwb.modular import write_modular
     from parnwb.movies import MovieFrames, place_movies
     from parnwb.plan import WritePlan
+    from parnwb.repacking.repack import merge, repack
+    from parnwb.repacking.split import split
     from parnwb.report import make_report
     from parnwb.resident import Distributed, DistributedRagged, Owned
     from parnwb.sources.dask_iterator import DaskArrayIterator
@@ -42,7 +44,10 @@ _HOMES = {
     "Stream": "sources.growing",
     "WritePlan": "plan",
     "make_report": "report",
+    "merge": "repacking",
     "place_movies": "movies",
+    "repack": "repacking",
+    "split": "repacking",
     "verify": "verify",
     "write_modular": "modular",
 }
@@ -63,7 +68,10 @@ __all__ = [
     "Stream",
     "WritePlan",
     "make_report",
+    "merge",
     "place_movies",
+    "repack",
+    "split",
     "verify",
     "write_modular",
 ]

@@ -128,6 +128,10 @@ class BulkRule:
             return False
         return (location(builder).rpartition("/")[0] or "/") == data.parent.name
 
+    def is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+        """Tell whether an HDF5 dataset that is copied has so many bytes, and elements that any rank can place."""
+        return math.prod(shape) > 0 and self._is_large(shape, dtype)
+
     def _is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any], threshold: int | None = None) -> bool:
         large = math.prod(shape) * dtype.itemsize >= (self.threshold if threshold is None else threshold)
         return large and len(shape) > 0 and is_self_contained(dtype)

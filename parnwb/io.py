@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from parnwb.append import Opened
     from parnwb.export import Content, Export
     from parnwb.extensions import Extensions
+    from parnwb.rewriting.rewriting import Rewriting
     from parnwb.sources.growing import Stream
 
 CREATING_MODES = ("w", "w-", "x", "resume")
@@ -387,6 +388,23 @@ class NWBParallelIO:
             self._agree_on("link_data", link_data)
             self._write(content, self._ranks.broadcast(rule), arguments)
 
+    def rewrite(self, content: Rewriting | None) -> None:
+        """Write what was found in other HDF5 files, for ``repack``, ``merge`` and ``split``. Collective.
+
+        Parameters
+        ----------
+        content
+            On the root; None on all others, who read the same files.
+
+        Raises
+        ------
+        ParnwbError, SystemExit
+            As ``write``.
+        """
+        with self._agreed("rewrite"):
+            self._check_write(None, {})
+        self._write(content, self._settings.rule, {})
+
     @classmethod
     def export_io(
         cls,
@@ -429,7 +447,7 @@ class NWBParallelIO:
             self._fail(error)
             raise
 
-    def _write(self, content: Content | None, rule: BulkRule, arguments: Mapping[str, Any]) -> None:
+    def _write(self, content: Content | Rewriting | None, rule: BulkRule, arguments: Mapping[str, Any]) -> None:
         self._handlers.enter_context(self._interrupts)
         try:
             self._written = write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def describe_attempt(skeleton: Skeleton, samples: Samples, settings: Mapping[str
     }
 
 
-def described(arguments: Mapping[str, Any]) -> dict[str, str]:
+def said(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return, as text, those arguments of ``write`` that the file depends on and its layout does not show."""
     expandable = arguments.get("expandable")
     shown = "default" if expandable is None else repr(sorted(map(str, expandable)))
@@ -183,30 +184,17 @@ def _fingerprint(spec: DatasetSpec, source: Source) -> list[int]:
     return [crc32c(np.ascontiguousarray(piece)) for piece in sample(source, spec.grid, spec.place)]
 
 
-def restore(
-    earlier: Earlier,
-    content: Content,
-    target: Target,
-    manager: BuildManager,
-    options: AuthoringOptions,
-) -> Skeleton:
-    """Return the skeleton of the last commit, its data coming from ``content``. Independent; on the root.
+def restore(earlier: Earlier, target: Target, options: AuthoringOptions, described: Described) -> Skeleton:
+    """Return the skeleton of the last commit, its data coming from where they come now. Independent; on the root.
 
     Raises
     ------
     ResumeError
-        The NWBFile, its data or the settings are not those that the file was begun with.
+        The content, its data or the settings are not those that the file was begun with.
     """
-    from parnwb.bulk import bulk_sources, signature
-    from parnwb.export import build_content
-    from parnwb.skeleton import Skeleton, own_error, reopen_on
+    from parnwb.skeleton import Skeleton, reopen_on
 
-    try:
-        builder = build_content(content, manager, target.path, options.rule)
-    except Exception as error:
-        raise own_error(error) from error
-    rule, committed = options.rule, earlier.committed
-    sources, signed = gathered(bulk_sources(builder, rule), options.asking), signature(builder, rule)
+    committed, sources, signed = earlier.committed, described.sources, described.signature
     begun = committed.description
     if not {"format", "layout", "signature", "samples", "compression", "arguments"} <= begun.keys():
         raise ResumeError("the journal does not say what was begun", where=str(target.journal), remedy=REMEDY)
@@ -214,7 +202,7 @@ def restore(
     datasets = FileLayout.from_json(begun["layout"])
     _check_same("the NWBFile", begun["signature"], signed)
     _check_same("the compression", {"compression": begun["compression"]}, {"compression": options.compression})
-    _check_same("the argument of write", begun["arguments"], described(options.write_arguments))
+    _check_same("the argument of write", begun["arguments"], said(options.write_arguments))
     accesses = {spec.path: spec.access for spec in datasets}
     _check_same("how data can be read", accesses, {path: sources[path].access.value for path in accesses})
     _check_same("the data", begun["samples"], fingerprints(datasets, sources))
@@ -223,7 +211,37 @@ def restore(
         overlay.discard(int(address), int(address + size))  # it may have been metadata's in an earlier frame
     file = reopen_on(overlay, target.path)
     choice = BackendChoice("direct", "the file was begun with it")
-    return Skeleton(file, overlay, datasets, sources, signed, choice)
+    return Skeleton(file, overlay, datasets, dict(sources), dict(signed), choice)
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is written, as a job that goes on with it has to know it.
+
+    Parameters
+    ----------
+    sources
+        Of the bulk datasets, by path.
+    signature
+        What must not have changed.
+    """
+
+    sources: Mapping[str, Source]
+    signature: Mapping[str, str]
+
+
+def describe(content: Content, manager: BuildManager, path: Path, options: AuthoringOptions) -> Described:
+    """Describe an NWBFile, or what is exported, to be written at ``path``. Independent; on the root."""
+    from parnwb.bulk import bulk_sources, signature
+    from parnwb.export import build_content
+    from parnwb.skeleton import own_error
+
+    try:
+        builder = build_content(content, manager, path, options.rule)
+    except Exception as error:
+        raise own_error(error) from error
+    sources = gathered(bulk_sources(builder, options.rule), options.asking)
+    return Described(sources, signature(builder, options.rule))
 
 
 def done_chunks(layout: FileLayout, committed: Committed) -> dict[int, npt.NDArray[np.bool_]]:

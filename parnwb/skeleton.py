@@ -176,9 +176,23 @@ def author_on(
     return Skeleton(file, overlay, io.layout(), io.sources, io.signature, options.backend)
 
 
-def open_on(overlay: Overlay, path: Path) -> h5py.File:
-    """Create an HDF5 file on ``overlay`` that believes to be ``path``, as relative links need it. Independent."""
-    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fapl=_access_to(overlay)))
+def open_on(
+    overlay: Overlay,
+    path: Path,
+    creation: h5py.h5p.PropFCID | None = None,
+    oldest: int = h5py.h5f.LIBVER_EARLIEST,
+) -> h5py.File:
+    """Create an HDF5 file on ``overlay`` that believes to be ``path``, as relative links need it. Independent.
+
+    Parameters
+    ----------
+    creation
+        Properties of the file.
+    oldest
+        The version of HDF5 that is to read all of it.
+    """
+    access = _access_to(overlay, oldest)
+    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
 
 
 def reopen_on(overlay: Overlay, path: Path) -> h5py.File:
@@ -186,10 +200,10 @@ def reopen_on(overlay: Overlay, path: Path) -> h5py.File:
     return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR, fapl=_access_to(overlay)))
 
 
-def _access_to(overlay: Overlay) -> h5py.h5p.PropFAID:
+def _access_to(overlay: Overlay, oldest: int = h5py.h5f.LIBVER_EARLIEST) -> h5py.h5p.PropFAID:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
+    access.set_libver_bounds(oldest, h5py.h5f.LIBVER_LATEST)
     access.set_fileobj_driver(h5py.h5fd.fileobj_driver, overlay)
     return access
 
@@ -455,7 +469,7 @@ class _UnfilledGroup(h5py.Group):
             chunks = NWBHDF5IO.compute_default_chunk_shape(shape, dtype)
         if wanted != "auto":
             if needs_plugin(wanted):
-                _warn_of_plugin(wanted)
+                warn_of_plugin(wanted)
             return {"chunks": chunks, **filter_settings(wanted)}
         grid = ChunkGrid(tuple(shape), tuple(shape) if chunks is True else tuple(chunks)) if 0 not in shape else None
         with self._phases("sampling"):
@@ -565,7 +579,8 @@ def check_chunks(chunks: Any, shape: tuple[int, ...], maxshape: Any, path: str) 
         )
 
 
-def _warn_of_plugin(compression: Compression) -> None:
+def warn_of_plugin(compression: Compression) -> None:
+    """Say that readers need more than HDF5. Independent."""
     warnings.warn(
         f"compression {compression!r} is not part of HDF5: whoever reads the file needs its plugin (Python: import "
         "hdf5plugin; MatNWB: HDF5_PLUGIN_PATH); 'auto' and 'gzip' need none",

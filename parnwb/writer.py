@@ -31,14 +31,16 @@ from parnwb.layout import FileLayout
 from parnwb.plan import WritePlan
 from parnwb.progress import Guarded, Progress, Silent
 from parnwb.restore import (
+    Described,
     Earlier,
     check_committed,
     check_nothing_lost,
+    describe,
     describe_attempt,
-    described,
     done_chunks,
     find_earlier,
     restore,
+    said,
 )
 from parnwb.settings import WriteSettings
 from parnwb.sources import Access, Source
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from parnwb.append import Opened
     from parnwb.bulk import Predicate
     from parnwb.export import Content
+    from parnwb.rewriting.rewriting import Rewriting
     from parnwb.skeleton import AuthoringOptions, Skeleton
 
 NAMED_HOSTS = 4
@@ -120,7 +123,7 @@ class Found:
 def write(
     ranks: Ranks,
     target: Target,
-    content: Content | None,
+    content: Content | Rewriting | None,
     manager: BuildManager | None,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
@@ -158,11 +161,11 @@ def write(
         The same on all ranks, whichever failed; ``Interrupted`` if any rank was asked to stop.
     """
     small = {name: value for name, value in arguments.items() if name != "herd"}  # the root's is written
-    said = {**vars(settings), "queue": described_policy(settings.queue)}
-    rule = said.pop("rule")
-    said |= {"bulk_threshold": rule.threshold, "link_data": rule.link_data}
-    said |= {"on_mismatch": rule.on_mismatch, "no_copy": rule.no_copy}
-    ranks.same({"path": str(target.path), **said, **small}, "Pass the same keywords on every rank")
+    keywords = {**vars(settings), "queue": described_policy(settings.queue)}
+    rule = keywords.pop("rule")
+    keywords |= {"bulk_threshold": rule.threshold, "link_data": rule.link_data}
+    keywords |= {"on_mismatch": rule.on_mismatch, "no_copy": rule.no_copy}
+    ranks.same({"path": str(target.path), **keywords, **small}, "Pass the same keywords on every rank")
     asking, have_own = Asking(ranks), content is not None
     skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths, asking)
     found = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
@@ -327,13 +330,13 @@ def _found(skeleton: Skeleton | None, earlier: Earlier | None) -> Found:
 
 def _begun_with(settings: WriteSettings, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings on which the file's values or coding depend, which a resuming job must share."""
-    return {"compression": settings.compression, "arguments": described(arguments)}
+    return {"compression": settings.compression, "arguments": said(arguments)}
 
 
 def _build(
     ranks: Ranks,
     target: Target,
-    content: Content | None,
+    content: Content | Rewriting | None,
     manager: BuildManager | None,
     settings: WriteSettings,
     arguments: Mapping[str, Any],
@@ -362,7 +365,7 @@ def _build(
             signed = skeleton.signature
         else:
             if content is not None:
-                own, signed = _catalogue(content, manager, target, settings.rule, opened)
+                own, signed = _catalogue(cast("Content", content), manager, target, settings.rule, opened)
             answer(ranks, own.values())
     agree_on_content(ranks, signed)
     return skeleton, own
@@ -370,7 +373,7 @@ def _build(
 
 def _authored(
     target: Target,
-    content: Content | None,
+    content: Content | Rewriting | None,
     manager: BuildManager | None,
     options: AuthoringOptions,
     earlier: Earlier | None,
@@ -378,14 +381,20 @@ def _authored(
     growths: Sequence[Growth],
 ) -> Skeleton:
     """Return the skeleton. Independent; on the root, which alone needs what is imported here."""
+    from parnwb.rewriting.rewriting import Rewriting
     from parnwb.skeleton import author
 
     if opened is not None:
         return opened.author(cast("NWBFile | None", content), options, growths)
     assert content is not None
+    if isinstance(content, Rewriting):
+        if earlier is None:
+            return content.author(target.path, options)
+        return restore(earlier, target, options, Described(content.sources, content.signature))
+    manager = manager or default_manager()
     if earlier is None:
-        return author(content, target.path, manager or default_manager(), options)
-    return restore(earlier, content, target, manager or default_manager(), options)
+        return author(content, target.path, manager, options)
+    return restore(earlier, target, options, describe(content, manager, target.path, options))
 
 
 def default_manager() -> BuildManager:

@@ -18,6 +18,7 @@ from parnwb.cli.demo import demo
 from parnwb.cli.doctor import doctor
 from parnwb.cli.jobscript import jobscript
 from parnwb.cli.plan import plan
+from parnwb.cli.repack import merge, repack, split
 from parnwb.cli.speaking import show_warning, speaks
 from parnwb.cli.verify import verify
 from parnwb.errors import LaunchError, ParnwbError
@@ -68,13 +69,13 @@ SECTIONS = (
 def commands(ctx: click.Context, config: Path | None) -> None:
     """Write Neurodata Without Borders (NWB) files in parallel.
 
-    convert, verify and campaign run under MPI, as in: mpiexec -n 4 parnwb convert SOURCE OUT.nwb
+    convert, verify, campaign, repack, merge and split run under MPI: mpiexec -n 4 parnwb convert SOURCE OUT.nwb
     """
     ctx.default_map = read_defaults(commands.commands, config)
 
 
 # In alphabetical order, as help lists them.
-for command in (campaign, convert, demo, doctor, jobscript, plan, verify):
+for command in (campaign, convert, demo, doctor, jobscript, merge, plan, repack, split, verify):
     commands.add_command(command)
 
 

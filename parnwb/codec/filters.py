@@ -43,6 +43,27 @@ def _split_pairs(pairs: npt.NDArray[np.uint16], planes: npt.NDArray[np.uint8]) -
         np.copyto(planes[1, part], pairs[part] >> 8, casting="unsafe")
 
 
+def unshuffle(data: npt.NDArray[np.uint8], itemsize: int, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Undo ``shuffle``; the parameters are the same."""
+    planes = data.reshape(itemsize, -1)
+    if itemsize == 2:
+        _join_pairs(planes, out.view("<u2"))
+        return out
+    elements = out.reshape(-1, itemsize)
+    for low in range(0, len(elements), PAIRS_AT_ONCE):
+        part = slice(low, low + PAIRS_AT_ONCE)
+        for place in range(itemsize):
+            elements[part, place] = planes[place, part]
+    return out
+
+
+def _join_pairs(planes: npt.NDArray[np.uint8], pairs: npt.NDArray[np.uint16]) -> None:
+    for low in range(0, len(pairs), PAIRS_AT_ONCE):
+        part = slice(low, low + PAIRS_AT_ONCE)
+        np.left_shift(planes[1, part], np.uint16(8), out=pairs[part], dtype=np.uint16)
+        np.bitwise_or(pairs[part], planes[0, part], out=pairs[part])
+
+
 def fletcher32(data: Any) -> bytes:
     """Return HDF5's Fletcher checksum of ``data``, the four bytes that the filter appends."""
     from numcodecs.fletcher32 import Fletcher32

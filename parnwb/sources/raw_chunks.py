@@ -27,6 +27,11 @@ class RawChunks:
     def __init__(self, dataset: h5py.Dataset) -> None:
         self._dataset = dataset
 
+    @property
+    def stored_bytes(self) -> int:
+        """What all chunks take in the file."""
+        return int(self._dataset.id.get_storage_size())
+
     def fit(self, spec: DatasetSpec) -> bool:
         """Tell whether these bytes mean the same as chunks of a dataset of ``spec``."""
         found = read_spec(self._dataset)

@@ -89,7 +89,7 @@ def _objects(group: h5py.Group, seen: dict[Any, str]) -> Iterator[tuple[str, Ent
                 yield from _objects(item, seen)
             else:
                 seen[address] = path
-                yield path, _dataset(item)
+                yield path, _dataset(item) if isinstance(item, h5py.Dataset) else _committed(item)
 
 
 def _group(group: h5py.Group) -> Entry:
@@ -101,6 +101,10 @@ def _group(group: h5py.Group) -> Entry:
         "link order": creation.get_link_creation_order() if not isinstance(group, h5py.File) else 0,
         "header version": h5py.h5o.get_info(group.id).hdr.version,
     }
+
+
+def _committed(kind: h5py.Datatype) -> Entry:
+    return {"kind": "committed type", "attributes": _attributes(kind), "dtype": str(kind.dtype)}
 
 
 def _dataset(dataset: h5py.Dataset) -> Entry:
@@ -148,7 +152,7 @@ def _allocated(dataset: h5py.Dataset) -> str:
     return "complete" if have == want else f"{have} of {want}"
 
 
-def _attributes(item: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+def _attributes(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> dict[str, Any]:
     found = {}
     for name, value in item.attrs.items():
         identifier = h5py.h5a.open(item.id, name.encode())

@@ -1,0 +1,103 @@
+"""What became, or would become, of the datasets of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from parnwb.layout import DatasetSpec
+from parnwb.sources.raw_chunks import read_spec
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a dataset is stored.
+
+    Parameters
+    ----------
+    chunks
+        Their shape, or None.
+    filters
+        In words.
+    nbytes
+        That its values take in the file.
+    """
+
+    chunks: tuple[int, ...] | None
+    filters: str
+    nbytes: int
+
+    @classmethod
+    def of(cls, dataset: h5py.Dataset) -> Stored:
+        """Return how an open dataset is stored."""
+        if dataset.is_virtual:
+            return cls(None, "virtual", 0)
+        if dataset.external:
+            return cls(None, "external", 0)
+        return cls.expected(read_spec(dataset), dataset.id.get_storage_size())
+
+    @classmethod
+    def expected(cls, spec: DatasetSpec, nbytes: int) -> Stored:
+        """Return how a dataset of a layout is stored, in so many bytes."""
+        return cls(spec.chunks, filters_in_words(spec), nbytes)
+
+
+def filters_in_words(spec: DatasetSpec) -> str:
+    """Return the filters of a dataset, with the level of deflate. Independent."""
+    names = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
+    told = []
+    for item in spec.filters:
+        name = names.get(item.identifier) or item.name or str(item.identifier)
+        told.append(f"{name}-{item.options[0]}" if name == "gzip" and item.options else name.split(";")[0])
+    return " ".join(told) or "none"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A dataset before and after.
+
+    Parameters
+    ----------
+    path
+        In the new file.
+    raw_bytes
+        Of its values, uncompressed.
+    before, after
+        How it is stored.
+    is_copied
+        Whether its chunks are copied as they are stored.
+    """
+
+    path: str
+    raw_bytes: int
+    before: Stored
+    after: Stored
+    is_copied: bool
+
+
+@dataclass(frozen=True)
+class Repacked:
+    """What became of a file; or with a dry run what would.
+
+    Parameters
+    ----------
+    path
+        Of the new file; with a dry run of the old one.
+    changes
+        The datasets that all ranks write, by path.
+    before, after
+        Bytes of the files: of all that were read, and the new one's.
+    unused
+        About how many bytes of the old file nothing refers to.
+    seconds
+        Of the writing; 0 for a dry run.
+    """
+
+    path: Path
+    changes: tuple[Change, ...]
+    before: int
+    after: int
+    unused: int
+    seconds: float = 0.0

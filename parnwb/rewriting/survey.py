@@ -1,0 +1,362 @@
+"""``Survey``: what a file will hold that is written from other files, object by object, and where it is now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from parnwb.bulk_rule import BulkRule
+from parnwb.errors import LinkError, SourceError
+from parnwb.links.following import stored_elsewhere
+from parnwb.rewriting.names import inside, link_names, parted, raw, text
+from parnwb.rewriting.references import Key, key_of, reference_attributes, references_in, target_of, values_of
+from parnwb.rewriting.types import holds, is_reference
+from parnwb.sources.raw_chunks import is_plain
+
+
+class Kind(Enum):
+    """How something comes into the new file."""
+
+    GROUP = "created anew"
+    BULK = "created empty, and filled by all ranks"
+    COPIED = "copied by HDF5"
+    VALUES = "created anew with the same values"  # those of references are others
+    TYPE = "committed anew"
+    HARD_LINK = "a hard link"
+    SOFT_LINK = "a soft link"
+    EXTERNAL_LINK = "an external link"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One link of the new file, and what it leads to.
+
+    Parameters
+    ----------
+    path
+        In the new file.
+    kind
+        How it comes there.
+    file, at
+        The file that has the object now, and its path there; of a link, those of the link.
+    target
+        Of a link.
+    filename
+        Of an external link, as it is stored.
+    charset
+        Of the link's name.
+    """
+
+    path: str
+    kind: Kind
+    file: h5py.File
+    at: str
+    target: str = ""
+    filename: str = ""
+    charset: int = h5py.h5t.CSET_ASCII
+
+    @property
+    def opened(self) -> Any:
+        """The object as h5py's low level has it."""
+        return h5py.h5o.open(self.file.id, raw(self.at))
+
+    @property
+    def dataset(self) -> h5py.Dataset:
+        """The object, which is a dataset."""
+        return h5py.Dataset(self.opened)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What belongs to the new file.
+
+    Parameters
+    ----------
+    rule
+        What is bulk.
+    contains_all
+        Whether what is in other files (external links, virtual datasets, external storage) comes into this one.
+    elsewhere
+        By path, the file (as a link is to name it) that has this object instead of the new one.
+    left_out
+        Whether nothing is in the place of these objects, instead of links to them.
+    """
+
+    rule: BulkRule = BulkRule()
+    contains_all: bool = False
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    left_out: bool = False
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a new file will hold.
+
+    Parameters
+    ----------
+    file
+        The file that is written anew.
+    items
+        Each after the group that it is in; the root group first.
+    places
+        Where each object goes.
+    leaves_out
+        Whether something of ``file`` is left out, so that references to it are to be null.
+    """
+
+    file: h5py.File
+    items: tuple[Item, ...]
+    places: Mapping[Key, str]
+    leaves_out: bool = False
+
+    @property
+    def bulk(self) -> list[Item]:
+        """What all ranks fill."""
+        return [item for item in self.items if item.kind is Kind.BULK]
+
+    @property
+    def files(self) -> list[str]:
+        """The files that are read."""
+        return list(dict.fromkeys(os.path.realpath(item.file.filename) for item in self.items))
+
+
+def survey(file: h5py.File, scope: Scope, opened: ExitStack) -> Survey:
+    """Return what a file will hold that is written from ``file``. Independent.
+
+    Parameters
+    ----------
+    file
+        Open for reading.
+    scope
+        What belongs to it.
+    opened
+        Closes the files that are opened here.
+
+    Raises
+    ------
+    LinkError
+        What is in another file cannot be had, or would be in the place of something else.
+    SourceError
+        There is something that cannot be written anew.
+    """
+    found = _Surveyor(file, scope, opened)
+    found.group(file.id, "/", file, "/", h5py.h5t.CSET_ASCII)
+    if scope.contains_all:
+        found.bring_what_is_needed()
+    return Survey(file, tuple(found.items), found.places, scope.left_out)
+
+
+class _Surveyor:
+    def __init__(self, file: h5py.File, scope: Scope, opened: ExitStack) -> None:
+        self._file, self._scope, self._opened = file, scope, opened
+        self._files = {os.path.realpath(file.filename): file}
+        self._looked_at = 0
+        self._paths: set[str] = set()
+        self.items: list[Item] = []
+        self.places: dict[Key, str] = {}
+
+    def group(self, thing: Any, path: str, file: h5py.File, at: str, charset: int) -> None:
+        """Take a group with all that is in it."""
+        group = h5py.h5g.open(file.id, raw(at))
+        self.places[key_of(group)] = path
+        self._take(Item(path, Kind.GROUP, file, at, charset=charset))
+        count, names = len(self.items), link_names(group)
+        for name in names:
+            self._link(group, name, inside(path, name), file, inside(at, name))
+        is_emptied = self._scope.left_out and names and len(self.items) == count
+        if is_emptied and h5py.h5a.exists(group, b"neurodata_type"):  # which wants something in it
+            self._paths.remove(self.items.pop().path)
+            del self.places[key_of(group)]
+
+    def _take(self, item: Item) -> None:
+        self.items.append(item)
+        self._paths.add(item.path)
+
+    def _link(self, group: Any, name: bytes, path: str, file: h5py.File, at: str) -> None:
+        info = group.links.get_info(name)
+        if path in self._scope.elsewhere:
+            if not self._scope.left_out:
+                self._take(Item(path, Kind.EXTERNAL_LINK, file, at, path, self._scope.elsewhere[path], info.cset))
+        elif info.type == h5py.h5l.TYPE_HARD:
+            self._object(h5py.h5o.open(group, name), path, file, at, info.cset)
+        elif info.type == h5py.h5l.TYPE_SOFT:
+            self._soft(text(group.links.get_val(name)), path, file, at, info.cset)
+        elif info.type == h5py.h5l.TYPE_EXTERNAL:
+            filename, target = map(text, group.links.get_val(name))
+            self._external(filename, target, path, file, at, info.cset)
+        else:
+            raise SourceError(
+                f"only HDF5's own kinds of links can be written anew, this one has the type {info.type}",
+                where=f"{file.filename}:{at}",
+                remedy="Remove the link, or replace it by a soft or external one",
+            )
+
+    def _object(self, thing: Any, path: str, file: h5py.File, at: str, charset: int) -> None:
+        key = key_of(thing)
+        if key in self.places:
+            # Readers of NWB take a second hard link for a second object, where it was none in its own file.
+            kind = Kind.HARD_LINK if file is self._file else Kind.SOFT_LINK
+            self._take(Item(path, kind, file, at, self.places[key], charset=charset))
+        elif isinstance(thing, h5py.h5g.GroupID):
+            self.group(thing, path, file, at, charset)
+        else:
+            self.places[key] = path
+            is_dataset = isinstance(thing, h5py.h5d.DatasetID)
+            kind = self._kind(h5py.Dataset(thing)) if is_dataset else Kind.TYPE
+            self._take(Item(path, kind, file, at, charset=charset))
+
+    def _kind(self, dataset: h5py.Dataset) -> Kind:
+        if holds(dataset.id.get_type(), is_reference):
+            return Kind.VALUES
+        creation, is_fillable = dataset.id.get_create_plist(), False
+        is_outside = creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count() > 0
+        try:
+            is_fillable = self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
+        except TypeError:  # a type that numpy has not
+            return Kind.COPIED
+        if is_outside and self._scope.contains_all:
+            if said := stored_elsewhere(dataset):
+                raise LinkError(
+                    f"what is in other files must be there: {said[0]}",
+                    where=f"{dataset.file.filename}:{dataset.name}",
+                    remedy="Bring the file there",
+                )
+            return Kind.BULK if is_fillable else Kind.VALUES
+        # What was never written takes no space, and is to take none.
+        is_there = dataset.chunks is not None or _has_space(dataset)
+        return Kind.BULK if is_fillable and is_there and not is_outside and is_plain(dataset) else Kind.COPIED
+
+    def _soft(self, target: str, path: str, file: h5py.File, at: str, charset: int) -> None:
+        absolute = os.path.normpath(os.path.join(os.path.dirname(at), target))
+        holder = next((moved for moved in self._scope.elsewhere if f"{absolute}/".startswith(f"{moved}/")), None)
+        if holder is not None and self._scope.left_out:
+            filename = self._scope.elsewhere[holder]
+            self._take(Item(path, Kind.EXTERNAL_LINK, file, at, absolute, filename, charset))
+        else:
+            self._take(Item(path, Kind.SOFT_LINK, file, at, target, charset=charset))
+
+    def _external(self, filename: str, target: str, path: str, file: h5py.File, at: str, charset: int) -> None:
+        if not self._scope.contains_all:
+            self._take(Item(path, Kind.EXTERNAL_LINK, file, at, target, filename, charset))
+            return
+        there = self._open(filename, file, at)
+        try:
+            thing = h5py.h5o.open(there.id, raw(target))
+        except Exception as error:
+            raise LinkError(
+                f"what is behind an external link must be there: {filename} has no {target}",
+                where=f"{file.filename}:{at}",
+                remedy="Bring the file that has it, or remove the link",
+            ) from error
+        # The object may be behind links itself.
+        own = h5py.h5i.get_name(thing)
+        there = self._open(text(h5py.h5f.get_name(thing)), there, at)
+        self._object(thing, path, there, text(own) if own else target, charset)
+
+    def _open(self, filename: str, beside: h5py.File, at: str) -> h5py.File:
+        place = os.path.realpath(Path(beside.filename).parent / filename)
+        if place not in self._files:
+            try:
+                self._files[place] = self._opened.enter_context(h5py.File(place, "r"))
+            except OSError as error:
+                raise LinkError(
+                    f"the file behind an external link must be there: {filename} cannot be opened: {error}",
+                    where=f"{beside.filename}:{at}",
+                    remedy="Bring it beside the file that links to it",
+                ) from error
+        return self._files[place]
+
+    # -- what is needed by that which comes from other files ----------------------------------------------------
+
+    def bring_what_is_needed(self) -> None:
+        """Take also the objects of other files that those which came from there refer or link to."""
+        while self._looked_at < len(self.items):
+            item = self.items[self._looked_at]
+            self._looked_at += 1
+            if item.file is self._file:
+                continue
+            if item.kind is Kind.SOFT_LINK and item.target not in self.places.values():
+                absolute = os.path.normpath(os.path.join(os.path.dirname(item.at), item.target))
+                thing = _opened_or_none(item.file, absolute)
+                if thing is not None:
+                    place = self._bring(thing, item.file, absolute)
+                    self.items[self._looked_at - 1] = Item(
+                        item.path, Kind.SOFT_LINK, item.file, item.at, place, charset=item.charset
+                    )
+            elif item.kind in (Kind.GROUP, Kind.BULK, Kind.COPIED, Kind.VALUES):
+                self._bring_referenced(item)
+
+    def _bring_referenced(self, item: Item) -> None:
+        thing = item.opened
+        references = [
+            reference
+            for name in reference_attributes(thing)
+            for reference in references_in(values_of(h5py.h5a.open(thing, name)))
+        ]
+        if isinstance(thing, h5py.h5d.DatasetID) and holds(thing.get_type(), is_reference):
+            references += references_in(values_of(thing))
+        for reference in references:
+            target = target_of(reference, item.file)
+            if target is not None and key_of(target) not in self.places:
+                self._bring(target, item.file, text(h5py.h5i.get_name(target)))
+
+    def _bring(self, thing: Any, file: h5py.File, at: str) -> str:
+        """Return the place of an object of another file; give it the one that it has there if it has none yet."""
+        key = key_of(thing)
+        if key in self.places:
+            return self.places[key]
+        if at in self._paths or at == "/":
+            self._check_same(thing, file, at)
+            self.places[key] = at
+            return at
+        parent, _ = parted(at)
+        if parent not in self._paths:
+            above = h5py.h5g.open(file.id, raw(parent))
+            self._bring_group_alone(above, file, parent)
+        self._object(thing, at, file, at, h5py.h5t.CSET_ASCII)
+        return at
+
+    def _bring_group_alone(self, group: Any, file: h5py.File, at: str) -> None:
+        parent, _ = parted(at)
+        if parent not in self._paths:
+            self._bring_group_alone(h5py.h5g.open(file.id, raw(parent)), file, parent)
+        self.places.setdefault(key_of(group), at)
+        self._take(Item(at, Kind.GROUP, file, at))
+
+    def _check_same(self, thing: Any, file: h5py.File, at: str) -> None:
+        """Refuse to let something of another file stand for what is in its place; object ids tell."""
+        there = next(item for item in self.items if item.path == at)
+        ids = [_object_id(one) for one in (thing, there.opened)] if there.kind not in _LINKS else [None, ""]
+        if ids[0] != ids[1] and at != "/":
+            raise LinkError(
+                f"{at} is needed by what comes from {file.filename}, and another object has that path",
+                where=f"{there.file.filename}:{there.at}",
+                remedy="Give one of them another name, or leave the files apart",
+            )
+
+
+_LINKS = (Kind.HARD_LINK, Kind.SOFT_LINK, Kind.EXTERNAL_LINK)
+
+
+def _has_space(dataset: h5py.Dataset) -> bool:
+    return bool(dataset.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED)
+
+
+def _opened_or_none(file: h5py.File, path: str) -> Any:
+    try:
+        return h5py.h5o.open(file.id, raw(path))
+    except Exception:  # noqa: BLE001 - a soft link may lead nowhere, and goes on doing so
+        return None
+
+
+def _object_id(thing: Any) -> Any:
+    if not h5py.h5a.exists(thing, b"object_id"):
+        return None
+    return values_of(h5py.h5a.open(thing, b"object_id"))[()]  # type: ignore[index]
