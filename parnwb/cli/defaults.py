@@ -12,7 +12,7 @@ import click
 
 NAME = "parnwb.toml"
 # What is right for one job only.
-NEVER = ("break_lock", "overwrite")
+NEVER = ("break_lock", "inplace", "overwrite")
 
 
 def places() -> list[Path]:
