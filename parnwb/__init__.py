@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from parnwb.resident import Distributed, DistributedRagged, Owned
     from parnwb.sources.dask_iterator import DaskArrayIterator
     from parnwb.sources.growing import Stream
-    from parnwb.verify import verify
+    from parnwb.verification import verify
 
     __version__: str
 
@@ -48,7 +48,7 @@ _HOMES = {
     "place_movies": "movies",
     "repack": "repacking",
     "split": "repacking",
-    "verify": "verify",
+    "verify": "verification",
     "write_modular": "modular",
 }
 
@@ -83,7 +83,6 @@ def __getattr__(name: str) -> Any:
         return found
     if name not in _HOMES:
         raise AttributeError(f"module 'parnwb' has no attribute {name!r}")
-    # Kept, because a module of the same name, verify, takes its own place here when it is imported.
     globals()[name] = value = getattr(import_module(f"parnwb.{_HOMES[name]}"), name)
     return value
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
     from pynwb import NWBFile
 
-    from parnwb.verify import Verdict
+    from parnwb.verification import Verdict
     from parnwb.writer import Written
 
 Value = TypeVar("Value")
@@ -187,7 +187,7 @@ def check(
     settings
         For ``verify``.
     """
-    from parnwb.verify import verify
+    from parnwb.verification import verify
 
     ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from parnwb.conversion import Converted, SourceData
     from parnwb.progress import Progress
-    from parnwb.verify import Verdict
+    from parnwb.verification import Verdict
 
 
 @dataclass(frozen=True)

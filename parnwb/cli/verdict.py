@@ -9,7 +9,7 @@ import click
 from parnwb.progress import MB
 
 if TYPE_CHECKING:
-    from parnwb.verify import Verdict
+    from parnwb.verification import Verdict
 
 
 def show_verdict(verdict: Verdict) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from parnwb.io import NWBParallelIO
-    from parnwb.verify import Verdict
+    from parnwb.verification import Verdict
     from parnwb.writer import Written
 
 

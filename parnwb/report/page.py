@@ -21,7 +21,7 @@ from parnwb.report.record import RankRecord, Record
 from parnwb.report.stored import Contents, Stored
 
 if TYPE_CHECKING:
-    from parnwb.verify import Verdict
+    from parnwb.verification import Verdict
 
 MOST_RANKS = 32
 MOST_DATASETS = 24

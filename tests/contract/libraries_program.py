@@ -23,7 +23,7 @@ from contract.contents.libraries import CONTENTS, GRID_BYTES
 from parnwb import NWBParallelIO, plan
 from parnwb.bulk_rule import BulkRule
 from parnwb.site import parallel_hdf5
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 COMM = MPI.COMM_WORLD
 BUFFERS_MB = (0.002, 0.05, 1)

@@ -15,7 +15,7 @@ from contract.compare import Allowed, differences, snapshot
 from mpi_launch import run_mpi
 
 from parnwb import NWBParallelIO
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 

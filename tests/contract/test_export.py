@@ -26,7 +26,7 @@ from parnwb.bulk_rule import BulkRule
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.site import parallel_hdf5
 from parnwb.sources.raw_chunks import RawChunks
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 

@@ -18,7 +18,7 @@ from pynwb import NWBHDF5IO
 
 from parnwb import NWBParallelIO
 from parnwb.errors import LayoutError, ParnwbError, TargetError
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 

@@ -20,7 +20,7 @@ from mpi_launch import run_mpi
 from parnwb.errors import LinkError, ParnwbError
 from parnwb.repacking import merge, repack, split
 from parnwb.sources.raw_chunks import RawChunks
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 

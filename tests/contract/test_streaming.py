@@ -19,7 +19,7 @@ from mpi_launch import run_mpi
 from parnwb import NWBParallelIO, Stream
 from parnwb.errors import ParnwbError
 from parnwb.site import parallel_hdf5
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 

@@ -14,7 +14,7 @@ from failure.faults import in_links, in_movies
 from mpi_launch import run_mpi
 
 from parnwb.sources.raw_chunks import RawChunks
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore")]
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from failure.silent import fall_silent
 
-import parnwb.verify
+import parnwb.verification
 
 PLACES = {"stopped": "_check", "blocks": "_check", "examining": "missing_chunks"}
 
@@ -19,7 +19,7 @@ PLACES = {"stopped": "_check", "blocks": "_check", "examining": "missing_chunks"
 def silent_at(way: str, marks: Path) -> None:
     """Fall silent at a step of verify, when it comes the second time."""
     name, calls = PLACES[way], []
-    step = getattr(parnwb.verify, name)
+    step = getattr(parnwb.verification, name)
 
     def silent(*arguments: Any) -> Any:
         calls.append(name)
@@ -27,7 +27,7 @@ def silent_at(way: str, marks: Path) -> None:
             fall_silent(way, marks)
         return step(*arguments)
 
-    setattr(parnwb.verify, name, silent)
+    setattr(parnwb.verification, name, silent)
 
 
 def main(way: str, victim: int, path: str, watchdog: float, marks: Path) -> None:
@@ -36,7 +36,7 @@ def main(way: str, victim: int, path: str, watchdog: float, marks: Path) -> None
 
     if MPI.COMM_WORLD.rank == victim:
         silent_at(way, marks)
-    parnwb.verify.verify(path, comm=MPI.COMM_WORLD, buffer_mb=0.01, watchdog=watchdog)
+    parnwb.verification.verify(path, comm=MPI.COMM_WORLD, buffer_mb=0.01, watchdog=watchdog)
 
 
 if __name__ == "__main__":

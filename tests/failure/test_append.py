@@ -40,7 +40,7 @@ from parnwb.commits.amendment import Amendment, finish_append, journal_of
 from parnwb.errors import ResumeError, StorageError, TargetError, VerificationError
 from parnwb.target import ExistingBytes, Target
 from parnwb.target.process import Process
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 

@@ -29,7 +29,7 @@ from failure.resuming import (
 from mpi_launch import run_mpi
 
 from parnwb.errors import ResumeError
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 RANKS = 3
@@ -41,7 +41,7 @@ PROGRAM = """
     from pathlib import Path
     from failure.resuming import session, write
     from parnwb.errors import ParnwbError
-    from parnwb.verify import verify
+    from parnwb.verification import verify
 
     folder, comm = Path(sys.argv[1]), MPI.COMM_WORLD
     told = {}

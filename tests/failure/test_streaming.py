@@ -23,7 +23,7 @@ from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO, Stream
 from parnwb.target import FileBytes
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 

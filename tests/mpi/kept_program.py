@@ -13,7 +13,7 @@ from mpi4py import MPI
 from pynwb import NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 
 def session() -> NWBFile:

@@ -13,7 +13,7 @@ from parnwb.plan import WritePlan
 from parnwb.report.record import BINS, LANES, RankRecord, Record
 from parnwb.report.stored import Contents, Stored
 from parnwb.timeline import Binned
-from parnwb.verify import Verdict
+from parnwb.verification import Verdict
 
 RANKS = 300
 LONG = "/processing/ecephys_of_a_probe_with_a_very_long_name_indeed/ElectricalSeriesOfTheWholeSession/data"

@@ -17,7 +17,7 @@ from parnwb import NWBParallelIO
 from parnwb.append import Opened
 from parnwb.commits.journal import replay
 from parnwb.errors import LaunchError, ParnwbError, StorageError, TargetError
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -114,4 +114,4 @@ def test_public_names_are_what_they_say() -> None:
     """In a fresh process, where nobody has imported the module of the same name before."""
     program = "from parnwb import NWBParallelIO, verify; print(verify.__module__, callable(verify))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["parnwb.verify", "True"], done.stderr
+    assert done.stdout.split() == ["parnwb.verification", "True"], done.stderr

@@ -167,7 +167,7 @@ def _raises_in_verify(where: str, who: int) -> None:
     @fault("SourceError", PATH, "in verify", name=f"verify_source_raises_on_{where}", backends=("direct",), leaves=True)
     def run(place: Place) -> None:
         from parnwb.bulk_rule import BulkRule
-        from parnwb.verify import verify
+        from parnwb.verification import verify
 
         def spoil(calls: int, data: Any) -> Any:
             if place.rank == who % place.size:

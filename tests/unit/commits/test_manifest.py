@@ -21,7 +21,7 @@ from parnwb.commits.manifest import METADATA, Manifest
 from parnwb.errors import ParnwbError, TargetError, VerificationError
 from parnwb.hyperslab import unravel
 from parnwb.layout import ChunkGrid
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

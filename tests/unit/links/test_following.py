@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parnwb.links.following import files_behind
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 VALUES = np.arange(24, dtype="i2").reshape(6, 4)
 

@@ -17,7 +17,7 @@ from parnwb.errors import ParnwbError, VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab
 from parnwb.index import chunk_index, missing_chunks
-from parnwb.verify import verify
+from parnwb.verification import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 UNFILTERED = "/acquisition/chunked/data"
