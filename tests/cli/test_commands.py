@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "program.py"
-COMMANDS = ("campaign", "convert", "verify", "plan", "doctor", "demo", "jobscript")
+COMMANDS = ("campaign", "convert", "verify", "plan", "doctor", "demo", "jobscript", "merge", "repack", "split")
 RANKS = (1, 2, 7, 100_000)
 USAGE = {
     "unknown_flag": (["convert", "a", "b", "--overwrit"], ("No such option", "--overwrit")),
