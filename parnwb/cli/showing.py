@@ -18,7 +18,7 @@ MOST_RANKS = 16
 
 def say(text: str, indent: int = 0) -> None:
     """Print text in lines that fit, the second and all that follow further to the right."""
-    width, space = min(shutil.get_terminal_size((80, 24)).columns, 120), " " * indent
+    width, space = min(shutil.get_terminal_size((120, 24)).columns, 120), " " * indent
     click.echo(click.wrap_text(text, width, initial_indent=space, subsequent_indent=f"{space}  "))
 
 
