@@ -312,15 +312,18 @@ class Ranks:
     # -- messages ------------------------------------------------------------------------------------------
 
     def send(self, numbers: npt.NDArray[Any], to: int, tag: int) -> None:
-        """Send integers or bytes; looks up while the receiver is busy. Independent."""
+        """Send integers or bytes, which must stay as they are; does not wait for the receiver. Independent.
+
+        Two ranks may send to each other at the same time: who waited would not receive.
+        """
+        self._post(numbers, to, tag)
+
+    def _post(self, data: npt.NDArray[Any], to: int, tag: int) -> None:
+        """Begin to send, and let go of what has been sent meanwhile."""
         assert self._comm is not None
-        request = self._comm.Isend(numbers, dest=to, tag=tag)
+        self._unfinished = [item for item in self._unfinished if not item[0].Test()]
+        self._unfinished.append((self._comm.Isend(data, dest=to, tag=tag), data))
         self._sent[to] += 1
-        try:
-            self.wait_until(request.Test)
-        except BaseException:
-            self._unfinished.append((request, numbers))
-            raise
 
     def receive(
         self, tag: int, source: int | None = None, dtype: npt.DTypeLike = np.int64
@@ -469,11 +472,7 @@ class Ranks:
         return made
 
     def _post_sign(self, to: int, text: str) -> None:
-        assert self._comm is not None
-        self._unfinished = [item for item in self._unfinished if not item[0].Test()]
-        data = np.frombuffer(text.encode(), dtype=np.uint8)
-        self._unfinished.append((self._comm.Isend(data, dest=to, tag=SIGN_TAG), data))
-        self._sent[to] += 1
+        self._post(np.frombuffer(text.encode(), dtype=np.uint8), to, SIGN_TAG)
 
     def _collect_signs(self) -> Iterator[tuple[int, str]]:
         assert self._comm is not None

@@ -447,10 +447,8 @@ def case_messages_of_all_sizes_in_a_ring(ranks: Ranks) -> None:
             found.extend([message] if message else [])
             return bool(found)
 
-        steps = [lambda size=size: ranks.send(np.full(size, ranks.rank, np.int64), right, 5)]
-        steps.append(lambda arrived=arrived: ranks.wait_until(arrived))
-        for step in steps if ranks.rank % 2 else reversed(steps):
-            step()
+        ranks.send(np.full(size, ranks.rank, np.int64), right, 5)  # all at once, before anyone receives
+        ranks.wait_until(arrived)
         sender, numbers = found[0]
         assert sender == left and numbers.tolist() == [left] * size and numbers.dtype == np.int64
 
