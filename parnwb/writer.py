@@ -16,11 +16,11 @@ from parnwb import memory, site, storage
 from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
 from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion
 from parnwb.bulk_rule import BulkRule
-from parnwb.codec import threads_here
+from parnwb.codec import runs_in_threads, threads_here
 from parnwb.comm import Ranks
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal, StreamState, no_records
-from parnwb.errors import AgreementError, Interrupted, LaunchError, LayoutError
+from parnwb.errors import AgreementError, Interrupted, LaunchError, LayoutError, ParnwbError
 from parnwb.exchange import find_residents, rounds
 from parnwb.gathering import Asking, answer
 from parnwb.generators import Drain, positions
@@ -183,8 +183,8 @@ def write(
     if published:
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
         return written
-    threads = threads_here(settings.threads)
-    _check_memory(ranks, plan, threads)
+    threads = threads_here(settings.threads) if choice.name == "direct" else 1
+    movable = _check_memory(ranks, plan, threads)
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
     _heed(ranks, target, interrupts)
@@ -212,7 +212,7 @@ def write(
             if journal is not None:
                 opened_here.callback(journal.close)
             file = opened_here.enter_context(closing(_backend(choice, settings).open(job)))
-            for portion in portions(ranks, plan, sources, residents):
+            for portion in portions(ranks, plan, sources, residents, movable=movable):
                 file.fill(portion)
             _drain(job, file, choice, settings, sources, found, earlier)
             streams = _appended(found, sources, earlier, ranks)
@@ -262,7 +262,7 @@ def _appended(
 
 
 def portions(
-    ranks: Ranks, plan: WritePlan, sources: Mapping[str, Source], residents: Mapping[str, Source]
+    ranks: Ranks, plan: WritePlan, sources: Mapping[str, Source], residents: Mapping[str, Source], *, movable: bool
 ) -> Iterator[Portion]:
     """Iterate over what is written one after another: what any rank can read, then what is spread. Collective.
 
@@ -272,9 +272,11 @@ def portions(
     ----------
     residents
         Those of the sources that are spread over ranks, by path.
+    movable
+        Whether each rank has the memory for what any other has to do.
     """
     spread = plan.layout.numbers_of(residents)
-    yield Portion(replace(plan, elsewhere=spread), sources, movable=True)
+    yield Portion(replace(plan, elsewhere=spread), sources, movable=movable)
     for number in (number for number in plan.order.datasets if number in spread):
         source = residents[plan.layout.datasets[number].path]
         for part, received in rounds(ranks, plan.layout, plan.open_runs(number), number, source, plan.buffer_mb):
@@ -424,15 +426,26 @@ def _catalogue(
 
 
 
-def _check_memory(ranks: Ranks, plan: WritePlan, threads: int) -> None:
-    """Refuse what cannot fit into the memory of the ranks' hosts. Collective."""
+def _check_memory(ranks: Ranks, plan: WritePlan, threads: int) -> bool:
+    """Refuse what cannot fit into the hosts' memory; tell whether any rank could do any other's part. Collective."""
     with ranks.agreed("measuring memory"):
-        # Each thread has room for what its largest chunk may become.
-        encoded = threads * max((spec.chunk_bytes for spec in plan.layout if spec.filters), default=0)
-        claim = memory.Claim(plan.least_memory(ranks.rank) + encoded, memory.rooms())
+        claim = memory.Claim(plan.least_memory(ranks.rank) + _of_threads(plan, ranks.rank, threads), memory.rooms())
     claims = ranks.gather_all(claim)
     with ranks.agreed("comparing memory"):
         memory.check_fits(claims)
+    largest = max(claim.needed for claim in claims)
+    try:
+        memory.check_fits([replace(claim, needed=largest) for claim in claims])
+    except ParnwbError:
+        return False
+    return True
+
+
+def _of_threads(plan: WritePlan, rank: int, threads: int) -> int:
+    """Return the bytes that a rank's further threads need: each has room for what its largest chunk may become."""
+    own = {share.dataset for share in plan.shares(rank)}
+    specs = [plan.layout.datasets[number] for number in own]
+    return (threads - 1) * max((spec.chunk_bytes for spec in specs if runs_in_threads(spec)), default=0)
 
 
 def _prepare(

@@ -125,7 +125,12 @@ def encode(
                 lane.step(f"encoding {portion.elements(buffer.dataset, spec.grid.cell(index)).place(spec.place)}")
                 yield index, chunk
 
-    return _batch(portion, buffer, phases.each(ENCODING, pipeline(wanted())), phases)
+    def encoded_chunks() -> Iterator[StoredChunk]:
+        for stored in phases.each(ENCODING, pipeline(wanted())):
+            lane.moved()  # where threads encode, all chunks have been named before the first is done
+            yield stored
+
+    return _batch(portion, buffer, encoded_chunks(), phases)
 
 
 class Shelf:

@@ -2,7 +2,7 @@
 
 from parnwb.codec.assembler import ChunkAssembler
 from parnwb.codec.choose import Choice, choose_coding, coder_for, stored_share
-from parnwb.codec.crew import Crew, check_threads, threads_here
+from parnwb.codec.crew import Crew, check_threads, runs_in_threads, threads_here
 from parnwb.codec.pipeline import Pipeline, open_pipeline
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "choose_coding",
     "coder_for",
     "open_pipeline",
+    "runs_in_threads",
     "stored_share",
     "threads_here",
 ]

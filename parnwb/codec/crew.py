@@ -9,8 +9,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
-from parnwb.codec.native import NativeFilters
-from parnwb.codec.pipeline import Pipeline, Unfiltered, open_pipeline
+from parnwb.codec.pipeline import OWN_ORDER, Pipeline, open_pipeline
 from parnwb.errors import PlanError
 from parnwb.layout import DatasetSpec
 
@@ -37,6 +36,11 @@ def threads_here(wanted: int | None, environ: Mapping[str, str] = os.environ) ->
         return wanted
     told = environ.get(SLURM_CPUS, "")
     return min(int(told), len(os.sched_getaffinity(0))) if told.isdecimal() and int(told) else 1
+
+
+def runs_in_threads(spec: DatasetSpec) -> bool:
+    """Tell whether several threads can encode a dataset: HDF5 has one lock for all. Independent."""
+    return bool(spec.filters) and {item.identifier for item in spec.filters} <= set(OWN_ORDER)
 
 
 class Crew:
@@ -70,7 +74,7 @@ class Crew:
             A filter that this build of HDF5 cannot apply.
         """
         first = open_pipeline(spec)
-        if self._executor is None or isinstance(first, NativeFilters | Unfiltered):  # HDF5 has one lock for all threads
+        if self._executor is None or not runs_in_threads(spec):
             return lambda chunks: ((name, first.encode(chunk)) for name, chunk in chunks)
         idle: SimpleQueue[Pipeline] = SimpleQueue()
         for pipeline in [first, *(open_pipeline(spec) for _ in range(1, self._threads))]:

@@ -635,9 +635,9 @@ static void find_matches(Scratch *scratch, const uint8_t *bytes, size_t n, size_
 }
 
 /* Codes for all bytes of a block: of noise by a part of them, with a code for what may be in the rest, too. */
-static void code_literals(const uint8_t *bytes, size_t n, int noisy, uint32_t *counts, Codes *codes) {
+static void code_literals(const uint8_t *bytes, size_t n, int sampled, uint32_t *counts, Codes *codes) {
     const uint32_t no_distances[DISTANCES] = {0};
-    if (noisy) for (int s = 0; s < 256; s++) counts[s] += !counts[s];
+    if (sampled) for (int s = 0; s < 256; s++) counts[s] += !counts[s];
     else count_all(bytes, n, counts);
     make_codes(counts, no_distances, codes);
 }
@@ -665,7 +665,7 @@ static void put_block(Writer *w, Scratch *scratch, const uint8_t *bytes, size_t 
             return;
         }
     }
-    code_literals(bytes, n, noisy, counts, &codes);
+    code_literals(bytes, n, noisy && n >= LEAST_TO_SAMPLE, counts, &codes);
     if (codes.cost < stored) {
         Writer before = *w;
         put_codes(w, &codes);

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from parnwb.codec import Crew, check_threads, open_pipeline, threads_here
+from parnwb.codec import Crew, check_threads, open_pipeline, runs_in_threads, threads_here
 from parnwb.codec.pipeline import OwnFilters
 from parnwb.errors import PlanError
 from parnwb.sources.raw_chunks import read_spec
@@ -82,3 +82,8 @@ def test_threads_are_as_many_as_slurm_gives_and_the_process_may_use(monkeypatch)
 def test_numbers_of_threads_that_mean_nothing_are_refused(given):
     with pytest.raises(PlanError, match="threads must be None or a number of threads"):
         check_threads(given)
+
+
+def test_only_filters_of_our_own_run_in_threads(spec, request):
+    expected = {"deflate": True, "deflate and checksum": True, "of HDF5": False, "none": False}
+    assert runs_in_threads(spec) is expected[request.node.callspec.params["spec"]]
