@@ -37,4 +37,5 @@ class PyParnwb(PythonPackage):
     depends_on("py-pynwb@4:", type="run")
     depends_on("py-pyyaml@6:", type="run")
     depends_on("py-rich@13:", type="run")
+    depends_on("py-tomli@2:", type="run", when="^python@:3.10")
     depends_on("py-zlib-ng@1:", type="run")

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,14 @@ def test_a_cancelled_job_is_resumed_by_a_new_one(account: Account, recording: Pa
     assert_equals_uninterrupted(account, output, recording)
 
 
+def wait_for_end_of_steps(number: int) -> None:
+    """Wait until no host has a step of a job any more."""
+    end = time.monotonic() + SECONDS
+    while not subprocess.run(["pgrep", "-f", rf"slurmstepd: \[{number}\."], stdout=subprocess.DEVNULL).returncode:
+        assert time.monotonic() < end, "a step of a lost node goes on"
+        time.sleep(0.5)
+
+
 def test_a_lost_node_ends_the_run_and_the_next_one_goes_on(
     account: Account, recording: Path, slow_site: dict[str, str]
 ) -> None:
@@ -110,8 +119,13 @@ def test_a_lost_node_ends_the_run_and_the_next_one_goes_on(
     try:
         account.slurm.wait(number, lambda job: job.restarts == 1 and job.state == "PENDING", seconds=SECONDS)
         assert not output.exists() and journal(output).exists()
+        account.slurm.run("scontrol", "hold", str(number))
     finally:
         node.set_link("up")
+    # The job's next step has the number of the one that is still on the node, which takes one step of a number only.
+    wait_for_end_of_steps(number)
+    account.slurm.run("scontrol", "release", str(number))
+    account.slurm.run("scontrol", "update", f"job={number}", "starttime=now")
     job = account.slurm.wait(number, lambda job: job.restarts >= 1 and job.state in ENDED, seconds=SECONDS)
     assert_done(job)
     assert "DUE TO NODE FAILURE" in job.log, job.log

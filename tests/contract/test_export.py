@@ -109,7 +109,7 @@ def test_chunks_are_taken_over_as_they_are_stored(folder: Path, tmp_path: Path) 
         file = io.read()
         keep(file, "noise", H5DataIO(noise, compression="lzf", chunks=(70, 4)))
         io.write(file)
-    with patch.object(encoder, "open_pipeline", side_effect=AssertionError("a chunk is encoded again")):
+    with patch.object(encoder.Crew, "pipeline", side_effect=AssertionError("a chunk is encoded again")):
         with patch.object(encoder, "IndependentChunkIterator", side_effect=AssertionError("a chunk is decoded")):
             with NWBParallelIO(path, "w", progress=False, bulk_threshold=0) as io:
                 io._settings = replace(io._settings, rule=_OnlyChunked(threshold=0))
