@@ -6,7 +6,7 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,28 @@ class PeakMemory:
         self._done.set()
         self._thread.join()
         self._look()
+
+
+def in_turn(
+    ways: Mapping[str, Callable[[Path], object]], folder: Path, repeats: int, comm: Any
+) -> dict[str, list[float]]:
+    """Return the seconds of each way to write a file in ``folder``, from when all ranks begin to the last one's end.
+
+    Collective. Ways alternate, and the file of the turn before has gone before the clock starts.
+    """
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(repeats):
+        for way, write in ways.items():
+            output = folder / f"{way}.nwb"
+            if comm.rank == 0:
+                output.unlink(missing_ok=True)
+                os.sync()
+            comm.Barrier()
+            began = time.perf_counter()
+            write(output)
+            comm.Barrier()
+            seconds[way].append(time.perf_counter() - began)
+    return seconds
 
 
 class Measurement:

@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import h5py
 import numpy as np
+from measure import in_turn
 from run import launcher
 
 COLUMNS, ROWS = 64, 16384
@@ -101,18 +101,8 @@ def measure(source: Path, folder: Path, repeats: int) -> None:
 
     comm = MPI.COMM_WORLD
     by_parnwb(source, folder / "warm.nwb", comm)  # imports, and the source into the page cache
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    for _ in range(repeats):
-        for way, run in WAYS.items():
-            output = folder / f"{way}.nwb"
-            if comm.rank == 0:
-                output.unlink(missing_ok=True)
-                os.sync()
-            comm.Barrier()
-            began = time.perf_counter()
-            run(source, output, comm)
-            comm.Barrier()
-            seconds[way].append(time.perf_counter() - began)
+    ways = {name: lambda output, way=way: way(source, output, comm) for name, way in WAYS.items()}
+    seconds = in_turn(ways, folder, repeats, comm)
     if comm.rank == 0:
         with h5py.File(source) as there, h5py.File(folder / "parnwb.nwb") as here:
             copied = here["/acquisition/raw/data"]

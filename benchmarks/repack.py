@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import h5py
 import numpy as np
+from measure import in_turn
 from raw_copy import by_pwrite
 from run import launcher
 
@@ -117,18 +118,7 @@ def merge(master: Path, part: Path, folder: Path, repeats: int) -> None:
         "merge": lambda output: by_merge(master, output, comm, progress=False, overwrite=True),
     }
     ways["merge"](folder / "warm.nwb")
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(repeats):
-        for way, run in ways.items():
-            output = folder / f"{way}.nwb"
-            if comm.rank == 0:
-                output.unlink(missing_ok=True)
-                os.sync()
-            comm.Barrier()
-            began = time.perf_counter()
-            run(output)
-            comm.Barrier()
-            seconds[way].append(time.perf_counter() - began)
+    seconds = in_turn(ways, folder, repeats, comm)
     if comm.rank == 0:
         print(json.dumps(seconds))
 

@@ -8,15 +8,16 @@ every rank make its bytes safe, appends a frame to the journal, and only then an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
 from parnwb.backends.backend import Portion
 from parnwb.backends.encoder import Batch
-from parnwb.backends.requests import Numbers
+from parnwb.backends.requests import Numbers, Request, unpacked
 from parnwb.backends.stretch import Stretch
+from parnwb.comm import Ranks
 from parnwb.commits.journal import StreamState
 
 TO_ROOT, FROM_ROOT = 1, 2  # tags
@@ -28,6 +29,46 @@ def message_of(kind: int, numbers: Numbers | None = None) -> Numbers:
     """Return a message: its kind, and what belongs to it. Independent."""
     rest = np.empty(0, dtype=np.int64) if numbers is None else numbers
     return np.concatenate([np.array([kind], dtype=np.int64), rest])
+
+
+class Inbox:
+    """What ranks say to one that they speak to, the root or a rank that speaks for its node. Independent.
+
+    Parameters
+    ----------
+    ranks
+        Who takes part.
+    asked
+        Is told who sent them, what ranks ask, and which ask no more.
+    stop
+        Is called when a rank was asked to stop.
+    """
+
+    def __init__(
+        self, ranks: Ranks, asked: Callable[[int, list[Request], list[int]], None], stop: Callable[[], None]
+    ) -> None:
+        self._ranks, self._asked, self._stop = ranks, asked, stop
+        self.safe: set[int] = set()
+        """Who has made its bytes safe."""
+        self.gone: set[int] = set()
+        """Who has nothing more to say."""
+
+    def listen(self) -> bool:
+        """Take one message, if there is one; tell whether there was."""
+        message = self._ranks.receive(TO_ROOT)
+        if message is None:
+            return False
+        sender, numbers = message
+        kind = int(numbers[0])
+        if kind == ASK:
+            self._asked(sender, *unpacked(numbers[1:]))
+        elif kind == SAFE:
+            self.safe.add(sender)
+        elif kind == GONE:
+            self.gone.add(sender)
+        else:
+            self._stop()
+        return True
 
 
 class Addresses(Protocol):

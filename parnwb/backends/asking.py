@@ -15,12 +15,13 @@ from parnwb.backends.addresses import (
     SAFE,
     STOP,
     TO_ROOT,
+    Inbox,
     message_of,
 )
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.encoder import Batch
 from parnwb.backends.pens import Pen
-from parnwb.backends.requests import REPLY_TAIL, Numbers, Request, packed, unpacked
+from parnwb.backends.requests import REPLY_TAIL, Numbers, Request, packed
 from parnwb.backends.route import route_of
 from parnwb.backends.stretch import Stretch
 from parnwb.commits.journal import StreamState
@@ -45,14 +46,13 @@ class AskedAddresses:
         self._mine: Numbers | None = None
         self._stretch, self._movable = Stretch.nothing(), False
         self._is_to_be_safe = self._is_over = False
-        self._safe: set[int] = set()
-        self._gone: set[int] = set()
+        self._inbox = Inbox(job.ranks, self._asked_below, lambda: self._tell(self._route.above, STOP))
 
     def begin(self, portion: Portion) -> Stretch:
         """Forget whether the root knows of a signal: it has forgotten as well. Expect all of this node to ask."""
         self._told_to_stop = self._is_over = False
         self._asking = {self._ranks.rank, *self._route.below}
-        self._gone.clear()
+        self._inbox.gone.clear()
         self._movable = portion.movable
         self._stretch = Stretch.own(portion.plan, self._ranks.rank)
         return self._stretch
@@ -63,7 +63,7 @@ class AskedAddresses:
             self._told_to_stop = True
             self._tell(self._route.above, STOP)
         heard = self._listen_above()
-        while self._route.below and self._listen_below():
+        while self._route.below and self._inbox.listen():
             heard = True
         self._pass_on()
         return self._pen.serve() or heard
@@ -100,7 +100,7 @@ class AskedAddresses:
         self._ended_has(self._ranks.rank)
         self._pass_on()
         self._until(lambda: self._is_over)
-        self._ranks.wait_until(lambda: self._gone == self._route.below, self.serve)
+        self._ranks.wait_until(lambda: self._inbox.gone == self._route.below, self.serve)
         # A signal may have been passed on too late: it must not reach the next file.
         self._tell(self._route.above, GONE)
 
@@ -122,8 +122,8 @@ class AskedAddresses:
                 return
             self._is_to_be_safe = False
             self.make_safe()
-            self._ranks.wait_until(lambda: self._safe == self._route.below, self.serve)
-            self._safe.clear()
+            self._ranks.wait_until(lambda: self._inbox.safe == self._route.below, self.serve)
+            self._inbox.safe.clear()
             self._tell(self._route.above, SAFE)
 
     def _pass_on(self) -> None:
@@ -164,24 +164,10 @@ class AskedAddresses:
             else:
                 self._tell(request.rank, HERE, found)
 
-    def _listen_below(self) -> bool:
-        message = self._ranks.receive(TO_ROOT)
-        if message is None:
-            return False
-        sender, numbers = message
-        kind = int(numbers[0])
-        if kind == ASK:
-            requests, ended = unpacked(numbers[1:])
-            self._held += requests
-            for rank in ended:
-                self._ended_has(rank)
-        elif kind == SAFE:
-            self._safe.add(sender)
-        elif kind == GONE:
-            self._gone.add(sender)
-        else:
-            self._tell(self._route.above, STOP)
-        return True
+    def _asked_below(self, sender: int, requests: list[Request], ended: list[int]) -> None:
+        self._held += requests
+        for rank in ended:
+            self._ended_has(rank)
 
     def _ended_has(self, rank: int) -> None:
         self._asking.discard(rank)

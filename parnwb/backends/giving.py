@@ -11,20 +11,17 @@ import numpy as np
 from parnwb.allocator import Allocator
 from parnwb.backends.addresses import (
     ALL_FINISHED,
-    ASK,
     FROM_ROOT,
-    GONE,
     HERE,
     MAKE_SAFE,
-    SAFE,
-    TO_ROOT,
+    Inbox,
     message_of,
 )
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.balance import Balance
 from parnwb.backends.encoder import Batch
 from parnwb.backends.pens import Pen
-from parnwb.backends.requests import Numbers, Request, unpacked
+from parnwb.backends.requests import Numbers, Request
 from parnwb.backends.route import route_of
 from parnwb.backends.stretch import Stretch
 from parnwb.backends.tally import Tally
@@ -46,8 +43,7 @@ class RootAddresses:
         self._speakers = route_of(job.ranks.rank, job.ranks.hosts).below
         self._asking: set[int] = set()
         self._waiting: list[tuple[int, list[Request]]] = []
-        self._safe: set[int] = set()
-        self._gone: set[int] = set()
+        self._inbox = Inbox(job.ranks, self._asked, self._asked_to_stop)
         self._placed: list[Records] = []
         self._balance = Balance(job.ranks.size)
         self._stretch, self._movable, self._own_is_movable = Stretch.nothing(), False, False
@@ -71,7 +67,7 @@ class RootAddresses:
             self._allocator.grow(number, growth.grid.shape)
         self._in_one_piece = portion.in_one_piece
         self._asking = set(range(1, self._ranks.size))
-        self._gone.clear()
+        self._inbox.gone.clear()
         self._stretch = Stretch.own(portion.plan, self._ranks.rank)
         self._balance = Balance(self._ranks.size)
         self._movable = portion.movable
@@ -86,7 +82,7 @@ class RootAddresses:
         And write for those who ask for it, before anything else: they stand still only when all of theirs is written.
         """
         heard = self._pen.serve()
-        while self._listen():
+        while self._inbox.listen():
             heard = True
         if self._commit_is_due():
             if not self._asking <= {request.rank for _, requests in self._waiting for request in requests}:
@@ -99,7 +95,7 @@ class RootAddresses:
     def attend(self) -> bool:
         """Take messages; answer those who wait, unless it is time for a commit: what the root writes is not safe."""
         heard = self._pen.serve()
-        while self._listen():
+        while self._inbox.listen():
             heard = True
         return heard if self._commit_is_due() else self._answer() or heard
 
@@ -126,7 +122,7 @@ class RootAddresses:
             self._commit()
         for rank in self._speakers:
             self._tell(rank, ALL_FINISHED)
-        self._ranks.wait_until(lambda: self._gone == self._speakers, self._listen)
+        self._ranks.wait_until(lambda: self._inbox.gone == self._speakers, self._inbox.listen)
 
     def make_safe(self) -> None:
         """Wait until what the root has written is on disk."""
@@ -151,24 +147,13 @@ class RootAddresses:
             self._job.target.check_ours()
             self._append_frame(CLOSING, streams)
 
-    def _listen(self) -> bool:
-        message = self._ranks.receive(TO_ROOT)
-        if message is None:
-            return False
-        sender, numbers = message
-        kind = int(numbers[0])
-        if kind == ASK:
-            requests, ended = unpacked(numbers[1:])
-            self._asking.difference_update(ended)
-            if requests:
-                self._waiting.append((sender, requests))
-        elif kind == SAFE:
-            self._safe.add(sender)
-        elif kind == GONE:
-            self._gone.add(sender)
-        else:
-            self._stop = True
-        return True
+    def _asked(self, sender: int, requests: list[Request], ended: list[int]) -> None:
+        self._asking.difference_update(ended)
+        if requests:
+            self._waiting.append((sender, requests))
+
+    def _asked_to_stop(self) -> None:
+        self._stop = True
 
     def _answer(self) -> bool:
         """Place what all who wait have asked for, at once: what it costs by chunk is HDF5's part then."""
@@ -231,10 +216,10 @@ class RootAddresses:
         """Make all bytes safe, then record them. All other ranks stand still or have finished."""
         self._job.target.check_ours()
         self.make_safe()
-        self._safe.clear()
+        self._inbox.safe.clear()
         for rank in self._speakers:
             self._tell(rank, MAKE_SAFE)
-        self._ranks.wait_until(lambda: self._safe == self._speakers, self._listen)
+        self._ranks.wait_until(lambda: self._inbox.safe == self._speakers, self._inbox.listen)
         if self._job.journal is not None:
             self._append_frame({})
         self._tally.committed()

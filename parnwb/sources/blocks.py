@@ -31,6 +31,10 @@ class BlockCache:
         self._room, self._used = room, 0
         self._blocks: OrderedDict[Hashable, npt.NDArray[Any]] = OrderedDict()
 
+    def widen(self, room: int) -> None:
+        """Let all blocks together take so many bytes at least."""
+        self._room = max(self._room, room)
+
     def find(self, key: Hashable) -> npt.NDArray[Any] | None:
         """Return a block that is kept, which is the last one used from now on."""
         if key in self._blocks:

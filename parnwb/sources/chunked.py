@@ -13,7 +13,7 @@ from parnwb.codec.native import find_filters
 from parnwb.errors import CodecError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
-from parnwb.sources.blocks import CACHE_BYTES, BlockCache, BlockedSource
+from parnwb.sources.blocks import BlockedSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.source import Stored
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import h5py
 
 MOST_CACHE_BYTES = 256 * 2**20
+"""Bytes of decoded chunks that a process keeps for all its datasets, however long their rows of chunks are."""
 
 
 class ChunkedSource(BlockedSource):
@@ -45,9 +46,9 @@ class ChunkedSource(BlockedSource):
         ]
         super().__init__(whole.shape, whole.dtype, edges)
         self._whole, self._spec, self._decodes = whole, spec, can_decode(spec)
-        # A row of chunks, so that each is decoded once.
+        # A row of chunks, so that each is decoded once; the cache is that of all sources of this process.
         row = spec.chunk_bytes * math.prod(spec.grid.extent[1:])
-        self._cache = BlockCache(max(CACHE_BYTES, min(row + spec.chunk_bytes, MOST_CACHE_BYTES)))
+        self._cache.widen(min(row + spec.chunk_bytes, MOST_CACHE_BYTES))
         if not self._decodes:
             find_filters(spec)
 

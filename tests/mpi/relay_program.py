@@ -48,19 +48,18 @@ def main(folder: Path) -> None:
     comm = MPI.COMM_WORLD
     senders: set[int] = set()
     commits = 0
-    receive, append = RootAddresses._listen, RootAddresses._append_frame
+    take, append = RootAddresses._asked, RootAddresses._append_frame
 
-    def listen(self: RootAddresses) -> bool:
-        heard = receive(self)
-        senders.update(sender for sender, _ in self._waiting)
-        return heard
+    def asked(self: RootAddresses, sender: int, *arguments: Any) -> None:
+        senders.add(sender)
+        take(self, sender, *arguments)
 
     def appended(self: RootAddresses, *arguments: object) -> object:
         nonlocal commits
         commits += 1
         return append(self, *arguments)
 
-    RootAddresses._listen, RootAddresses._append_frame = listen, appended
+    RootAddresses._asked, RootAddresses._append_frame = asked, appended
     settings = {"comm": comm, "progress": False, "buffer_mb": 0.02, "commit_interval": 0.02, "watchdog": 30}
     with NWBParallelIO(folder / "whole.nwb", "w", **settings) as io:
         io.write(nwbfile())

@@ -177,3 +177,12 @@ def test_both_are_taken_from_inside_another_iterator(tmp_path):
     ):
         assert is_source_like(data)
         assert isinstance(as_source(hdmf.SliceableDataChunkIterator(data)), kind)
+
+
+def test_a_cache_that_is_widened_keeps_more_and_never_less() -> None:
+    cache = BlockCache(100)
+    cache.widen(250)
+    cache.widen(50)
+    for key in range(3):
+        cache.keep(key, np.zeros(100, "u1"))
+    assert [cache.find(key) is not None for key in range(3)] == [False, True, True]
