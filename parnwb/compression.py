@@ -51,8 +51,7 @@ def filter_settings(compression: Compression) -> dict[str, Any]:
     CodecError
         A plugin is asked for and ``hdf5plugin`` is not installed.
     """
-    name, given = ("gzip", compression) if isinstance(compression, int) else _parted(compression)
-    level = given if given is not None else LEVELS[name][2] if name in LEVELS else 0
+    name, level = parted(compression)
     if name == "gzip":
         return {"compression": "gzip", "compression_opts": level}
     try:
@@ -68,6 +67,15 @@ def filter_settings(compression: Compression) -> dict[str, Any]:
         "bitshuffle-lz4": lambda: hdf5plugin.Bitshuffle(cname="lz4"),
     }[name]()
     return dict(made)
+
+
+def parted(compression: Compression) -> tuple[str, int]:
+    """Return the name of a compression, and its level: the one that is given, or the one that its name stands for.
+
+    Independent; not for None.
+    """
+    name, given = ("gzip", compression) if isinstance(compression, int) else _parted(compression)
+    return name, given if given is not None else LEVELS[name][2] if name in LEVELS else 0
 
 
 def _is_level(compression: object) -> bool:

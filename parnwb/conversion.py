@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from parnwb.io import NWBParallelIO
 from parnwb.metadata import load_metadata
 from parnwb.progress import Progress
 from parnwb.sources.sending import NotSendableError
+from parnwb.target import stored_bytes
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -163,7 +163,7 @@ def converted(ranks: Ranks, io: NWBParallelIO, began: float) -> Converted:
     return Converted(
         path=io.path,
         raw_bytes=written.plan.layout.nbytes,
-        file_bytes=ranks.on_root("measuring the file", lambda: os.path.getsize(io.path)),
+        file_bytes=ranks.on_root("measuring the file", lambda: stored_bytes(io.path)),
         written_bytes=0 if written.published else written.plan.remaining_bytes,
         seconds=time.monotonic() - began,
         backend=written.backend.name,

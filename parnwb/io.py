@@ -24,8 +24,9 @@ from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, progress_for
 from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.settings import DEFAULT_COMMIT_INTERVAL, WriteSettings
-from parnwb.site import versions
-from parnwb.target import FileBytes, Target, sync_folder
+from parnwb.site import backend_for, versions
+from parnwb.stores.rule import StoreRule
+from parnwb.target import FileBytes, FolderTarget, Target, sync_folder
 from parnwb.target.process import Process
 from parnwb.write_queue import Policy
 from parnwb.writer import Written, look_for_earlier, write
@@ -174,7 +175,8 @@ class NWBParallelIO:
         try:
             with self._ranks.agreed("opening"):
                 check_mode(mode, path)
-                self._target = _target(path, mode)
+                backend = backend_for(path, backend)
+                self._target = _target(path, mode, backend)
                 self._manager = manager = _manager(manager, extensions)
                 self._settings = WriteSettings(
                     backend=backend,
@@ -182,7 +184,7 @@ class NWBParallelIO:
                     decomposition=decomposition,
                     buffer_mb=buffer_mb,
                     compression=compression,
-                    rule=BulkRule(
+                    rule=(StoreRule if backend == "zarr" else BulkRule)(
                         threshold=bulk_threshold, link_data=link_data, on_mismatch=on_mismatch, no_copy=no_copy
                     ),
                     overwrite=overwrite if mode in ("w", "resume") else False,
@@ -624,6 +626,12 @@ class NWBParallelIO:
         if mode == "r+" and not path.exists():
             raise TargetError("mode 'r+' needs a file that exists", where=str(path), remedy="Use mode 'a' or 'w'")
         if mode in APPENDING_MODES and path.exists():
+            if isinstance(self._target, FolderTarget):
+                raise TargetError(
+                    f"mode {mode!r} adds to HDF5 files, not to Zarr stores",
+                    where=str(path),
+                    remedy="Write a new store, or add to this one with hdmf_zarr.NWBZarrIO on one process",
+                )
             return True
         self._earlier = look_for_earlier(self._target, self._settings)
         if self._settings.resume and self._target.partial.exists():
@@ -692,10 +700,11 @@ class NWBParallelIO:
     def _check_write(self, nwbfile: NWBFile | None, arguments: dict[str, Any]) -> None:
         if self._written is not None:
             raise ParnwbError("write can be called once for each NWBParallelIO", where=str(self.path))
-        unknown = sorted(set(arguments) - {"expandable", "herd"})
+        own = "consolidate_metadata" if self._settings.backend == "zarr" else "expandable"
+        unknown = sorted(set(arguments) - {own, "herd"})
         if unknown:
             raise ParnwbError(
-                f"write takes cache_spec, link_data, exhaust_dci, expandable and herd, got {', '.join(unknown)}"
+                f"write takes cache_spec, link_data, exhaust_dci, {own} and herd, got {', '.join(unknown)}"
             )
         if nwbfile is not None:
             from pynwb import NWBFile as Expected
@@ -756,7 +765,7 @@ class NWBParallelIO:
                     last.callback(self._opened.close)
 
 
-def _target(path: str | Path, mode: str) -> Target:
+def _target(path: str | Path, mode: str, backend: str) -> Target:
     """Return the target at ``path``; refuse what is none, and a working folder that was removed.
 
     An existing file that is appended to is the one that links lead to: whatever it is called, it has one lock and one
@@ -764,6 +773,8 @@ def _target(path: str | Path, mode: str) -> Target:
     """
     try:
         absolute = Path(path).absolute()
+        if backend == "zarr":
+            return FolderTarget(absolute)
         return Target(real(absolute) if mode in APPENDING_MODES and absolute.exists() else absolute)
     except (TypeError, ValueError) as error:
         raise TargetError(

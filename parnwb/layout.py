@@ -30,7 +30,8 @@ class FilterSpec:
     Parameters
     ----------
     identifier
-        Registered filter number: 1 deflate, 2 shuffle, 3 fletcher32, ...
+        Registered filter number: 1 deflate, 2 shuffle, 3 fletcher32, ...; below 0 for what only Zarr has, see
+        ``parnwb.codec.zarr``.
     options
         The filter's client data.
     name

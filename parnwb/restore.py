@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from hdmf.build import BuildManager
 
     from parnwb.export import Content
-    from parnwb.skeleton import AuthoringOptions, Skeleton
+    from parnwb.skeleton import Authored, AuthoringOptions, Skeleton
 
 Samples = dict[str, list[int]]
 REMEDY = "Resume with the recording and settings that the file was begun with, or start anew (without --resume)"
@@ -139,7 +139,7 @@ def is_worth_keeping(target: Target) -> bool:
         return True  # nobody can tell
 
 
-def describe_attempt(skeleton: Skeleton, samples: Samples, settings: Mapping[str, Any]) -> dict[str, Any]:
+def describe_attempt(skeleton: Authored, samples: Samples, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a resuming job must agree with, for the journal's first frame. Independent; on the root."""
     return {
         "attempt": os.urandom(8).hex(),  # so that no frame of another attempt fits after this one

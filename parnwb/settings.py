@@ -26,7 +26,7 @@ class WriteSettings:
     Parameters
     ----------
     backend
-        ``'auto'``, ``'direct'`` or ``'mpio'``.
+        ``'auto'``, ``'direct'``, ``'mpio'`` or ``'zarr'``.
     transfer
         For ``mpio``: ``'independent'`` or ``'collective'``.
     decomposition
@@ -108,6 +108,8 @@ class WriteSettings:
                 "HDF5 encodes with one thread, so backend 'mpio' has no threads",
                 remedy="Use backend='direct' or 'auto'",
             )
+        if self.backend == "zarr":
+            self._check_store()
         check_threads(self.threads)
         site.check_backend(self.backend)
         storage.check_writers_per_node(self.writers_per_node)
@@ -115,6 +117,21 @@ class WriteSettings:
         strategy(self.decomposition)
         check_compression(self.compression)
         check_chunking(self.chunks)
+
+    def _check_store(self) -> None:
+        """Refuse what HDF5 files alone have."""
+        if self.resume:
+            raise ResumeError(
+                "no journal is kept of a Zarr store, so writing one cannot be resumed",
+                remedy="Write it anew, or an HDF5 file and then parnwb repack",
+            )
+        for name, given, what in (
+            ("manifest", self.manifest, "checksums are kept of HDF5 files only"),
+            ("writers_per_node", self.writers_per_node is not None, "every rank writes files of its own"),
+            ("no_copy", self.rule.no_copy, "Zarr cannot leave values in another file"),
+        ):
+            if given:
+                raise ParnwbError(f"a Zarr store is written without {name}: {what}", remedy=f"Leave {name} out")
 
 
 def check_chunking(chunks: object) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 
 from parnwb.errors import LaunchError, PlanError
 
-BACKENDS = ("auto", "direct", "mpio")
+BACKENDS = ("auto", "direct", "mpio", "zarr")
+ZARR_SUFFIX = ".zarr"
 # Deflate, shuffle, fletcher32, N-bit and scale-offset are applied to every chunk, whatever it holds.
 NEVER_SKIPPED = (1, 2, 3, 5, 6)
 
@@ -53,6 +56,33 @@ def versions(*, leads: bool = True) -> dict[str, object]:
     }
 
 
+def backend_for(path: str | Path, wanted: str) -> str:
+    """Return the backend that a user means who gives this name to the output. Independent.
+
+    Parameters
+    ----------
+    path
+        Of the output. One that ends in ``.zarr`` is a Zarr store.
+    wanted
+        ``'auto'`` or the name that the user gave.
+
+    Raises
+    ------
+    PlanError
+        It writes something else than what the output is called.
+    """
+    is_store = str(path).endswith(ZARR_SUFFIX)
+    if is_store and wanted == "auto":
+        return "zarr"
+    if is_store and wanted in BACKENDS and wanted != "zarr":
+        raise PlanError(
+            f"backend {wanted!r} writes HDF5 files, and the output is called like a Zarr store",
+            where=str(path),
+            remedy="Leave the backend out, or choose a name that ends in .nwb",
+        )
+    return wanted
+
+
 def check_backend(wanted: str) -> None:
     """Refuse a backend that there is not, or that this build does not have. Independent.
 
@@ -61,10 +91,15 @@ def check_backend(wanted: str) -> None:
     PlanError
         There is no backend of that name.
     LaunchError
-        ``mpio`` is wanted but h5py has no MPI.
+        ``mpio`` is wanted but h5py has no MPI; or ``zarr``, and hdmf-zarr is not installed.
     """
     if wanted not in BACKENDS:
         raise PlanError(f"backend must be one of {', '.join(BACKENDS)}, got {wanted!r}")
+    if wanted == "zarr" and find_spec("hdmf_zarr") is None:
+        raise LaunchError(
+            "Zarr stores are written through hdmf-zarr, which is not installed",
+            remedy="pip install 'parnwb[zarr]', or choose an output that ends in .nwb",
+        )
     if wanted == "mpio" and not parallel_hdf5():
         raise LaunchError(
             "backend 'mpio' needs an h5py that was built with MPI, and this one was not",
@@ -89,6 +124,8 @@ def choose_backend(wanted: str) -> BackendChoice:
         As ``check_backend``.
     """
     check_backend(wanted)
+    if wanted == "zarr":
+        return BackendChoice(wanted, "ranks write each chunk of a Zarr store to a file of its own")
     if wanted != "auto":
         return BackendChoice(wanted, "as asked for")
     return BackendChoice("direct", "ranks encode and write by themselves, and what they have done can be resumed")

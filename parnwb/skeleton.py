@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -55,6 +55,26 @@ from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
 from parnwb.timing import Phases
+
+
+class Authored(Protocol):
+    """What the root has authored, whatever the format: all but the bulk data."""
+
+    @property
+    def layout(self) -> FileLayout:
+        """The bulk datasets."""
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Where their values come from, by path."""
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """What other ranks' NWBFiles must agree with."""
+
+    @property
+    def backend(self) -> BackendChoice:
+        """Which is to fill it, and why."""
 
 
 @dataclass(frozen=True)
@@ -506,7 +526,7 @@ class Expected:
 LEAST_OF_SMALLEST = 0.9
 
 
-def expected_bytes(skeleton: Skeleton, remaining: Sequence[int]) -> Expected:
+def expected_bytes(skeleton: Authored, remaining: Sequence[int]) -> Expected:
     """Return what is still to be stored. Independent; on the root.
 
     Datasets of which nothing is known, by a filter other than deflate or because they come in order, count as nothing.
@@ -525,7 +545,7 @@ def expected_bytes(skeleton: Skeleton, remaining: Sequence[int]) -> Expected:
     return Expected(int(about), int(least))
 
 
-def _stored_shares(skeleton: Skeleton, spec: DatasetSpec) -> list[float]:
+def _stored_shares(skeleton: Authored, spec: DatasetSpec) -> list[float]:
     """Return for each piece of a dataset's sample which part of its bytes it takes in the file."""
     dtype, pieces = spec.numpy_dtype, sample(skeleton.sources[spec.path], spec.grid, spec.path)
     return [stored_share(spec, [in_file_dtype(piece, dtype).astype(dtype)]) for piece in pieces]

@@ -1,41 +1,36 @@
-"""Verify a file: re-read it in parallel, under another decomposition, through HDF5's own filters."""
+"""Verify a file: re-read it in parallel, under another decomposition, through HDF5's own filters, or Zarr's codecs."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from parnwb.bulk import build, bulk_sources
 from parnwb.bulk_rule import BulkRule
 from parnwb.codec.cast import in_file_dtype
-from parnwb.codec.native import find_filters
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.commits.journal import no_records
 from parnwb.commits.manifest import METADATA, Datasets, Manifest
 from parnwb.commits.stored import damaged, own_share
-from parnwb.element import is_self_contained
 from parnwb.errors import VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
-from parnwb.index import differences, missing_chunks
-from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
-from parnwb.links.following import broken_links, datasets_in, linked_datasets, missing_movies, stored_elsewhere
+from parnwb.index import differences
+from parnwb.layout import ChunkGrid, FileLayout
+from parnwb.on_disk import OnDisk, on_disk, one_line
+from parnwb.on_disk.hdf5 import opened_hdf5
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.preflight import preflight
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error
 from parnwb.sources import Source, read_checked
-from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sending import Received, receive_sources
 from parnwb.target import Target
 
@@ -141,21 +136,27 @@ def verify(
         ranks.on_root("finishing an interrupted append", lambda: finish_append_alone(path))
         received = _sources(ranks, path, against, rule or BulkRule())
         sources = received.sources
-        layout, objects, findings = ranks.on_root("examining the file", lambda: _examine(path, sources, ranks))
+        with ranks.agreed("opening the file"):
+            disk = on_disk(path)
+        layout, objects, findings = ranks.on_root("examining the file", lambda: disk.examine(sources, ranks))
         findings = list(findings) if ranks.is_root else []
         manifest: Manifest | None = None
         with ranks.agreed("reading the checksums"):
             if ranks.is_root:
                 manifest, found = _manifest(path, ranks)
                 findings += found
-        shapes = {spec.path: spec.shape for spec in layout}
-        sources = {name: source for name, source in sources.items() if tuple(source.shape) == shapes.get(name)}
+        specs = {spec.path: spec for spec in layout}
+        sources = {
+            name: disk.converted(source, specs[name])
+            for name, source in sources.items()
+            if name in specs and tuple(source.shape) == specs[name].shape
+        }
         checksums, found = _compare_stored(ranks, path, manifest, told)
         findings += found
         told.start(f"verifying {path.name}", layout.nbytes)
         with ranks.agreed("reading the file back"):
-            findings += _read_back(ranks, path, layout, replace(received, sources=sources), buffer_mb, told)
-            findings += _read_back(ranks, path, objects, Received({}), buffer_mb / OBJECT_FACTOR, Silent())
+            findings += _read_back(ranks, disk, layout, replace(received, sources=sources), buffer_mb, told)
+            findings += _read_back(ranks, disk, objects, Received({}), buffer_mb / OBJECT_FACTOR, Silent())
         with ranks.agreed("validating"):
             if ranks.is_root and validate:
                 findings += _validate(path)
@@ -186,119 +187,6 @@ def _sources(ranks: Ranks, path: Path, against: NWBFile | None, rule: BulkRule) 
     return receive_sources(ranks, sources, have_own=against is not None)
 
 
-def _examine(
-    path: Path, sources: Mapping[str, Source], ranks: Ranks
-) -> tuple[FileLayout, FileLayout, list[Finding]]:
-    """Return the datasets whose elements are their bytes, the others, and what their index lacks.
-
-    Independent; on the root.
-    """
-    if path.suffix == ".partial":
-        raise VerificationError(
-            "a partial file is not complete",
-            where=str(path),
-            remedy="It is left over from a writing that failed, or is still going on",
-        )
-    findings: list[Finding] = []
-    specs: list[DatasetSpec] = []
-    objects: list[DatasetSpec] = []
-    with _opened(path) as file:
-        try:
-            broken, outward = broken_links(file, path)
-            findings += broken
-            inner = ((dataset.name, dataset) for dataset in datasets_in(file))
-            for name, dataset in (*inner, *linked_datasets(file, outward)):
-                ranks.step(f"examining {name}")
-                ranks.look_up()
-                _examine_dataset(name, dataset, sources, findings, specs, objects, ranks)
-            findings += missing_movies(file, path)
-        except Exception as error:
-            raise VerificationError(
-                f"the file cannot be examined: {type(error).__name__}: {_one_line(error)}",
-                where=str(path),
-                remedy="It is damaged: write it again",
-            ) from error
-    present = {spec.path for spec in specs}
-    findings += [Finding(name, None, "is in the source, not in the file") for name in sources if name not in present]
-    return _layout(specs), _layout(objects), findings
-
-
-def _layout(specs: list[DatasetSpec]) -> FileLayout:
-    return FileLayout(tuple(sorted(specs, key=lambda spec: spec.path)))
-
-
-def _examine_dataset(
-    name: str,
-    dataset: h5py.Dataset,
-    sources: Mapping[str, Source],
-    findings: list[Finding],
-    specs: list[DatasetSpec],
-    objects: list[DatasetSpec],
-    ranks: Ranks,
-) -> None:
-    if not dataset.shape:  # a scalar, or nothing at all
-        findings += _unreadable(dataset)
-        return
-    elsewhere = [Finding(name, None, what) for what in stored_elsewhere(dataset)]
-    findings += elsewhere
-    if elsewhere:  # what is read there, or in its place, is told by no reading
-        return
-    findings += [replace(found, path=name) for found in missing_chunks(dataset, ranks.look_up)]
-    if not is_self_contained(dataset.dtype):
-        shape = tuple(dataset.shape)
-        objects.append(DatasetSpec(name, shape, shape, dataset.dtype.str, dataset.chunks))
-        return
-    spec, source = replace(read_spec(dataset), path=name), sources.get(name)
-    if source is not None and tuple(source.shape) != spec.shape:
-        what = f"has shape {spec.shape} in the file and {tuple(source.shape)} in the source"
-        findings.append(Finding(spec.path, Hyperslab.whole(spec.shape), what))
-    elif source is not None:
-        spec = replace(spec, access=source.access.value)
-    specs.append(spec)
-
-
-def _opened(path: Path) -> h5py.File:
-    if path.is_dir():
-        raise VerificationError("a folder is no NWB file", where=str(path), remedy="Give the name of one file")
-    try:
-        _forget_cached(path)
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise VerificationError(
-            f"the file cannot be opened: {_one_line(error)}",
-            where=str(path),
-            remedy="Check the name, and that it is a complete HDF5 file",
-        ) from error
-
-
-def _one_line(error: Exception) -> str:
-    """Return the text of an error, for which HDF5 takes several lines."""
-    return (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
-
-
-def _unreadable(dataset: h5py.Dataset) -> list[Finding]:
-    """Read a scalar whole. Independent."""
-    try:
-        dataset[()]
-    except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
-        return [Finding(dataset.name, None, f"cannot be read: {_one_line(error)}")]
-    return []
-
-
-def _forget_cached(path: Path) -> None:
-    """Ask the kernel to forget its copy: reading that back would prove nothing about the disk.
-
-    It forgets only what the disk has.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems do not do it for those who only read
-            os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
-
-
 def _manifest(path: Path, ranks: Ranks) -> tuple[Manifest | None, list[Finding]]:
     """Return the checksums beside a file, if they are its own, and what they say of its index. Independent."""
     beside = Target(path).manifest
@@ -309,7 +197,7 @@ def _manifest(path: Path, ranks: Ranks) -> tuple[Manifest | None, list[Finding]]
     except VerificationError as error:
         return None, [Finding(beside.name, None, str(error))]
     findings = []
-    with _opened(path) as file:
+    with opened_hdf5(path) as file:
         if str(file.attrs.get("object_id")) != manifest.object_id:
             what = f"describes another file ({manifest.file}, object {manifest.object_id}): remove it"
             return None, [Finding(beside.name, None, what)]
@@ -347,7 +235,7 @@ def _damage(datasets: Datasets, row: list[int]) -> Finding:
 
 def _read_back(
     ranks: Ranks,
-    path: Path,
+    disk: OnDisk,
     layout: FileLayout,
     received: Received,
     buffer_mb: float,
@@ -358,9 +246,7 @@ def _read_back(
     own = sum(buffer.slab.size * layout.datasets[buffer.dataset].itemsize for buffer in buffers)
     told = Extrapolated(told, layout.nbytes, own)
     findings: list[Finding] = []
-    for spec in layout:
-        find_filters(spec)
-    with _opened(path) as file:
+    with disk.opened(layout) as file:
         for buffer in buffers:
             spec = layout.datasets[buffer.dataset]
             ranks.step(f"reading back {buffer.slab.place(spec.path)}")
@@ -387,18 +273,18 @@ def _parts_of_another(ranks: Ranks, plan: WritePlan) -> Iterator[Buffer]:
 
 
 def _check(
-    dataset: h5py.Dataset, path: str, slab: Hyperslab, source: Source | None, grid: ChunkGrid
+    dataset: Any, path: str, slab: Hyperslab, source: Source | None, grid: ChunkGrid
 ) -> Finding | None:
     # The source is read in any case, lest one that must be read in order get out of step.
     expected = read_checked(source, slab, path) if source is not None else None
     try:
         stored = dataset[slab.slices]
     except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
-        return Finding(path, _unreadable_part(dataset, slab, grid), f"cannot be read: {_one_line(error)}")
+        return Finding(path, _unreadable_part(dataset, slab, grid), f"cannot be read: {one_line(error)}")
     return None if expected is None else _difference(dataset, path, slab, stored, expected)
 
 
-def _unreadable_part(dataset: h5py.Dataset, slab: Hyperslab, grid: ChunkGrid) -> Hyperslab:
+def _unreadable_part(dataset: Any, slab: Hyperslab, grid: ChunkGrid) -> Hyperslab:
     """Return the first chunk of a box that cannot be read; all of the box if each chunk can by itself. Independent."""
     for index in grid.cells(slab).points():
         part = grid.cell(index).intersect(slab)
@@ -410,7 +296,7 @@ def _unreadable_part(dataset: h5py.Dataset, slab: Hyperslab, grid: ChunkGrid) ->
 
 
 def _difference(
-    dataset: h5py.Dataset, path: str, slab: Hyperslab, stored: npt.NDArray[Any], expected: npt.NDArray[Any]
+    dataset: Any, path: str, slab: Hyperslab, stored: npt.NDArray[Any], expected: npt.NDArray[Any]
 ) -> Finding | None:
     converted = np.ascontiguousarray(in_file_dtype(expected, dataset.dtype), dtype=dataset.dtype)
     unequal = (_bits(stored) != _bits(converted)).any(axis=-1)
@@ -437,6 +323,6 @@ def _validate(path: Path) -> list[Finding]:
     try:
         result = validate(path=str(path))
     except Exception as error:  # noqa: BLE001 - what the validator cannot read is not NWB
-        return [Finding("/", None, f"is not a valid NWB file: {type(error).__name__}: {_one_line(error)}")]
+        return [Finding("/", None, f"is not a valid NWB file: {type(error).__name__}: {one_line(error)}")]
     errors = result[0] if isinstance(result, tuple) else result
     return [Finding(str(getattr(item, "location", None) or "/"), None, str(item)) for item in errors]

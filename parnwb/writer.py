@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from parnwb import memory, site, storage
 from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
-from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion
+from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion, StoreBackend
 from parnwb.bulk_rule import BulkRule
 from parnwb.codec import runs_in_threads, threads_here
 from parnwb.comm import Ranks
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from parnwb.bulk import Predicate
     from parnwb.export import Content
     from parnwb.rewriting.rewriting import Rewriting
-    from parnwb.skeleton import AuthoringOptions, Skeleton
+    from parnwb.skeleton import Authored, AuthoringOptions
 
 NAMED_HOSTS = 4
 
@@ -183,7 +183,7 @@ def write(
     if published:
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
         return written
-    threads = threads_here(settings.threads) if choice.name == "direct" else 1
+    threads = threads_here(settings.threads) if choice.name != "mpio" else 1
     movable = _check_memory(ranks, plan, threads)
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
@@ -198,7 +198,7 @@ def write(
     if done:
         check_committed(ranks, target, layout, earlier, told, look_up)
     keeps_journal = choice.name == "direct" and opened is None
-    writers = _writers(ranks, target, settings)
+    writers = Writers.each(ranks.size) if choice.name == "zarr" else _writers(ranks, target, settings)
     choice = replace(choice, reason="; ".join(filter(None, [choice.reason, writers.reason])))
     journal = _prepare(ranks, target, plan, choice, earlier, skeleton, writers, keeps_journal=keeps_journal)
     told.start(f"writing {target.path.name} ({choice.name}{_on_hosts(ranks)})", plan.remaining_bytes)
@@ -307,7 +307,7 @@ def look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
     return earlier
 
 
-def _found(skeleton: Skeleton | None, earlier: Earlier | None) -> Found:
+def _found(skeleton: Authored | None, earlier: Earlier | None) -> Found:
     """Return what the root tells the others. Independent."""
     assert skeleton is not None
     streams = {}
@@ -346,7 +346,7 @@ def _build(
     opened: Opened | None,
     growths: Sequence[Growth],
     asking: Asking,
-) -> tuple[Skeleton | None, dict[str, Source]]:
+) -> tuple[Authored | None, dict[str, Source]]:
     """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
     skeleton, own, signed = None, {}, None
     changed = opened is not None and agree_on_changes(ranks, opened)
@@ -381,7 +381,7 @@ def _authored(
     earlier: Earlier | None,
     opened: Opened | None,
     growths: Sequence[Growth],
-) -> Skeleton:
+) -> Authored:
     """Return the skeleton. Independent; on the root, which alone needs what is imported here."""
     from parnwb.rewriting.rewriting import Rewriting
     from parnwb.skeleton import author
@@ -394,6 +394,10 @@ def _authored(
             return content.author(target.path, options)
         return restore(earlier, target, options, Described(content.sources, content.signature))
     manager = manager or default_manager()
+    if options.backend.name == "zarr":
+        from parnwb.stores.skeleton import author_store
+
+        return author_store(content, target.path, manager, options)
     if earlier is None:
         return author(content, target.path, manager, options)
     return restore(earlier, target, options, describe(content, manager, target.path, options))
@@ -454,7 +458,7 @@ def _prepare(
     plan: WritePlan,
     choice: site.BackendChoice,
     earlier: Earlier | None,
-    skeleton: Skeleton | None,
+    skeleton: Authored | None,
     writers: Writers,
     *,
     keeps_journal: bool,
@@ -525,4 +529,6 @@ def _journal(target: Target, earlier: Earlier | None) -> Journal:
 
 
 def _backend(choice: site.BackendChoice, settings: WriteSettings) -> Backend:
-    return MpioBackend(settings.transfer) if choice.name == "mpio" else DirectBackend()
+    if choice.name == "mpio":
+        return MpioBackend(settings.transfer)
+    return StoreBackend() if choice.name == "zarr" else DirectBackend()

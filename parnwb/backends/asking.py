@@ -18,14 +18,13 @@ from parnwb.backends.addresses import (
     Inbox,
     message_of,
 )
-from parnwb.backends.backend import Job, Portion
+from parnwb.backends.backend import Disk, Job, Portion
 from parnwb.backends.encoder import Batch
 from parnwb.backends.pens import Pen
 from parnwb.backends.requests import REPLY_TAIL, Numbers, Request, packed
 from parnwb.backends.route import route_of
 from parnwb.backends.stretch import Stretch
 from parnwb.commits.journal import StreamState
-from parnwb.target import FileBytes
 
 
 class AskedAddresses:
@@ -35,7 +34,7 @@ class AskedAddresses:
     that is answered; or when all of them wait, because a commit can only begin when the root knows that.
     """
 
-    def __init__(self, job: Job, disk: FileBytes, pen: Pen) -> None:
+    def __init__(self, job: Job, disk: Disk, pen: Pen) -> None:
         self._ranks, self._interrupts, self._disk, self._pen = job.ranks, job.interrupts, disk, pen
         self._route = route_of(job.ranks.rank, job.ranks.hosts)
         self._told_to_stop = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from parnwb.comm import Ranks
 from parnwb.commits.journal import Journal, StreamState
@@ -19,7 +19,8 @@ from parnwb.storage import Writers
 from parnwb.target import Target
 
 if TYPE_CHECKING:
-    from parnwb.skeleton import Skeleton
+    from parnwb.skeleton import Authored, Skeleton
+    from parnwb.stores.skeleton import StoreSkeleton
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Job:
     target: Target
     layout: FileLayout
     plan: WritePlan
-    skeleton: Skeleton | None
+    skeleton: Authored | None
     progress: Progress = field(default_factory=Silent)
     interrupts: Interrupts = field(default_factory=Interrupts)
     journal: Journal | None = None
@@ -69,6 +70,16 @@ class Job:
     manifest: bool = False
     writers: Writers | None = None
     threads: int = 1
+
+    @property
+    def hdf5_skeleton(self) -> Skeleton:
+        """The skeleton of an HDF5 file; on the root."""
+        return cast("Skeleton", self.skeleton)
+
+    @property
+    def store_skeleton(self) -> StoreSkeleton:
+        """The skeleton of a Zarr store; on the root."""
+        return cast("StoreSkeleton", self.skeleton)
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,16 @@ class Portion:
     def source(self, dataset: int) -> Source | None:
         """Return the source of one dataset of the layout; None where this rank has none and needs none."""
         return self.sources.get(self.plan.layout.datasets[dataset].path)
+
+
+class Disk(Protocol):
+    """Where this rank's bytes go. Independent."""
+
+    def sync(self) -> None:
+        """Make safe what this rank has written."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class PartialFile(Protocol):

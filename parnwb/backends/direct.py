@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
+from parnwb.allocator import Allocator
 from parnwb.backends.addresses import Addresses
 from parnwb.backends.asking import AskedAddresses
-from parnwb.backends.backend import Job, Portion
+from parnwb.backends.backend import Disk, Job, Portion
 from parnwb.backends.encoder import STORED_BYTES, Batch, Encoder
-from parnwb.backends.giving import RootAddresses
-from parnwb.backends.pens import pen_of
+from parnwb.backends.giving import Places, RootAddresses
+from parnwb.backends.pens import Pen, pen_of
 from parnwb.backends.stretch import Stretch
 from parnwb.comm import Ahead, Aside
 from parnwb.commits.amendment import AppendTarget
@@ -26,29 +28,51 @@ class DirectBackend:
 
     def open(self, job: Job) -> DirectFile:
         """Open the partial file by its bytes on every rank. Collective."""
-        with job.ranks.agreed("opening the partial file"):
-            return DirectFile(job)
+        with job.ranks.agreed("opening the partial file"), ExitStack() as failed:
+            disk = FileBytes(job.target.partial)
+            failed.callback(disk.close)
+            pen = pen_of(job, disk)
+            file = DirectFile(job, disk, pen, addresses_of(job, disk, pen, _allocator), complete)
+            failed.pop_all()
+            return file
+
+
+def _allocator(job: Job) -> Allocator:
+    skeleton = job.hdf5_skeleton
+    return Allocator(skeleton.file, skeleton.overlay, job.layout, skeleton.lowest)
+
+
+def addresses_of(job: Job, disk: Disk, pen: Pen, places: Callable[[Job], Places]) -> Addresses:
+    """Return whom this rank asks where its chunks go. Independent.
+
+    Parameters
+    ----------
+    places
+        Gives out addresses; called on the root.
+    """
+    return RootAddresses(job, disk, pen, places(job)) if job.ranks.is_root else AskedAddresses(job, disk, pen)
 
 
 class DirectFile:
-    """The partial file as plain bytes, and the addresses that the root's HDF5 gives out. Construction is independent.
+    """The partial file, into which ranks write by themselves what they have encoded. Construction is independent.
 
     Parameters
     ----------
     job
         What is written.
+    disk, pen
+        Where this rank's bytes go, and what writes them.
+    addresses
+        Where in the file each chunk goes.
+    last
+        Writes on the root what is no bulk data, when all chunks are safe.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(
+        self, job: Job, disk: Disk, pen: Pen, addresses: Addresses, last: Callable[[Job, FileLayout], None]
+    ) -> None:
         self._job, self._ranks = job, job.ranks
-        self._disk = FileBytes(job.target.partial)
-        self._pen = pen_of(job, self._disk)
-        try:
-            place = RootAddresses if job.ranks.is_root else AskedAddresses
-            self._addresses: Addresses = place(job, self._disk, self._pen)
-        except BaseException:
-            self._disk.close()
-            raise
+        self._disk, self._pen, self._addresses, self._last = disk, pen, addresses, last
 
     def fill(self, portion: Portion) -> None:
         """Encode and write the chunks of a portion. Collective."""
@@ -94,7 +118,7 @@ class DirectFile:
             self._addresses.close(streams)
             self.close()
             if isinstance(self._addresses, RootAddresses):
-                complete(self._job, self._addresses.layout)
+                self._last(self._job, self._addresses.layout)
 
     def close(self) -> None:
         """Close this rank's view of the bytes. Independent."""
@@ -107,10 +131,10 @@ def complete(job: Job, layout: FileLayout) -> None:
     The last frame comes first: whenever the job ends after it, the bytes can be written again from there. A file
     that is appended to does not change until it is closed.
     """
-    assert job.skeleton is not None
-    overlay = job.skeleton.overlay
-    object_id = str(job.skeleton.file.attrs.get("object_id"))
-    job.skeleton.file.close()
+    skeleton = job.hdf5_skeleton
+    overlay = skeleton.overlay
+    object_id = str(skeleton.file.attrs.get("object_id"))
+    skeleton.file.close()
     job.target.check_ours()
     if isinstance(job.target, AppendTarget):
         job.target.seal(overlay.extents(), overlay.end)
@@ -130,13 +154,13 @@ def complete(job: Job, layout: FileLayout) -> None:
 
 def write_overlay(job: Job) -> None:
     """Write the overlay's bytes to the partial file and make them safe. Independent; on the root."""
-    assert job.skeleton is not None
+    overlay = job.hdf5_skeleton.overlay
     job.target.check_ours()
     disk = FileBytes(job.target.partial)
     try:
-        for address, data in job.skeleton.overlay.extents():
+        for address, data in overlay.extents():
             disk.write_at([data], address)
-        disk.truncate(job.skeleton.overlay.end)
+        disk.truncate(overlay.end)
         disk.sync()
     finally:
         disk.close()

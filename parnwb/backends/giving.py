@@ -1,14 +1,13 @@
-"""``RootAddresses``: addresses from HDF5 for all who ask, and the commits that ride on them."""
+"""``RootAddresses``: addresses for all who ask, and the commits that ride on them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from parnwb.allocator import Allocator
 from parnwb.backends.addresses import (
     ALL_FINISHED,
     FROM_ROOT,
@@ -17,7 +16,7 @@ from parnwb.backends.addresses import (
     Inbox,
     message_of,
 )
-from parnwb.backends.backend import Job, Portion
+from parnwb.backends.backend import Disk, Job, Portion
 from parnwb.backends.balance import Balance
 from parnwb.backends.encoder import Batch
 from parnwb.backends.pens import Pen
@@ -32,14 +31,36 @@ from parnwb.layout import FileLayout
 from parnwb.target import FileBytes
 
 
-class RootAddresses:
-    """Addresses from HDF5, for this rank and for all that ask; and commits."""
+class Places(Protocol):
+    """Where chunks go. Independent; on the root."""
 
-    def __init__(self, job: Job, disk: FileBytes, pen: Pen) -> None:
-        assert job.skeleton is not None
-        self._job, self._ranks, self._skeleton, self._disk = job, job.ranks, job.skeleton, disk
-        self._pen = pen
-        self._allocator = Allocator(job.skeleton.file, job.skeleton.overlay, job.layout, job.skeleton.lowest)
+    @property
+    def layout(self) -> FileLayout:
+        """The bulk datasets as they are now."""
+
+    def grow(self, dataset: int, shape: tuple[int, ...]) -> None:
+        """Let a dataset have at least this shape."""
+
+    def place_all(self, requests: Numbers) -> Numbers:
+        """Place rows that begin with ``(dataset, position, nbytes, mask)`` and return their addresses."""
+
+
+class RootAddresses:
+    """Addresses for this rank and for all that ask; and commits.
+
+    Parameters
+    ----------
+    job
+        What is written.
+    disk, pen
+        Where this rank's bytes go, and what writes them.
+    places
+        Gives out addresses: HDF5, where it is a file.
+    """
+
+    def __init__(self, job: Job, disk: Disk, pen: Pen, places: Places) -> None:
+        self._job, self._ranks, self._disk = job, job.ranks, disk
+        self._pen, self._places = pen, places
         self._speakers = route_of(job.ranks.rank, job.ranks.hosts).below
         self._asking: set[int] = set()
         self._waiting: list[tuple[int, list[Request]]] = []
@@ -59,12 +80,12 @@ class RootAddresses:
     @property
     def layout(self) -> FileLayout:
         """The bulk datasets as they are now."""
-        return self._allocator.layout
+        return self._places.layout
 
     def begin(self, portion: Portion) -> Stretch:
         """Expect every other rank to ask, and give datasets the room that they need."""
         for number, growth in portion.growth.items():
-            self._allocator.grow(number, growth.grid.shape)
+            self._places.grow(number, growth.grid.shape)
         self._in_one_piece = portion.in_one_piece
         self._asking = set(range(1, self._ranks.size))
         self._inbox.gone.clear()
@@ -133,12 +154,13 @@ class RootAddresses:
         """Append a frame, then write to the file what it holds: whenever the job ends in between, the frame counts."""
         self._job.target.check_ours()
         extents = self._append_frame({}, streams)
-        overlay = self._skeleton.overlay
+        overlay, disk = self._job.hdf5_skeleton.overlay, self._disk
+        assert isinstance(disk, FileBytes)
         with self._ranks.doing("writing metadata for readers"):
             for address, data in extents if self._shown else overlay.extents():
-                self._disk.write_at([data], address)
-            if self._disk.status().st_size < overlay.end:
-                self._disk.truncate(overlay.end)
+                disk.write_at([data], address)
+            if disk.status().st_size < overlay.end:
+                disk.truncate(overlay.end)
         self._shown = True
 
     def close(self, streams: Mapping[int, StreamState]) -> None:
@@ -187,7 +209,7 @@ class RootAddresses:
 
     def _place(self, requests: Numbers, raw_bytes: int) -> Numbers:
         with self._ranks.phases("giving addresses"):
-            addresses = self._allocator.place_all(requests)
+            addresses = self._places.place_all(requests)
         records = np.empty((len(requests), RECORD_COLUMNS), dtype=np.int64)
         records[:, [0, 1, 3, 4, 5]] = requests
         records[:, 2] = addresses
@@ -237,9 +259,10 @@ class RootAddresses:
     ) -> tuple[tuple[int, bytes], ...]:
         assert self._job.journal is not None
         with self._ranks.doing("appending a commit to the journal"), self._ranks.phases("journal"):
-            self._skeleton.file.flush()
+            skeleton = self._job.hdf5_skeleton
+            skeleton.file.flush()
             records = np.concatenate(self._placed) if self._placed else no_records()
-            overlay = self._skeleton.overlay
+            overlay = skeleton.overlay
             extents = tuple(overlay.take_changes())
             frame = Frame(dict(description), overlay.end, records, extents, streams=streams or no_streams())
             self._job.journal.append(frame)

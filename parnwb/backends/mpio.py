@@ -54,7 +54,7 @@ class MpioBackend:
 
         with job.ranks.agreed("writing the skeleton"):
             if job.skeleton is not None:
-                job.skeleton.file.close()
+                job.hdf5_skeleton.file.close()
                 write_overlay(job)
         hints = job.ranks.on_root("looking at the file's striping", lambda: _hints(job))
         opening = "opening the file in parallel"

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
+from parnwb.codec.filters import NUMCODECS
 from parnwb.codec.pipeline import OWN_ORDER, Pipeline, open_pipeline
 from parnwb.errors import PlanError
 from parnwb.layout import DatasetSpec
@@ -40,7 +41,7 @@ def threads_here(wanted: int | None, environ: Mapping[str, str] = os.environ) ->
 
 def runs_in_threads(spec: DatasetSpec) -> bool:
     """Tell whether several threads can encode a dataset: HDF5 has one lock for all. Independent."""
-    return bool(spec.filters) and {item.identifier for item in spec.filters} <= set(OWN_ORDER)
+    return bool(spec.filters) and {item.identifier for item in spec.filters} <= {*OWN_ORDER, NUMCODECS}
 
 
 class Crew:

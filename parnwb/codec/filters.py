@@ -11,6 +11,8 @@ import numpy.typing as npt
 DEFLATE = 1
 SHUFFLE = 2
 FLETCHER32 = 3
+NUMCODECS = -1
+"""No filter of HDF5 but a codec of numcodecs, in a Zarr array. Its configuration is the filter's name, as JSON."""
 WINDOW = 32 * 1024  # how far back deflate may refer
 PAIRS_AT_ONCE = 32 * 1024  # they and their bytes stay in the nearest cache
 

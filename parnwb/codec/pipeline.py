@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.codec.deflate import open_deflater
-from parnwb.codec.filters import DEFLATE, FLETCHER32, SHUFFLE, fletcher32, row_length, shuffle
+from parnwb.codec.filters import DEFLATE, FLETCHER32, NUMCODECS, SHUFFLE, fletcher32, row_length, shuffle
 from parnwb.codec.native import NativeFilters
+from parnwb.codec.zarr import Codecs, GzipFrames, in_deflate
 from parnwb.layout import DatasetSpec
 
 OWN_ORDER = (SHUFFLE, DEFLATE, FLETCHER32)
@@ -32,14 +33,17 @@ def open_pipeline(spec: DatasetSpec) -> Pipeline:
     Raises
     ------
     CodecError
-        A filter that this build of HDF5 cannot apply.
+        A filter that this build of HDF5 cannot apply, or a codec that is not installed.
     """
     identifiers = tuple(f.identifier for f in spec.filters)
     if not identifiers:
         return Unfiltered()
     if identifiers == tuple(f for f in OWN_ORDER if f in identifiers):
         return OwnFilters(spec)
-    return NativeFilters(spec)
+    if NUMCODECS not in identifiers:
+        return NativeFilters(spec)
+    deflated = in_deflate(spec)
+    return Codecs(spec) if deflated is None else GzipFrames(OwnFilters(deflated))
 
 
 class Unfiltered:

@@ -71,6 +71,11 @@ class ArraySource:
         return {"array": np.ascontiguousarray(self.array).reshape(self.shape)}
 
 
+def cast_to(source: Source, dtype: np.dtype[Any]) -> Source:
+    """Return a source whose values are of a dtype, converted by numpy where they are of another. Independent."""
+    return source if source.dtype == dtype else CastSource(source, dtype)
+
+
 @dataclass(frozen=True)
 class CastSource:
     """Another source, its values converted as hdmf converts bare arrays. All calls are independent.

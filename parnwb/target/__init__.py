@@ -1,6 +1,8 @@
 """Where a file goes: its names, the bytes on disk, the lock beside it, and its permissions."""
 
 from parnwb.target.disk import MAX_CALL_BYTES, ExistingBytes, FileBytes, sync_folder
+from parnwb.target.folder import FolderTarget, stored_bytes
+from parnwb.target.folder_files import FolderFiles
 from parnwb.target.lock import Lock
 from parnwb.target.permissions import Permissions, create_file
 from parnwb.target.process import Process
@@ -11,10 +13,13 @@ __all__ = [
     "TOKEN_BYTES",
     "ExistingBytes",
     "FileBytes",
+    "FolderFiles",
+    "FolderTarget",
     "Lock",
     "Permissions",
     "Process",
     "Target",
     "create_file",
+    "stored_bytes",
     "sync_folder",
 ]

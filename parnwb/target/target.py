@@ -116,6 +116,17 @@ class Target:
                 where=str(self.path),
                 remedy="Choose a shorter name, or another folder",
             ) from error
+        self.check_kind()
+
+    def check_kind(self) -> None:
+        """Refuse to take the place of what is no file.
+
+        Raises
+        ------
+        TargetError
+            A folder or a device has the name.
+        """
+        name = str(self.path)
         if self.path.is_dir():
             raise TargetError(
                 "the output must be a file, not a folder", where=name, remedy="Add a file name such as out.nwb"
