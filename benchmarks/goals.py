@@ -24,6 +24,8 @@ RUNS = (
     ("HDF5 collective, gzip-4 + shuffle", 2),
     ("hdmf-zarr, gzip-4", 2),
     ("hdmf-zarr, its default codec", 2),
+    ("parnwb zarr, gzip-4", 2),
+    ("parnwb zarr, its default codec", 2),
     ("parnwb convert", 2),
     ("neuroconv, run_conversion", 1),
     ("parnwb, none", 2),
@@ -109,6 +111,7 @@ def waiting(turn: Turn) -> float:
 
 
 GZIP_SHUFFLE = ("parnwb, gzip-4 + shuffle", 2)
+ZARR = ("parnwb zarr, its default codec", 2)
 GOALS = (
     Goal("auto: times as fast as pynwb gzip-4", 14, speed(AUTO, ("pynwb, gzip-4", 1))),
     Goal("auto: size of the file / pynwb's gzip-4", 1.0, size(AUTO, ("pynwb, gzip-4", 1)), at_most=True),
@@ -118,6 +121,8 @@ GOALS = (
     Goal("auto: times hdmf-zarr gzip-4, 2 jobs", 5, speed(AUTO, ("hdmf-zarr, gzip-4", 2))),
     Goal("auto: times hdmf-zarr, default codec, 2 jobs", 1.5, speed(AUTO, ("hdmf-zarr, its default codec", 2))),
     Goal("auto: size / hdmf-zarr's, default codec", 1.0, size(AUTO, ("hdmf-zarr, its default codec", 2)), at_most=True),
+    Goal("zarr, gzip-4: times hdmf-zarr, 2 jobs", 2, speed(("parnwb zarr, gzip-4", 2), ("hdmf-zarr, gzip-4", 2))),
+    Goal("zarr, default codec: times hdmf-zarr, 2 jobs", 2, speed(ZARR, ("hdmf-zarr, its default codec", 2))),
     Goal(
         "parnwb convert: times neuroconv, whole command",
         8,

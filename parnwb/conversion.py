@@ -14,6 +14,7 @@ from parnwb.interfaces import build_nwbfile
 from parnwb.io import NWBParallelIO
 from parnwb.metadata import load_metadata
 from parnwb.progress import Progress
+from parnwb.site import ZARR_SUFFIX
 from parnwb.sources.sending import NotSendableError
 from parnwb.target import stored_bytes
 
@@ -244,7 +245,7 @@ def check_apart(source: Path, output: Path) -> None:
     if not output.exists() or not source.exists():
         return
     same = output.samefile(source)
-    if output.suffix == ".nwb" and not same:
+    if output.suffix in (".nwb", ZARR_SUFFIX) and not same:
         return
     beside = output.resolve().parent == source.resolve().parent and output.stem == source.stem
     if same or beside or (source.is_dir() and source.resolve() in output.resolve().parents):

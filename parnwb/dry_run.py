@@ -12,9 +12,10 @@ from parnwb.conversion import check_apart
 from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings, check_chunking
-from parnwb.site import BackendChoice, choose_backend
-from parnwb.skeleton import AuthoringOptions, author, expected_bytes
-from parnwb.target import Target
+from parnwb.site import BackendChoice, backend_for, choose_backend
+from parnwb.skeleton import Authored, AuthoringOptions, author, expected_bytes
+from parnwb.stores.rule import StoreRule
+from parnwb.target import FolderTarget, Target
 from parnwb.target.space import space_left
 from parnwb.write_queue import Policy, write_queue
 from parnwb.writer import look_for_earlier
@@ -99,11 +100,12 @@ def rehearse(
     ParnwbError
         It would be refused.
     """
-    from pynwb import get_manager
-
-    target = Target(output)
+    backend = backend_for(output, backend)
+    is_store = backend == "zarr"
+    target = FolderTarget(output) if is_store else Target(output)
     settings = WriteSettings(
         backend=backend,
+        rule=StoreRule() if is_store else BulkRule(),
         compression=compression,
         decomposition=decomposition,
         buffer_mb=buffer_mb,
@@ -116,12 +118,24 @@ def rehearse(
     check_apart(source.path, output)
     choice = choose_backend(backend)
     options = AuthoringOptions(settings.rule, compression, choice, chunks=chunks)
-    skeleton = author(source.nwbfile(), target.path, get_manager(), options)
+    skeleton = _authored(source.nwbfile(), target.path, options)
     layout = skeleton.layout
     about = expected_bytes(skeleton, [spec.nbytes for spec in layout]).about
-    skeleton.file.close()
     plan = WritePlan(layout, ranks, decomposition, buffer_mb, queue=write_queue(queue, layout))
     return Rehearsal(plan, choice, _becomes(target, earlier), about, space_left(target.path.parent).free)
+
+
+def _authored(nwbfile: NWBFile, path: Path, options: AuthoringOptions) -> Authored:
+    """Return what would be authored, of which no file is open."""
+    from pynwb import get_manager
+
+    if options.backend.name == "zarr":
+        from parnwb.stores.skeleton import author_store
+
+        return author_store(nwbfile, path, get_manager(), options)
+    skeleton = author(nwbfile, path, get_manager(), options)
+    skeleton.file.close()
+    return skeleton
 
 
 def _becomes(target: Target, earlier: Earlier | None) -> str:

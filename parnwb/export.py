@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import h5py
+from hdmf.backends.io import HDMFIO
 from hdmf.build import BuildManager, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 
 from parnwb.bulk import build, uncopied_arrays
 from parnwb.bulk_rule import BulkRule
 from parnwb.errors import ParnwbError, SourceError
+
+Prepare = Callable[[GroupBuilder], None]
+
+
+def as_it_is(builder: GroupBuilder) -> None:
+    """Change nothing."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +35,13 @@ class Export:
         By which the file is open.
     nwbfile
         What ``source`` has read, perhaps changed since; None for all that the file holds.
+    prepare
+        Is given what will be written, and may change with which settings.
     """
 
-    source: NWBHDF5IO
+    source: HDMFIO
     nwbfile: NWBFile | None = None
+    prepare: Prepare = as_it_is
 
     def rule(self, rule: BulkRule, *, link_data: bool) -> BulkRule:
         """Return what is bulk: data that stay where they are in the file are copied, links to others stay links."""
@@ -41,13 +51,18 @@ class Export:
 Content: TypeAlias = NWBFile | Export
 
 
+def prepared(content: Content) -> Prepare:
+    """Return what changes the settings of content before it is written. Independent."""
+    return content.prepare if isinstance(content, Export) else as_it_is
+
+
 def export_of(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export:
     """Return what is exported. Independent.
 
     Parameters
     ----------
     src_io
-        What has the file open; or its path.
+        What has the file open; or its path; or an ``Export``.
     nwbfile
         As for ``Export``.
     files
@@ -58,6 +73,8 @@ def export_of(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export:
     ParnwbError
         It is neither, or cannot be opened.
     """
+    if isinstance(src_io, Export):
+        return src_io
     if isinstance(src_io, str | Path):
         try:
             src_io = files.enter_context(NWBHDF5IO(str(src_io), "r"))
@@ -72,7 +89,7 @@ def export_of(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export:
     return Export(src_io, nwbfile)
 
 
-def write_content(content: Content, io: NWBHDF5IO, arguments: Mapping[str, Any]) -> None:
+def write_content(content: Content, io: HDMFIO, arguments: Mapping[str, Any]) -> None:
     """Let pynwb write. Independent.
 
     Parameters
@@ -101,6 +118,7 @@ def build_content(content: Content, manager: BuildManager, path: Path, rule: Bul
         with uncopied_arrays():
             write_content(content, io, {"link_data": rule.link_data, "cache_spec": False})
     assert io.builder is not None
+    content.prepare(io.builder)
     return io.builder
 
 

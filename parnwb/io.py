@@ -58,7 +58,7 @@ class NWBParallelIO:
     Parameters
     ----------
     path
-        The file.
+        The file; a name that ends in ``.zarr`` is a Zarr store's, as ``hdmf_zarr.NWBZarrIO`` writes it.
     mode
         ``'w'``; ``'w-'`` and ``'x'``, which never replace an existing file; ``'resume'``, which goes on where an
         earlier job was ended, on any number of ranks, and begins the file if there was none; ``'r+'``, which adds to
@@ -73,7 +73,8 @@ class NWBParallelIO:
         ``NAME.namespace.yaml``, a ``TypeMap``, or a list of these. What ``pynwb.load_namespaces`` or an installed
         ``ndx`` package has registered needs neither.
     backend
-        ``'direct'`` (ranks encode and write by themselves; any h5py), ``'mpio'`` (parallel HDF5) or ``'auto'``.
+        ``'direct'`` (ranks encode and write by themselves; any h5py), ``'mpio'`` (parallel HDF5), ``'zarr'`` (a Zarr
+        store, whatever its name) or ``'auto'``.
     transfer
         With ``mpio``, ``'independent'`` or ``'collective'`` writes.
     decomposition
@@ -85,7 +86,8 @@ class NWBParallelIO:
         For bulk data that have no filter of their own: None or ``'none'``, ``'auto'`` (the fastest gzip whose file is
         at most 10 % larger than at level 4, decided on a sample), ``'gzip'`` (level 4) or a level 0 to 9; or filters of
         ``hdf5plugin``, which readers then need too: ``'zstd'``, ``'blosc2-zstd'`` or ``'bitshuffle-lz4'``. A level may
-        follow the name: ``'zstd-5'``.
+        follow the name: ``'zstd-5'``. In Zarr None and ``'auto'`` are its default, Blosc, and there are ``'gzip'``,
+        ``'zstd'`` and ``'none'``.
     overwrite
         Whether modes ``'w'`` and ``'resume'`` may replace an existing file.
     progress

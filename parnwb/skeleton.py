@@ -38,7 +38,7 @@ from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
 from parnwb.compression import Compression, filter_settings, is_none, needs_plugin
 from parnwb.errors import LayoutError, ParnwbError
-from parnwb.export import Content, Export, write_content
+from parnwb.export import Content, Export, Prepare, prepared, write_content
 from parnwb.gathering import Asking, gathered
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.links.places import check_places
@@ -183,7 +183,7 @@ def author_on(
     reader
         By which it was read from ``file``; only what is new since then is written.
     """
-    io = _SkeletonIO(file, path, manager, options, reader)
+    io = _SkeletonIO(file, path, manager, options, reader, prepared(content))
     try:
         nwbfile = content.nwbfile if isinstance(content, Export) else content
         if nwbfile is not None:
@@ -250,7 +250,8 @@ class _SkeletonIO(NWBHDF5IO):
         path: Path,
         manager: BuildManager,
         options: AuthoringOptions,
-        reader: NWBHDF5IO | None = None,
+        reader: NWBHDF5IO | None,
+        prepare: Prepare,
     ) -> None:
         super().__init__(path=str(path), mode="w" if reader is None else "a", manager=manager, file=file)
         if reader is not None:
@@ -258,6 +259,7 @@ class _SkeletonIO(NWBHDF5IO):
         # hdmf drains iterators from here right after creating their dataset; not bulk ones.
         self._HDF5IO__dci_queue = _SmallQueue()
         self._options, self._path, self._is_appended_to = options, path, reader is not None
+        self._prepare = prepare
         self._specs: dict[str, DatasetSpec] = {}
         self._in_place: dict[str, BinarySource] = {}
         self.sources: dict[str, Source] = {}
@@ -268,6 +270,7 @@ class _SkeletonIO(NWBHDF5IO):
 
     def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
         """Find the bulk data, then write as pynwb does."""
+        self._prepare(builder)
         self._check_links(builder)
         self._in_place = left_in_place(builder, self._options.rule, self.get_written)
         for path, source in self._in_place.items():

@@ -15,6 +15,8 @@ CASES = (
     Case("parnwb, gzip-4", {"io": {"compression": "gzip"}}, launch="mpi"),
     Case("parnwb, gzip-4 + shuffle", {"data": GZIP_SHUFFLE}, launch="mpi"),
     Case("parnwb, none", {}, launch="mpi"),
+    Case("parnwb zarr, gzip-4", {"io": {"compression": "gzip", "backend": "zarr"}}, launch="mpi"),
+    Case("parnwb zarr, its default codec", {"io": {"backend": "zarr"}}, launch="mpi"),
     Case(
         "parnwb mpio, gzip-4",
         {"io": {"compression": "gzip", "backend": "mpio"}},
@@ -41,7 +43,7 @@ def write(task: Task, comm: Any) -> dict[str, Any]:
     shuffled = any(one.identifier == 2 for one in spec.filters)
     return measured.result(
         stored_bytes=stored_bytes(task.output),
-        coding=f"{spec.coder or 'HDF5' if spec.filters else 'none'}{' + shuffle' if shuffled else ''}",
+        coding=f"{spec.coder or spec.filters[-1].name or 'HDF5' if spec.filters else 'none'}{' + shuffle' * shuffled}",
         backend=io.written.backend.name,
         phases=comm.gather(dict(io.written.phases)),
         buffer_bytes=max(map(io.written.plan.buffer_bytes, range(len(io.written.plan.layout)))),

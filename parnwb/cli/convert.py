@@ -30,6 +30,7 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
     ("parnwb convert RUN_g0 session.nwb --dry-run", "say what would be done, and write nothing"),
     ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb --resume", "begin, or go on where an earlier job ended"),
     ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb --report r.html", "verify it, and leave a page with pictures"),
+    ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb.zarr", "a Zarr store, as hdmf-zarr writes them"),
     ("mpiexec -n 8 parnwb convert sessions.yml nwb/", "all sessions of neuroconv's YAML specification"),
 )
 @SOURCE
@@ -78,6 +79,8 @@ def convert(
     **given: Any,
 ) -> None:
     """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks.
+
+    An OUTPUT that ends in .zarr is a Zarr store.
 
     SOURCE may be neuroconv's YAML conversion specification: its sessions are converted one after another, into the
     folder OUTPUT or beside it.

@@ -98,9 +98,9 @@ def source_data(path: Path, given: dict[str, Any]) -> SourceData:
     return SourceData(path, given.pop("interface"), options, given.pop("metadata"))
 
 
-def compression_of(text: str) -> str | int | None:
+def compression_of(text: str) -> str | int:
     """Return a default compression by the word for it."""
-    return None if text == "none" else int(text) if text.isdecimal() and text.isascii() else text
+    return int(text) if text.isdecimal() and text.isascii() else text
 
 
 def policy(words: Sequence[str]) -> str | dict[str, float]:

@@ -78,6 +78,7 @@ def writing(decorated: Command) -> Command:
         "chunks and filters as parnwb would choose them",
     ),
     ("parnwb repack old.nwb --dry-run", "how large it would be, and how much of it is not in use"),
+    ("mpiexec -n 4 parnwb repack old.nwb new.nwb.zarr", "as a Zarr store; and back"),
 )
 @SOURCE
 @click.argument("output", required=False, type=click.Path(path_type=Path))
@@ -87,7 +88,8 @@ def writing(decorated: Command) -> Command:
 def repack(source: Path, output: Path | None, quiet: bool, compression: str, **given: Any) -> None:
     """Write SOURCE once more with other chunks or another compression, without the space that it wastes.
 
-    Under mpiexec with all ranks. Any HDF5 file will do. What is not asked to change stays as it is.
+    Under mpiexec with all ranks. Any HDF5 file will do. What is not asked to change stays as it is. An OUTPUT that ends in
+    .zarr is a Zarr store, which SOURCE may be as well.
     """
     from parnwb.repacking import repack
 
@@ -193,9 +195,7 @@ def chunks_of(word: str) -> str | tuple[int, ...] | None:
 
 
 def _compression(word: str) -> str | int | None:
-    if word == OWN:
-        return None
-    return word if word == "none" else compression_of(word)
+    return None if word == OWN else compression_of(word)
 
 
 def settings_of(words: str) -> dict[str, Any]:

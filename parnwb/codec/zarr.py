@@ -90,6 +90,13 @@ def codec_of(item: FilterSpec) -> Any:
         ) from error
 
 
+def in_words(item: FilterSpec) -> str:
+    """Return a codec's name, with the program and the level that it has. Independent."""
+    configuration = configuration_of(item)
+    told = (configuration.get(name) for name in ("id", "cname", "level", "clevel"))
+    return "-".join(str(value) for value in told if value is not None)
+
+
 def in_deflate(spec: DatasetSpec) -> DatasetSpec | None:
     """Return a dataset whose chunks have the deflate stream of gzip's in an HDF5 filter; None if it has no gzip.
 

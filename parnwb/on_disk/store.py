@@ -21,7 +21,7 @@ from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.on_disk.words import forget_cached, matched, missing_from, one_line, sorted_layout
 from parnwb.sources import Source
 from parnwb.sources.array import cast_to
-from parnwb.stores.spec import spec_of
+from parnwb.sources.zarr import read_zarr_spec
 
 CONSOLIDATED = ".zmetadata"
 METADATA = (".zarray", ".zattrs", ".zgroup")
@@ -81,7 +81,7 @@ class StoreOnDisk:
                     ranks.step(f"examining {name}")
                     ranks.look_up()
                     findings += _missing_chunks(name, array, self.path / array.path)
-                    spec = spec_of(array, name)
+                    spec = read_zarr_spec(array, name)
                     if is_self_contained(array.dtype):
                         specs.append(matched(spec, sources, findings))
                     else:

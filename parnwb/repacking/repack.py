@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.compression import Compression
 from parnwb.errors import ParnwbError
+from parnwb.repacking.crossing import cross, crosses
 from parnwb.repacking.result import Repacked
 from parnwb.repacking.run import opened_source, run
 
@@ -40,6 +41,10 @@ def repack(
 
     All else stays as it is: attributes, object ids, references, links, cached specifications. Chunks of datasets whose
     coding stays are copied as they are stored. What nothing refers to is not copied. It need not be an NWB file.
+
+    An NWB file becomes a Zarr store, as hdmf-zarr has them, where the output ends in ``.zarr``, and a store becomes an
+    NWB file: through hdmf, with the same object ids, references and links. Chunks stay, and so does compression that
+    both formats have; else it is Zarr's default there, and ``'auto'`` in HDF5.
 
     Parameters
     ----------
@@ -92,7 +97,15 @@ def repack(
         return _content(source, files, _recoding(chunks, compression, datasets), bulk_threshold, contains_all=False)
 
     settings = {**settings, "overwrite": True} if inplace else settings
-    return _run(source, place, content, comm, settings)
+
+    def work(ranks: Ranks, output: Path | None) -> Repacked:
+        if not ranks.on_root("looking at the formats", lambda: crosses(source, output)):
+            return run(ranks, comm, source, output, content, settings)
+        assert output is not None
+        recoding = _recoding(chunks, compression, datasets)
+        return cross(ranks, comm, source, output, recoding, {**settings, "bulk_threshold": bulk_threshold})
+
+    return _run(source, place, work, comm, settings)
 
 
 def merge(
@@ -134,10 +147,19 @@ def merge(
     def content(files: ExitStack) -> Rewriting:
         return _content(source, files, _recoding(chunks, compression, datasets), bulk_threshold, contains_all=True)
 
-    return _run(source, place, content, comm, settings)
+    def work(ranks: Ranks, output: Path | None) -> Repacked:
+        return run(ranks, comm, source, output, content, settings)
+
+    return _run(source, place, work, comm, settings)
 
 
-def _run(source: Path, place: Any, content: Any, comm: MPI.Intracomm | None, settings: Mapping[str, Any]) -> Repacked:
+def _run(
+    source: Path,
+    place: Callable[[], Path | None],
+    work: Callable[[Ranks, Path | None], Repacked],
+    comm: MPI.Intracomm | None,
+    settings: Mapping[str, Any],
+) -> Repacked:
     ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
     try:
         with ranks.agreed("checking what is asked for"):
@@ -146,7 +168,7 @@ def _run(source: Path, place: Any, content: Any, comm: MPI.Intracomm | None, set
         with ranks.agreed("finishing an interrupted append"):
             if ranks.is_root:
                 finish_append_alone(source)
-        return run(ranks, comm, source, output, content, settings)
+        return work(ranks, output)
     finally:
         ranks.free()
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 
+from parnwb.codec.filters import NUMCODECS
+from parnwb.codec.zarr import in_words
 from parnwb.layout import DatasetSpec
 from parnwb.sources.raw_chunks import read_spec
+from parnwb.sources.zarr import read_zarr_spec
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class Stored:
         return cls.expected(read_spec(dataset), dataset.id.get_storage_size())
 
     @classmethod
+    def of_array(cls, array: Any) -> Stored:
+        """Return how a Zarr array is stored."""
+        return cls.expected(read_zarr_spec(array), array.nbytes_stored)
+
+    @classmethod
     def expected(cls, spec: DatasetSpec, nbytes: int) -> Stored:
         """Return how a dataset of a layout is stored, in so many bytes."""
         return cls(spec.chunks, filters_in_words(spec), nbytes)
@@ -49,6 +58,9 @@ def filters_in_words(spec: DatasetSpec) -> str:
     names = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
     told = []
     for item in spec.filters:
+        if item.identifier == NUMCODECS:
+            told.append(in_words(item))
+            continue
         name = names.get(item.identifier) or item.name or str(item.identifier)
         told.append(f"{name}-{item.options[0]}" if name == "gzip" and item.options else name.split(";")[0])
     return " ".join(told) or "none"

@@ -11,9 +11,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from parnwb.codec.zarr import in_words
 from parnwb.index import chunk_index
 from parnwb.layout import ChunkGrid
 from parnwb.links.following import datasets_in
+from parnwb.sources.zarr import read_zarr_spec
+from parnwb.target import stored_bytes as folder_bytes
 
 COLUMNS = 120
 """Of chunks that are one after another, so many averages are kept."""
@@ -90,7 +93,9 @@ class Contents:
 
 
 def contents(path: Path, look_up: Callable[[], None] = lambda: None) -> Contents:
-    """Return what a file holds. Independent; ``look_up`` is called now and then, and may raise."""
+    """Return what a file, or a store, holds. Independent; ``look_up`` is called now and then, and may raise."""
+    if path.is_dir():
+        return _contents_of_store(path, look_up)
     with h5py.File(path, "r") as file:
         found = [dataset for dataset in datasets_in(file) if dataset.shape]
         found.sort(key=lambda dataset: dataset.size * dataset.dtype.itemsize, reverse=True)
@@ -98,7 +103,23 @@ def contents(path: Path, look_up: Callable[[], None] = lambda: None) -> Contents
         return Contents(path.stat().st_size, _session(file), shown, len(found) - len(shown))
 
 
-def _session(file: h5py.File) -> dict[str, str]:
+def _contents_of_store(path: Path, look_up: Callable[[], None]) -> Contents:
+    import zarr
+
+    root = zarr.open_group(str(path), mode="r")
+    found = [array for _, array in root.arrays(recurse=True) if array.dtype.kind != "O"]
+    found.sort(key=lambda array: array.nbytes, reverse=True)
+    shown = []
+    for array in found[:MOST_DATASETS]:
+        look_up()
+        spec = read_zarr_spec(array)
+        words = ", ".join(in_words(item) for item in spec.filters)
+        sizes = (spec.nbytes, array.nbytes_stored)
+        shown.append(Stored(spec.path, spec.shape, str(array.dtype), spec.chunks, words, *sizes))
+    return Contents(folder_bytes(path), _session(root), tuple(shown), len(found) - len(shown))
+
+
+def _session(file: Any) -> dict[str, str]:
     names = {
         "session_description": "Session",
         "identifier": "Identifier",
@@ -108,8 +129,9 @@ def _session(file: h5py.File) -> dict[str, str]:
     return {label: text for name, label in names.items() if (text := _text(file, name))}
 
 
-def _text(file: h5py.File, name: str) -> str:
+def _text(file: Any, name: str) -> str:
     value = file[name][()] if name in file else b""
+    value = value.item() if getattr(value, "shape", None) == (1,) else value  # Zarr has no scalars
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from parnwb.codec import open_pipeline
 from parnwb.codec.decode import can_decode, decode
 from parnwb.codec.native import find_filters
 from parnwb.errors import CodecError
@@ -82,3 +83,22 @@ class ChunkedSource(BlockedSource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._whole, self._spec)
+
+
+class UnmaskedSource(ChunkedSource):
+    """A chunked dataset of which every chunk has gone through all filters, as Zarr takes it for granted."""
+
+    def read_chunk(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
+        """Return ``(0, bytes)`` of the chunk that begins at ``start``; None if it was never written.
+
+        Where a filter was skipped the chunk is encoded anew. Independent; raises as ``HDF5DatasetSource.read_chunk``.
+        """
+        stored = super().read_chunk(start, out)
+        if stored is None or stored[0] == 0:
+            return stored
+        grid = self._spec.grid
+        index = tuple(n // extent for n, extent in zip(start, grid.chunk, strict=True))
+        elements = grid.cell(index)
+        chunk = np.full(grid.chunk, self._spec.fill)
+        chunk[Hyperslab.whole(elements.count).slices] = self._load(index, elements)
+        return open_pipeline(self._spec).encode(chunk)

@@ -53,6 +53,11 @@ class HDF5DatasetSource:
         """Always ``Access.RANDOM``."""
         return Access.RANDOM
 
+    @property
+    def dataset(self) -> h5py.Dataset:
+        """The open dataset."""
+        return self._opened()
+
     def read(self, slab: Hyperslab) -> npt.NDArray[Any]:
         """Return the values of ``slab``, of shape ``slab.count``. Independent.
 

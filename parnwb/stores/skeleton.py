@@ -24,7 +24,7 @@ from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
 from parnwb.codec.zarr import in_deflate
 from parnwb.errors import LayoutError
-from parnwb.export import Content, Export, write_content
+from parnwb.export import Content, Export, Prepare, prepared, write_content
 from parnwb.gathering import gathered
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.links.policy import heed
@@ -32,12 +32,14 @@ from parnwb.links.series import mismatched_series
 from parnwb.resident import Resident
 from parnwb.site import BackendChoice
 from parnwb.skeleton import AuthoringOptions, own_error
-from parnwb.sources import Source
+from parnwb.sources import Source, takes_over
+from parnwb.sources.chunked import UnmaskedSource
 from parnwb.sources.growing import GrowingSource
+from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.sample import sample
+from parnwb.sources.zarr import read_zarr_spec
 from parnwb.stores.compressor import compressor_settings
 from parnwb.stores.memory import MemoryFolder
-from parnwb.stores.spec import spec_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def author_store(content: Content, path: Path, manager: BuildManager, options: A
         An array cannot be created as asked; its path and settings are named.
     """
     folder = MemoryFolder(path)
-    io = _SkeletonIO(folder, manager, options)
+    io = _SkeletonIO(folder, manager, options, prepared(content))
     try:
         nwbfile = content.nwbfile if isinstance(content, Export) else content
         if nwbfile is not None:
@@ -98,18 +100,21 @@ def author_store(content: Content, path: Path, manager: BuildManager, options: A
 class _SkeletonIO(NWBZarrIO):
     """hdmf-zarr's writer, which leaves bulk arrays empty and remembers them."""
 
-    def __init__(self, folder: MemoryFolder, manager: BuildManager, options: AuthoringOptions) -> None:
+    def __init__(
+        self, folder: MemoryFolder, manager: BuildManager, options: AuthoringOptions, prepare: Prepare
+    ) -> None:
         super().__init__(folder, mode="w", manager=manager)
-        self._options = options
+        self._options, self._prepare = options, prepare
         self._specs: dict[str, DatasetSpec] = {}
         self.sources: dict[str, Source] = {}
         self.signature: dict[str, str] = {}
 
     def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
         """Find the bulk data, then write as hdmf-zarr does."""
+        self._prepare(builder)
         rule = self._options.rule
         heed(link_mismatches(builder, rule, self.get_written), rule.on_mismatch)
-        own = bulk_sources(builder, rule, self.get_written)
+        own = {path: _as_stored(source) for path, source in bulk_sources(builder, rule, self.get_written).items()}
         self.sources = gathered(own, self._options.asking)
         self.signature = signature(builder, rule, self.get_written)
         # Drained right after their array has been created; not those of bulk data.
@@ -122,6 +127,12 @@ class _SkeletonIO(NWBZarrIO):
         if path not in self.sources or self.get_written(builder):
             return super().write_dataset(parent=parent, builder=builder, **kwargs)
         source = self.sources[path]
+        if isinstance(source, GrowingSource) and source.stream is not None:
+            raise LayoutError(
+                "a Stream keeps its rows in a journal, which only HDF5 files have here",
+                where=path,
+                remedy="Write an HDF5 file (.nwb), and then parnwb repack, or give an iterator that knows its rows",
+            )
         group = _UnfilledGroup(parent, path, source, self._options)
         super().write_dataset(parent=group, builder=builder, force_data=_without_values(builder.data), **kwargs)
         spec = group.spec()
@@ -137,6 +148,12 @@ class _SkeletonIO(NWBZarrIO):
     def layout(self) -> FileLayout:
         """Return what was created."""
         return FileLayout(tuple(self._specs[path] for path in sorted(self._specs)))
+
+
+def _as_stored(source: Source) -> Source:
+    """Return a source that has its chunks as Zarr could store them, if it is a chunked dataset of HDF5."""
+    is_chunked = isinstance(source, HDF5DatasetSource) and source.dataset.chunks is not None
+    return UnmaskedSource.of(source.dataset) if is_chunked else source
 
 
 class _SmallQueue(ZarrIODataChunkIteratorQueue):
@@ -244,11 +261,11 @@ class _UnfilledGroup(zarr.Group):
         source = self._bulk_source
         major = source.axis if isinstance(source, GrowingSource) else 0
         grows = isinstance(source, GrowingSource)
-        spec = spec_of(self._array, self._bulk_path)
+        spec = read_zarr_spec(self._array, self._bulk_path)
         maxshape = tuple(None if grows and axis == major else extent for axis, extent in enumerate(spec.shape))
         spec = replace(spec, access=source.access.value, major=major, maxshape=maxshape)
         deflated = in_deflate(spec) or spec
-        if not any(item.identifier == DEFLATE for item in deflated.filters):
+        if not any(item.identifier == DEFLATE for item in deflated.filters) or takes_over(source, spec):
             return spec
         with self._options.phases("sampling"):
             pieces = [in_file_dtype(piece, spec.numpy_dtype) for piece in sample(source, spec.grid, spec.path)]

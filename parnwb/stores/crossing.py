@@ -1,0 +1,107 @@
+"""Settings of datasets that go from HDF5 to Zarr or back: chunks stay, and so does compression that both have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from hdmf.backends.hdf5.h5_utils import H5DataIO
+from hdmf.build import GroupBuilder
+
+from parnwb.builders import datasets_of, location, unwrapped
+from parnwb.chunking import auto_chunks
+from parnwb.codec import choose_coding
+from parnwb.codec.filters import DEFLATE, FLETCHER32, NUMCODECS, SHUFFLE
+from parnwb.codec.zarr import codec_of, in_deflate
+from parnwb.compression import filter_settings, needs_plugin
+from parnwb.element import NUMERIC_KINDS
+from parnwb.layout import ChunkGrid
+from parnwb.sources.raw_chunks import read_spec
+from parnwb.sources.sample import sample
+from parnwb.sources.zarr import ZarrSource, is_zarr_array, read_zarr_spec
+from parnwb.stores.compressor import compressor_settings
+
+if TYPE_CHECKING:
+    from parnwb.rewriting.coding import Coding, Recoding
+
+SHARED = (SHUFFLE, DEFLATE, FLETCHER32)
+"""Filters of HDF5 that are codecs of Zarr, with the same bytes."""
+
+
+def prepare(recoding: Recoding) -> Callable[[GroupBuilder], None]:
+    """Return what gives the datasets of a file their chunks and compression in the other format. Independent.
+
+    Parameters
+    ----------
+    recoding
+        What is asked for.
+    """
+
+    def change(root: GroupBuilder) -> None:
+        found = {location(builder): builder for builder in datasets_of(root) if _is_array(unwrapped(builder.data))}
+        recoding.check_used(list(found))
+        for path, builder in found.items():
+            data = unwrapped(builder.data)
+            wrapped = for_store if isinstance(data, h5py.Dataset) else for_hdf5
+            builder["data"] = wrapped(data, recoding.of(path))
+
+    return change
+
+
+def _is_array(data: Any) -> bool:
+    known = isinstance(data, h5py.Dataset) or is_zarr_array(data)
+    return known and len(data.shape) > 0 and math.prod(data.shape) > 0 and data.dtype.kind in NUMERIC_KINDS
+
+
+def for_store(dataset: h5py.Dataset, coding: Coding) -> Any:
+    """Return an HDF5 dataset with the settings that it has in a store. Independent."""
+    from hdmf_zarr import ZarrDataIO
+
+    now = read_spec(dataset)
+    given: dict[str, Any] = {"fillvalue": dataset.fillvalue, "chunks": _chunks(now.chunks, dataset, coding)}
+    if coding.compression is not None:
+        compressor = compressor_settings(coding.compression).get("compressor", True)
+        given["compressor"] = False if compressor is None else compressor
+    elif all(item.identifier in SHARED for item in now.filters):
+        codecs = [codec_of(item) for item in now.filters]
+        is_last = bool(now.filters) and now.filters[-1].identifier == DEFLATE
+        given["compressor"] = codecs.pop() if is_last else False
+        given |= {"filters": codecs} if codecs else {}
+    return ZarrDataIO(data=dataset, **given)  # else with the compressor that Zarr takes by default
+
+
+def for_hdf5(array: Any, coding: Coding) -> H5DataIO:
+    """Return a Zarr array with the settings that it has in an HDF5 file. Independent."""
+    now = read_zarr_spec(array)
+    chunks = _chunks(now.chunks, array, coding)
+    chunks = tuple(min(extent, size) for extent, size in zip(chunks, array.shape, strict=True))
+    given: dict[str, Any] = {"chunks": chunks}
+    if now.fillvalue.strip(b"\0"):
+        given["fillvalue"] = now.fill[()]
+    plain = in_deflate(now) or now
+    has_own = all(item.identifier != NUMCODECS for item in plain.filters)
+    if coding.compression is None and has_own:
+        options = {item.identifier: item.options for item in plain.filters}
+        given |= {"shuffle": SHUFFLE in options, "fletcher32": FLETCHER32 in options}
+        if DEFLATE in options:
+            given |= {"compression": "gzip", "compression_opts": options[DEFLATE][0]}
+    elif coding.compression in (None, "auto"):
+        pieces = sample(ZarrSource(array), ChunkGrid(now.shape, chunks), now.path)
+        choice = choose_coding(list(pieces))
+        given |= {"compression": "gzip", "compression_opts": choice.level, "shuffle": choice.shuffle}
+    elif coding.compression != "none":
+        given |= filter_settings(coding.compression)
+        given |= {"allow_plugin_filters": True} if needs_plugin(coding.compression) else {}
+    return H5DataIO(data=array, **given)
+
+
+def _chunks(now: tuple[int, ...] | None, data: Any, coding: Coding) -> tuple[int, ...]:
+    """Return the chunks of a dataset in the other format; all arrays have some in Zarr."""
+    if isinstance(coding.chunks, tuple):
+        return coding.chunks
+    if coding.chunks is None and now is not None:
+        return now
+    return auto_chunks(tuple(data.shape), np.dtype(data.dtype).itemsize)

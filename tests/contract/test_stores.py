@@ -1,0 +1,272 @@
+"""Whatever the rank count: the Zarr store is the one that hdmf-zarr writes, file by file.
+
+Each rank count is one launch, which writes all cases; the tests compare what it left.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pynwb
+import pytest
+from contract.store_cases import CASES, ROWS, SMALL, Rows, build, described, differences, noise, prepare, series
+from hdmf.common import DynamicTable
+from mpi_launch import run_mpi
+
+from parnwb import NWBParallelIO, Stream
+from parnwb.errors import ParnwbError, ResumeError, TargetError
+from parnwb.sources.raw_chunks import RawChunks
+from parnwb.verification import verify
+
+pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
+
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore")]
+
+RANKS = (1, 2, 3, 5)
+
+
+class Stores:
+    """What the launches have left, and what hdmf-zarr makes of the same."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        prepare(folder)
+        self._launched: set[int] = set()
+        self._expected: dict[str, Any] = {}
+
+    def expected(self, case: str) -> dict[str, Any]:
+        if case not in self._expected:
+            from hdmf_zarr import NWBZarrIO
+
+            path = self.folder / "hdmf_zarr" / f"{case}.nwb.zarr"
+            path.parent.mkdir(exist_ok=True)
+            with NWBZarrIO(str(path), "w") as io:
+                io.write(build(case, self.folder, expected=True), **CASES[case][2])
+            self._expected[case] = described(path)
+        return self._expected[case]
+
+    def written(self, case: str, ranks: int) -> Path:
+        outputs = self.folder / str(ranks)
+        if ranks not in self._launched:
+            self._launched.add(ranks)
+            outputs.mkdir()
+            program = Path(__file__).with_name("store_program.py")
+            done = run_mpi(ranks, [sys.executable, program, self.folder, outputs], timeout=200)
+            assert done.returncode == 0, f"{ranks} ranks\n{done.stdout[-500:]}\n{done.stderr[-5000:]}"
+        if (failed := outputs / f"{case}.failed").exists():
+            pytest.fail(failed.read_text(), pytrace=False)
+        return outputs / f"{case}.nwb.zarr"
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    return Stores(tmp_path_factory.mktemp("stores"))
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("case", CASES)
+def test_store_is_the_one_that_hdmf_zarr_writes(stores: Stores, case: str, ranks: int) -> None:
+    found = described(stores.written(case, ranks))
+    assert not (different := differences(stores.expected(case), found)), "\n".join(different)
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_verify_finds_nothing_wrong(stores: Stores, ranks: int) -> None:
+    told = json.loads(stores.written("crossed", ranks).with_name("verdicts.json").read_text())
+    assert told["findings"] == [[], [], []]
+    assert "/acquisition/e/data" in told["compared"]
+
+
+def values_of(path: Path) -> dict[str, Any]:
+    """Return what pynwb finds in a file of either format, by object id: fields as text, arrays as their elements."""
+    from hdmf_zarr import NWBZarrIO
+
+    kind = NWBZarrIO if path.is_dir() else pynwb.NWBHDF5IO
+    with kind(str(path), "r") as io:
+        file = io.read()
+        found: dict[str, Any] = {file.object_id: file.identifier}
+        for item in file.objects.values():
+            data = getattr(item, "data", None)
+            if isinstance(item, DynamicTable):
+                frame = item.to_dataframe()
+                found[item.object_id] = frame.map(str).to_dict() if len(frame) else list(frame.columns)
+            elif data is not None and getattr(data, "shape", None) and np.asarray(data).dtype.kind in "biuf":
+                values = np.asarray(data[:])
+                found[item.object_id] = (item.name, values.dtype.newbyteorder("="), values.tolist())
+            else:
+                found[item.object_id] = item.name
+    return found
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("name", ["crossed.nwb.zarr", "crossed.nwb", "recoded.nwb.zarr", "recoded.nwb"])
+def test_files_are_the_same_in_the_other_format(stores: Stores, name: str, ranks: int) -> None:
+    path = stores.written("crossed", ranks).with_name(name)
+    assert values_of(path) == values_of(stores.folder / "session.nwb")
+
+
+def test_settings_cross_where_both_formats_have_them(stores: Stores) -> None:
+    import numcodecs
+    import zarr
+
+    folder = stores.written("crossed", 3).parent
+    there = zarr.open(str(folder / "crossed.nwb.zarr"), mode="r")["acquisition"]
+    assert there["shuffled/data"].chunks == (400, 3) and there["shuffled/data"].filters == [numcodecs.Shuffle(2)]
+    assert there["shuffled/data"].compressor == numcodecs.Zlib(4)
+    assert there["chunked/data"].compressor is None and there["chunked/data"].filters is None
+    assert there["checked/data"].fill_value == -3 and there["lzf/data"].compressor == numcodecs.Blosc()
+    recoded = zarr.open(str(folder / "recoded.nwb.zarr"), mode="r")["acquisition"]
+    assert recoded["chunked/data"].chunks == (301, 3) and recoded["chunked/data"].compressor == numcodecs.Zstd(2)
+    assert recoded["shuffled/data"].chunks == (100, 8) and recoded["shuffled/data"].compressor == numcodecs.GZip(1)
+    with h5py.File(stores.folder / "session.nwb") as old, h5py.File(folder / "crossed.nwb") as new:
+        for path in ("/acquisition/shuffled/data", "/acquisition/checked/data"):
+            chunks = [RawChunks(file[path]) for file in (old, new)]
+            assert chunks[0].read((400, 0)) == chunks[1].read((400, 0)), "stored bytes"
+            assert old[path].compression_opts == new[path].compression_opts == 4
+            assert (old[path].shuffle, old[path].fletcher32) == (new[path].shuffle, new[path].fletcher32)
+        assert new["/acquisition/chunked/data"].compression is None
+        assert new["/acquisition/lzf/data"].compression == "gzip"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    prepare(tmp_path)
+    path = tmp_path / "out.nwb.zarr"
+    with NWBParallelIO(path, "w", **SMALL, compression="gzip") as io:
+        io.write(build("session", tmp_path))
+    assert verify(path, against=build("session", tmp_path), validate=False).ok
+    return path
+
+
+def found(path: Path) -> list[str]:
+    return [str(finding) for finding in verify(path, validate=False).findings]
+
+
+def test_missing_and_damaged_chunks_are_found(store: Path) -> None:
+    chunk = store / "acquisition/e/data/0.0"
+    data = chunk.read_bytes()
+    chunk.unlink()
+    (finding,) = found(store)
+    assert finding.startswith("/acquisition/e/data[0:") and finding.endswith("chunks have no file")
+    chunk.write_bytes(data[: len(data) // 2])
+    (finding,) = found(store)
+    assert finding.startswith("/acquisition/e/data[0:") and "cannot be read" in finding
+    (store / "general/extracellular_ephys/electrodes/label/0").unlink()
+    assert len(found(store)) == 2
+
+
+def test_other_values_than_the_source_are_found(store: Path) -> None:
+    import zarr
+
+    zarr.open(str(store), mode="r+")["acquisition/e/data"][17, 3] += 1
+    verdict = verify(store, against=build("session", store.parent), validate=False)
+    (finding,) = verdict.findings
+    assert "1 values differ from the source, first at (17, 3)" in str(finding)
+
+
+def test_metadata_that_readers_would_miss_are_found(store: Path) -> None:
+    (store / "acquisition/e/.zattrs").write_text("{}")
+    assert any("is not what the consolidated metadata have" in line for line in found(store))
+    (store / "acquisition/e/.zattrs").unlink()
+    assert any(".zattrs is missing" in line for line in found(store))
+
+
+def test_links_to_nothing_are_found(store: Path) -> None:
+    import shutil
+
+    shutil.rmtree(store / "acquisition/e/data")
+    assert any("/processing/behavior/linked" in line and "is not there" in line for line in found(store))
+
+
+def test_what_stores_do_not_have_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out.nwb.zarr"
+    for settings in ({"manifest": True}, {"writers_per_node": 1}, {"no_copy": True}, {"backend": "direct"}):
+        with pytest.raises(ParnwbError, match="Zarr store"):
+            NWBParallelIO(path, "w", progress=False, **settings)
+    with pytest.raises(ResumeError, match="no journal is kept"):
+        NWBParallelIO(path, "resume")
+    for compression in ("blosc2-zstd", "bitshuffle-lz4"):
+        with pytest.raises(ParnwbError, match="Zarr does not have"), NWBParallelIO(
+            path, "w", compression=compression, **SMALL
+        ) as io:
+            io.write(build("gzip", tmp_path))
+    stream = pynwb.NWBFile("s", "i", datetime(2026, 1, 1, tzinfo=timezone.utc))
+    stream.add_acquisition(series("stream", Stream("i2", (3,))))
+    with pytest.raises(ParnwbError, match="Stream"), NWBParallelIO(path, "w", **SMALL) as io:
+        io.write(stream)
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_stores_are_replaced_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "out.nwb.zarr"
+
+    def write(mode: str, **settings: Any) -> None:
+        with NWBParallelIO(path, mode, **SMALL, **settings) as io:
+            io.write(build("gzip", tmp_path))
+
+    write("w")
+    before = path.stat().st_ino
+    for mode in ("w", "w-", "x"):
+        with pytest.raises(TargetError, match="is not replaced"):
+            write(mode)
+    for mode in ("a", "r+"):
+        with pytest.raises(TargetError, match="not to Zarr stores"):
+            write(mode)
+    assert path.stat().st_ino == before
+    write("w", overwrite=True)
+    assert path.stat().st_ino != before
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+    (tmp_path / "letters.zarr").mkdir()
+    with pytest.raises(TargetError, match="takes the place of a Zarr store only"):
+        NWBParallelIO(tmp_path / "letters.zarr", "w", overwrite=True)
+
+
+def test_failed_sources_leave_nothing(tmp_path: Path) -> None:
+    class Failing(Rows):
+        def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
+            if selection[0].stop > 3000:
+                raise OSError("the disk is gone")
+            return super()._get_data(selection)
+
+    file = build("gzip", tmp_path)
+    data = Failing(noise((ROWS, 16)), chunk_shape=(500, 4), buffer_shape=(500, 16))
+    file.add_acquisition(series("failing", data))
+    with pytest.raises(ParnwbError, match="the disk is gone"), NWBParallelIO(
+        tmp_path / "out.nwb.zarr", "w", **SMALL
+    ) as io:
+        io.write(file)
+    assert not list(tmp_path.iterdir())
+
+
+def test_killed_jobs_leave_no_final_name(tmp_path: Path) -> None:
+    """And the next job begins anew, whatever they left."""
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from pathlib import Path
+from mpi4py import MPI
+from contract.store_cases import build, SMALL
+from parnwb import NWBParallelIO
+from parnwb.target import FolderFiles
+write, rank = FolderFiles.write, MPI.COMM_WORLD.rank
+def killed(self, folder, files):
+    write(self, folder, files)
+    if rank == 1 and len(self._written) == 3:
+        os.kill(os.getpid(), 9)
+FolderFiles.write = killed
+with NWBParallelIO({str(tmp_path / "out.nwb.zarr")!r}, "w", comm=MPI.COMM_WORLD, **SMALL) as io:
+    io.write(build("gzip", Path({str(tmp_path)!r})) if rank == 0 else None)
+"""
+    done = run_mpi(2, [sys.executable, "-c", program], timeout=60)
+    assert done.returncode != 0
+    assert not (tmp_path / "out.nwb.zarr").exists() and (tmp_path / "out.nwb.zarr.partial").is_dir()
+    with NWBParallelIO(tmp_path / "out.nwb.zarr", "w", break_lock=True, **SMALL) as io:
+        io.write(build("gzip", tmp_path))
+    assert verify(tmp_path / "out.nwb.zarr").ok
+    assert [item.name for item in tmp_path.iterdir()] == ["out.nwb.zarr"]
