@@ -47,8 +47,14 @@ def preflight(path: Path) -> Preflight:
     Raises
     ------
     ParnwbError
-        nwbinspector is not installed, or cannot read the file.
+        nwbinspector is not installed, or cannot read the file; or it is a Zarr store.
     """
+    if path.is_dir():
+        raise ParnwbError(
+            "what DANDI would say is known of HDF5 files only",
+            where=str(path),
+            remedy="Leave dandi (--dandi) out, and run dandi validate",
+        )
     refused: list[Finding] = []
     advice: list[Finding] = []
     size = path.stat().st_size

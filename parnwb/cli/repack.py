@@ -88,8 +88,8 @@ def writing(decorated: Command) -> Command:
 def repack(source: Path, output: Path | None, quiet: bool, compression: str, **given: Any) -> None:
     """Write SOURCE once more with other chunks or another compression, without the space that it wastes.
 
-    Under mpiexec with all ranks. Any HDF5 file will do. What is not asked to change stays as it is. An OUTPUT that ends in
-    .zarr is a Zarr store, which SOURCE may be as well.
+    Under mpiexec with all ranks. Any HDF5 file will do. What is not asked to change stays as it is. An OUTPUT that ends
+    in .zarr is a Zarr store, which SOURCE may be as well.
     """
     from parnwb.repacking import repack
 

@@ -42,8 +42,9 @@ def open_pipeline(spec: DatasetSpec) -> Pipeline:
         return OwnFilters(spec)
     if NUMCODECS not in identifiers:
         return NativeFilters(spec)
-    deflated = in_deflate(spec)
-    return Codecs(spec) if deflated is None else GzipFrames(OwnFilters(deflated))
+    if (deflated := in_deflate(spec)) is None:
+        return Codecs(spec)
+    return GzipFrames(OwnFilters(deflated), spec.itemsize if SHUFFLE in identifiers else 1)
 
 
 class Unfiltered:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.codec.filters import DEFLATE, FLETCHER32, NUMCODECS, SHUFFLE
+from parnwb.codec.filters import DEFLATE, FLETCHER32, NUMCODECS, SHUFFLE, shuffle
 from parnwb.errors import CodecError
 from parnwb.layout import DatasetSpec, FilterSpec
 
@@ -118,22 +118,30 @@ class GzipFrames:
     ----------
     inner
         Compresses.
+    shuffled_itemsize
+        Bytes of an element where a shuffle comes first; 1 where it does not.
     """
 
-    def __init__(self, inner: Pipeline) -> None:
-        self._inner = inner
+    def __init__(self, inner: Pipeline, shuffled_itemsize: int) -> None:
+        self._inner, self._itemsize = inner, shuffled_itemsize
+        self._planes = np.empty(0, dtype=np.uint8)
 
     def encode(self, chunk: npt.NDArray[Any]) -> tuple[int, Any]:
         """Return the frame; no filter is ever skipped."""
-        _, stream = self._inner.encode(chunk)
-        return 0, self._framed(memoryview(stream).cast("B"), chunk.reshape(-1).view(np.uint8))
-
-    @staticmethod
-    def _framed(stream: memoryview, octets: npt.NDArray[np.uint8]) -> bytes:
         from isal.isal_zlib import crc32
 
+        _, stream = self._inner.encode(chunk)
+        octets = self._shuffled(chunk.reshape(-1).view(np.uint8))
         tail = struct.pack("<II", crc32(octets), len(octets) & 0xFFFFFFFF)
-        return b"".join((GZIP_HEADER, stream[ZLIB_HEADER:-ZLIB_TRAILER], tail))
+        return 0, b"".join((GZIP_HEADER, memoryview(stream).cast("B")[ZLIB_HEADER:-ZLIB_TRAILER], tail))
+
+    def _shuffled(self, octets: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the bytes that were compressed, which some coders shuffle by themselves: gzip has a sum of them."""
+        if self._itemsize == 1:
+            return octets
+        if self._planes.size != octets.size:
+            self._planes = np.empty_like(octets)
+        return shuffle(octets, self._itemsize, self._planes)
 
 
 class Codecs:

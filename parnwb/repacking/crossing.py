@@ -77,7 +77,7 @@ def cross(
 
                 size = stored_bytes(source)
                 content = Export(_opened(source, files), prepare=prepare(recoding))
-        io.export(content, write_args={"link_data": False})  # type: ignore[arg-type]
+        io.export(content, write_args={"link_data": False})
     assert io.written is not None
     paths = [spec.path for spec in io.written.plan.layout]
 

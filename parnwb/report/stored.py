@@ -130,7 +130,7 @@ def _session(file: Any) -> dict[str, str]:
 
 
 def _text(file: Any, name: str) -> str:
-    value = file[name][()] if name in file else b""
+    value: Any = file[name][()] if name in file else b""
     value = value.item() if getattr(value, "shape", None) == (1,) else value  # Zarr has no scalars
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 

@@ -152,8 +152,9 @@ class _SkeletonIO(NWBZarrIO):
 
 def _as_stored(source: Source) -> Source:
     """Return a source that has its chunks as Zarr could store them, if it is a chunked dataset of HDF5."""
-    is_chunked = isinstance(source, HDF5DatasetSource) and source.dataset.chunks is not None
-    return UnmaskedSource.of(source.dataset) if is_chunked else source
+    if isinstance(source, HDF5DatasetSource) and source.dataset.chunks is not None:
+        return UnmaskedSource.of(source.dataset)
+    return source
 
 
 class _SmallQueue(ZarrIODataChunkIteratorQueue):

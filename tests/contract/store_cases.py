@@ -45,7 +45,7 @@ def noise(shape: tuple[int, ...], dtype: str = "i2", seed: int = 0) -> np.ndarra
 
 
 def series(name: str, data: Any, **more: Any) -> TimeSeries:
-    return TimeSeries(name=name, data=data, unit="V", **({"rate": 10.0} | more))
+    return TimeSeries(name=name, data=data, **({"unit": "V", "rate": 10.0} | more))
 
 
 def arrays(file: NWBFile, folder: Path) -> None:
@@ -112,7 +112,7 @@ def session(file: NWBFile, folder: Path) -> None:
     for number in range(5):
         file.add_unit(spike_times=np.sort(np.random.default_rng(number).random(300 * number + 1)), id=number)
     module = file.create_processing_module("behavior", "b")
-    module.add(series("linked", electrical, rate=10.0))
+    module.add(series("linked", electrical, unit="volts", rate=30000.0))
     numbers = VectorData(name="n", description="d", data=np.arange(5000))
     module.add(DynamicTable(name="table", description="t", columns=[numbers], id=np.arange(5000)))
 

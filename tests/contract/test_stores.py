@@ -261,7 +261,7 @@ def killed(self, folder, files):
         os.kill(os.getpid(), 9)
 FolderFiles.write = killed
 with NWBParallelIO({str(tmp_path / "out.nwb.zarr")!r}, "w", comm=MPI.COMM_WORLD, **SMALL) as io:
-    io.write(build("gzip", Path({str(tmp_path)!r})) if rank == 0 else None)
+    io.write(build("codecs", Path({str(tmp_path)!r})) if rank == 0 else None)
 """
     done = run_mpi(2, [sys.executable, "-c", program], timeout=60)
     assert done.returncode != 0

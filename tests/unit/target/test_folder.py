@@ -1,0 +1,96 @@
+"""A folder that gets its name when all of it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from parnwb.errors import StorageError, TargetError
+from parnwb.target import FolderFiles, FolderTarget, stored_bytes
+from parnwb.target.process import Process
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> FolderTarget:
+    target = FolderTarget(tmp_path / "out.nwb.zarr")
+    target.reserve([Process.this()])
+    return target
+
+
+def filled(target: FolderTarget, *names: str) -> FolderFiles:
+    files = FolderFiles(target.partial)
+    files.make_folders(["a/b"])
+    files.write("a/b", [(name, b"12345") for name in names])
+    files.write("", [(".zgroup", b"{}")])
+    return files
+
+
+def test_a_folder_gets_its_name_when_it_is_complete(target: FolderTarget) -> None:
+    token = target.create()
+    target.recognise(token)
+    files = filled(target, "0.0", "0.1")
+    files.sync()
+    assert not target.path.exists()
+    target.publish()
+    assert sorted(path.name for path in target.path.rglob("*")) == [".zgroup", "0.0", "0.1", "a", "b"]
+    assert stored_bytes(target.path) == 12 and not target.partial.exists()
+
+
+def test_an_existing_store_is_replaced_only_when_asked_to(target: FolderTarget) -> None:
+    target.path.mkdir()
+    (target.path / ".zgroup").write_text("old")
+    target.create()
+    filled(target, "0")
+    with pytest.raises(TargetError, match="is not replaced"):
+        target.publish()
+    target.publish(overwrite=True)
+    assert (target.path / ".zgroup").read_text() == "{}" and not target.replaced.exists()
+
+
+def test_what_is_no_store_is_never_replaced(target: FolderTarget) -> None:
+    target.path.mkdir()
+    (target.path / "letters").touch()
+    with pytest.raises(TargetError, match="takes the place of a Zarr store only"):
+        target.check(overwrite=True)
+    target.partial.mkdir()
+    (target.partial / "letters").touch()
+    with pytest.raises(TargetError, match="no unfinished store"):
+        target.create()
+    assert (target.partial / "letters").exists()
+
+
+def test_a_replaced_store_that_was_left_is_told(target: FolderTarget) -> None:
+    target.replaced.mkdir()
+    with pytest.raises(TargetError, match="still here"):
+        target.check_place()
+
+
+def test_another_folder_of_the_name_is_not_written_to(target: FolderTarget) -> None:
+    target.create()
+    lost = filled(target, "0")
+    again = FolderTarget(target.path)
+    again.lock = target.lock
+    again.create()
+    with pytest.raises(StorageError, match="writing a/b"):
+        lost.write("a/b", [("1", b"late")])
+    with pytest.raises(TargetError, match="replaced or removed"):
+        target.check_ours()
+    assert os.listdir(target.partial) == [".parnwb"]
+
+
+def test_another_token_is_not_recognised(target: FolderTarget) -> None:
+    target.create()
+    with pytest.raises(TargetError, match="every rank must see"):
+        target.recognise(b"another's")
+
+
+def test_what_was_created_is_discarded(target: FolderTarget) -> None:
+    target.create()
+    filled(target, "0")
+    target.discard()
+    assert not target.partial.exists()
+    target.partial.mkdir()
+    target.discard()
+    assert target.partial.exists(), "another job's"
