@@ -91,6 +91,7 @@ class VirtualFile:
         if not self._places.written:
             self._part.remove()
             return
+        self._target.check_ours()
         with self._ranks.doing("making the part safe (fsync)"), self._ranks.phases("fsync"):
             write_overlay(self._overlay, self._part.working)
         with self._ranks.phases("moving the part"):

@@ -184,23 +184,24 @@ def _external_storage(dataset: h5py.Dataset, folder: str) -> list[str]:
 
 
 def _virtual_sources(dataset: h5py.Dataset, folder: str) -> list[str]:
-    """Look for the parts of a virtual dataset: where one cannot be read HDF5 reads fill values, and says nothing."""
+    """Look for the parts of a virtual dataset: where one is missing HDF5 reads fill values, and says nothing."""
     if not dataset.is_virtual:
         return []
     said = [(name, _unreadable(os.path.join(folder, name), paths)) for name, paths in sources_of(dataset).items()]
-    return [f"a part of it is in {name}, {what}: it is read as fill values" for name, what in said if what]
+    return [f"a part of it is in {name}, {what}" for name, what in said if what]
 
 
 def _unreadable(place: str, paths: set[str]) -> str | None:
     """Say why a file cannot give its parts of virtual datasets; None if it can."""
     if not os.path.isfile(place):
-        return "and there is no such file"
+        return "and there is no such file: it is read as fill values"
     try:
         with h5py.File(place, "r") as file:
             lacking = [path for path in sorted(paths) if not isinstance(file.get(path), h5py.Dataset)]
-            return f"which has no {lacking[0]}" if lacking else None
+            return f"which has no {lacking[0]}: it is read as fill values" if lacking else None
     except OSError as error:  # HDF5 finds out by itself that a file has lost its end
-        return f"which cannot be opened ({' '.join(str(error).split())})"
+        why = " ".join(str(error).split())
+        return f"which cannot be opened ({why}): HDF5 before 1.14 reads it as fill values"
 
 
 def missing_movies(file: h5py.File, path: Path) -> list[Finding]:

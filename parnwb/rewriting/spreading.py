@@ -58,7 +58,6 @@ def empty_part(file: h5py.File, layout: FileLayout) -> Overlay:
             kind, creation = there.get_type(), there.get_create_plist()
             creation.set_chunk(spec.chunks)
             creation.set_alloc_time(h5py.h5d.ALLOC_TIME_INCR)  # or HDF5 would write what other ranks have
-            creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
             link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
             link.set_create_intermediate_group(True)
             link.set_char_encoding(h5py.h5t.CSET_UTF8)
