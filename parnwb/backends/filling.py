@@ -41,11 +41,13 @@ def _write(
     phases.count(0, 0)
     with Encoder(ranks, portion, stretch, threads) as encoder:
         while (batch := _next(ranks, encoder, places)) is not None:
-            with phases("waiting for addresses"):
-                addresses = places.of(batch)
-            pen.write(batch, addresses, writer, places.attend)
+            try:
+                with phases("waiting for addresses"):
+                    addresses = places.of(batch)
+                pen.write(batch, addresses, writer, places.attend)
+            finally:
+                batch.release()  # if this has failed as well: the encoder may be waiting for it
             phases.count(batch.raw_bytes, int(batch.requests[:, STORED_BYTES].sum()))
-            batch.release()
 
 
 def _next(ranks: Ranks, encoder: Ahead[Batch], places: Places) -> Batch | None:
