@@ -13,6 +13,7 @@ from failure.faults.linking import (
     COLUMNS,
     ROWS,
     WHERE,
+    Content,
     linking,
     other,
     prepare,
