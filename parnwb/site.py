@@ -12,7 +12,7 @@ from pathlib import Path
 
 from parnwb.errors import LaunchError, PlanError
 
-BACKENDS = ("auto", "direct", "mpio", "zarr")
+BACKENDS = ("auto", "direct", "mpio", "virtual", "zarr")
 ZARR_SUFFIX = ".zarr"
 # Deflate, shuffle, fletcher32, N-bit and scale-offset are applied to every chunk, whatever it holds.
 NEVER_SKIPPED = (1, 2, 3, 5, 6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +14,16 @@ import numpy.typing as npt
 
 from parnwb import memory, site, storage
 from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
-from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion, StoreBackend
+from parnwb.backends import (
+    Backend,
+    DirectBackend,
+    Job,
+    MpioBackend,
+    PartialFile,
+    Portion,
+    StoreBackend,
+    VirtualBackend,
+)
 from parnwb.bulk_rule import BulkRule
 from parnwb.codec import runs_in_threads, threads_here
 from parnwb.comm import Ranks
@@ -198,7 +207,8 @@ def write(
     if done:
         check_committed(ranks, target, layout, earlier, told, look_up)
     keeps_journal = choice.name == "direct" and opened is None
-    writers = Writers.each(ranks.size) if choice.name == "zarr" else _writers(ranks, target, settings)
+    has_one_file = choice.name in ("direct", "mpio")
+    writers = _writers(ranks, target, settings) if has_one_file else Writers.each(ranks.size)
     choice = replace(choice, reason="; ".join(filter(None, [choice.reason, writers.reason])))
     journal = _prepare(ranks, target, plan, choice, earlier, skeleton, writers, keeps_journal=keeps_journal)
     told.start(f"writing {target.path.name} ({choice.name}{_on_hosts(ranks)})", plan.remaining_bytes)
@@ -208,6 +218,7 @@ def write(
             description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}
         job = Job(ranks, target, layout, plan, skeleton, told, interrupts, journal, settings.commit_interval)
         job = replace(job, description=description, manifest=settings.manifest, writers=writers, threads=threads)
+        job = replace(job, backend=choice.name)
         with ExitStack() as opened_here:
             if journal is not None:
                 opened_here.callback(journal.close)
@@ -325,7 +336,9 @@ def _found(skeleton: Authored | None, earlier: Earlier | None) -> Found:
             brief = replace(state, tail=b"") if state is not None else None
             streams[number] = (source.dtype.str, source.stream.row_shape, brief)
     if earlier is None:
-        return Found(skeleton.layout, skeleton.backend, {}, False, streams)
+        # Of a contiguous dataset no part could have some elements, and take no space for the others.
+        layout = skeleton.layout.in_chunks() if skeleton.backend.name == "virtual" else skeleton.layout
+        return Found(layout, skeleton.backend, {}, False, streams)
     done = done_chunks(skeleton.layout, earlier.committed)
     return Found(skeleton.layout, skeleton.backend, done, earlier.finished, streams)
 
@@ -529,6 +542,7 @@ def _journal(target: Target, earlier: Earlier | None) -> Journal:
 
 
 def _backend(choice: site.BackendChoice, settings: WriteSettings) -> Backend:
-    if choice.name == "mpio":
-        return MpioBackend(settings.transfer)
-    return StoreBackend() if choice.name == "zarr" else DirectBackend()
+    others: dict[str, Callable[[], Backend]] = {"virtual": VirtualBackend, "zarr": StoreBackend}
+    if choice.name in others:
+        return others[choice.name]()
+    return MpioBackend(settings.transfer) if choice.name == "mpio" else DirectBackend()

@@ -31,7 +31,7 @@ from parnwb.layout import FileLayout
 from parnwb.target import FileBytes
 
 
-class Places(Protocol):
+class Allocation(Protocol):
     """Where chunks go. Independent; on the root."""
 
     @property
@@ -54,13 +54,13 @@ class RootAddresses:
         What is written.
     disk, pen
         Where this rank's bytes go, and what writes them.
-    places
+    allocator
         Gives out addresses: HDF5, where it is a file.
     """
 
-    def __init__(self, job: Job, disk: Disk, pen: Pen, places: Places) -> None:
+    def __init__(self, job: Job, disk: Disk, pen: Pen, allocator: Allocation) -> None:
         self._job, self._ranks, self._disk = job, job.ranks, disk
-        self._pen, self._places = pen, places
+        self._pen, self._allocator = pen, allocator
         self._speakers = route_of(job.ranks.rank, job.ranks.hosts).below
         self._asking: set[int] = set()
         self._waiting: list[tuple[int, list[Request]]] = []
@@ -80,12 +80,12 @@ class RootAddresses:
     @property
     def layout(self) -> FileLayout:
         """The bulk datasets as they are now."""
-        return self._places.layout
+        return self._allocator.layout
 
     def begin(self, portion: Portion) -> Stretch:
         """Expect every other rank to ask, and give datasets the room that they need."""
         for number, growth in portion.growth.items():
-            self._places.grow(number, growth.grid.shape)
+            self._allocator.grow(number, growth.grid.shape)
         self._in_one_piece = portion.in_one_piece
         self._asking = set(range(1, self._ranks.size))
         self._inbox.gone.clear()
@@ -209,7 +209,7 @@ class RootAddresses:
 
     def _place(self, requests: Numbers, raw_bytes: int) -> Numbers:
         with self._ranks.phases("giving addresses"):
-            addresses = self._places.place_all(requests)
+            addresses = self._allocator.place_all(requests)
         records = np.empty((len(requests), RECORD_COLUMNS), dtype=np.int64)
         records[:, [0, 1, 3, 4, 5]] = requests
         records[:, 2] = addresses

@@ -16,7 +16,14 @@ from parnwb.errors import VerificationError
 from parnwb.finding import Finding
 from parnwb.index import missing_chunks
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.links.following import broken_links, datasets_in, linked_datasets, missing_movies, stored_elsewhere
+from parnwb.links.following import (
+    broken_links,
+    datasets_in,
+    linked_datasets,
+    missing_movies,
+    parts_of,
+    stored_elsewhere,
+)
 from parnwb.on_disk.words import forget_cached, matched, missing_from, one_line, sorted_layout
 from parnwb.sources import Source
 from parnwb.sources.raw_chunks import read_spec
@@ -117,11 +124,12 @@ def opened_hdf5(path: Path) -> h5py.File:
         It cannot be opened.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            forget_cached(descriptor)
-        finally:
-            os.close(descriptor)
+        for one in (path, *(part for part in parts_of(path) if part.is_file())):
+            descriptor = os.open(one, os.O_RDONLY)
+            try:
+                forget_cached(descriptor)
+            finally:
+                os.close(descriptor)
         return h5py.File(path, "r")
     except OSError as error:
         raise VerificationError(

@@ -6,6 +6,7 @@ from parnwb.target.folder_files import FolderFiles
 from parnwb.target.lock import Lock
 from parnwb.target.permissions import Permissions, create_file
 from parnwb.target.process import Process
+from parnwb.target.spread import Part, SpreadTarget
 from parnwb.target.target import TOKEN_BYTES, Target
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "FolderFiles",
     "FolderTarget",
     "Lock",
+    "Part",
     "Permissions",
     "Process",
+    "SpreadTarget",
     "Target",
     "create_file",
     "stored_bytes",
