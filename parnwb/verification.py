@@ -162,7 +162,7 @@ def verify(
             findings += _read_back(ranks, disk, objects, Received({}), buffer_mb / OBJECT_FACTOR, Silent())
         with ranks.agreed("validating"):
             if ranks.is_root and validate:
-                findings += _validate(path)
+                findings += _validate(disk)
         advice: tuple[Finding, ...] = ()
         with ranks.agreed("asking for DANDI"):
             if ranks.is_root and dandi:
@@ -322,12 +322,10 @@ def _bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(values)[..., None].view(np.uint8)
 
 
-def _validate(path: Path) -> list[Finding]:
+def _validate(disk: OnDisk) -> list[Finding]:
     """Return what pynwb's validator says. Independent; on the root."""
-    from pynwb import validate
-
     try:
-        result = validate(path=str(path))
+        result = disk.validate()
     except Exception as error:  # noqa: BLE001 - what the validator cannot read is not NWB
         return [Finding("/", None, f"is not a valid NWB file: {type(error).__name__}: {one_line(error)}")]
     errors = result[0] if isinstance(result, tuple) else result

@@ -40,6 +40,9 @@ class OnDisk(Protocol):
     def converted(self, source: Source, spec: DatasetSpec) -> Source:
         """Return a source whose values are as they should be stored, or will be converted as HDF5 does it."""
 
+    def validate(self) -> Any:
+        """Return what pynwb's validator returns; raise what keeps it from reading. On the root."""
+
 
 def on_disk(path: Path) -> OnDisk:
     """Return what is at ``path``. Independent.

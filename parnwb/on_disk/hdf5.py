@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -59,6 +60,12 @@ class HDF5OnDisk:
     def converted(source: Source, spec: DatasetSpec) -> Source:
         """Return a source as it is: HDF5 converts its values."""
         return source
+
+    def validate(self) -> Any:
+        """Return what pynwb's validator returns. Independent; on the root."""
+        from pynwb import validate
+
+        return validate(path=str(self.path))
 
     def examine(
         self, sources: Mapping[str, Source], ranks: Ranks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from parnwb.on_disk.words import forget_cached, matched, missing_from, one_line,
 from parnwb.sources import Source
 from parnwb.sources.array import cast_to
 from parnwb.sources.zarr import read_zarr_spec
+from parnwb.stores.references import known_pickles
 
 CONSOLIDATED = ".zmetadata"
 METADATA = (".zarray", ".zattrs", ".zgroup")
@@ -41,7 +42,8 @@ class StoreOnDisk:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def opened(self, layout: FileLayout) -> AbstractContextManager[zarr.Group]:
+    @contextmanager
+    def opened(self, layout: FileLayout) -> Iterator[zarr.Group]:
         """Open it for reading; codecs are looked for when chunks are read. Independent.
 
         Raises
@@ -50,13 +52,23 @@ class StoreOnDisk:
             It cannot be opened.
         """
         try:
-            return nullcontext(zarr.open_group(_Disk(str(self.path)), mode="r"))
+            root = zarr.open_group(_Disk(str(self.path)), mode="r")
         except Exception as error:
             raise VerificationError(
                 f"the store cannot be opened: {type(error).__name__}: {one_line(error)}",
                 where=str(self.path),
                 remedy="Check the name, and that it is a complete Zarr store of version 2",
             ) from error
+        with known_pickles():
+            yield root
+
+    def validate(self) -> Any:
+        """Return what pynwb's validator returns. Independent; on the root."""
+        from hdmf_zarr import NWBZarrIO
+        from pynwb import validate
+
+        with known_pickles(), NWBZarrIO(str(self.path), "r") as io:
+            return validate(io=io)
 
     @staticmethod
     def converted(source: Source, spec: DatasetSpec) -> Source:

@@ -94,6 +94,9 @@ def _opened(path: Path, files: ExitStack) -> HDMFIO:
         if path.is_dir():
             from hdmf_zarr import NWBZarrIO
 
+            from parnwb.stores.references import known_pickles
+
+            files.enter_context(known_pickles())
             return files.enter_context(NWBZarrIO(str(path), "r"))
         from pynwb import NWBHDF5IO
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import zarr
+from hdmf.backends.io import HDMFIO
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
 from hdmf_zarr import NWBZarrIO, ZarrDataIO
+from hdmf_zarr.backend import ZarrIO
 from hdmf_zarr.utils import ZarrIODataChunkIteratorQueue
+from pynwb import NWBFile
 
 from parnwb.builders import unwrapped
 from parnwb.bulk import bulk_sources, link_mismatches, signature, uncopied_arrays
@@ -108,6 +111,10 @@ class _SkeletonIO(NWBZarrIO):
         self._specs: dict[str, DatasetSpec] = {}
         self.sources: dict[str, Source] = {}
         self.signature: dict[str, str] = {}
+
+    def export(self, src_io: HDMFIO, nwbfile: NWBFile | None, write_args: dict[str, Any], cache_spec: bool) -> None:
+        """Write what another file holds; ``NWBZarrIO`` would not be told whether to cache specifications."""
+        ZarrIO.export(self, src_io=src_io, container=nwbfile, write_args=write_args, cache_spec=cache_spec)
 
     def write_builder(self, builder: GroupBuilder, **kwargs: Any) -> None:
         """Find the bulk data, then write as hdmf-zarr does."""

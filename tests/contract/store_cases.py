@@ -205,7 +205,10 @@ def described(store: Path) -> dict[str, Any]:
 
     The stored chunks are described too, where a codec makes the same bytes of them everywhere; deflate does not.
     """
-    return dict(_described(store))
+    from parnwb.stores.references import known_pickles
+
+    with known_pickles():
+        return dict(_described(store))
 
 
 def _described(store: Path) -> Iterator[tuple[str, Any]]:

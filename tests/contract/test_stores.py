@@ -87,8 +87,10 @@ def values_of(path: Path) -> dict[str, Any]:
     """Return what pynwb finds in a file of either format, by object id: fields as text, arrays as their elements."""
     from hdmf_zarr import NWBZarrIO
 
+    from parnwb.stores.references import known_pickles
+
     kind = NWBZarrIO if path.is_dir() else pynwb.NWBHDF5IO
-    with kind(str(path), "r") as io:
+    with known_pickles(), kind(str(path), "r") as io:
         file = io.read()
         found: dict[str, Any] = {file.object_id: file.identifier}
         for item in file.objects.values():
