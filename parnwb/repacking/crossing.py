@@ -63,7 +63,7 @@ def cross(
     recoding
         With which chunks and compression.
     settings
-        For ``NWBParallelIO``, and ``resume``.
+        For ``NWBParallelIO``, ``bulk_threshold`` among them, and ``resume``.
     """
     began = time.monotonic()
     given = dict(settings)
@@ -73,10 +73,10 @@ def cross(
         with ranks.agreed("looking at the file"):
             if ranks.is_root:
                 from parnwb.export import Export
-                from parnwb.stores.crossing import prepare
+                from parnwb.repacking.translating import prepare
 
                 size = stored_bytes(source)
-                content = Export(_opened(source, files), prepare=prepare(recoding))
+                content = Export(_opened(source, files), prepare=prepare(recoding, given["bulk_threshold"]))
         io.export(content, write_args={"link_data": False})
     assert io.written is not None
     paths = [spec.path for spec in io.written.plan.layout]

@@ -150,7 +150,10 @@ STORED: dict[str, dict[str, Any]] = {
     "checked": {"chunks": (400, 8), "compression": "gzip", "fletcher32": True, "fillvalue": -3},
     "lzf": {"chunks": (400, 8), "compression": "lzf"},
 }
-RECODED = {"*/shuffled/data": {"chunks": (100, 8), "compression": "gzip-1"}}
+RECODED = {
+    "*/shuffled/data": {"chunks": (100, 8), "compression": "gzip-1"},
+    "*/chunked/data": {"chunks": (301, 3)},
+}
 Content = Callable[[NWBFile, Path], None]
 # Content, settings of NWBParallelIO, arguments of write, and what hdmf-zarr is given where that is something else.
 CASES: dict[str, tuple[Content, dict[str, Any], dict[str, Any], Content]] = {

@@ -46,7 +46,7 @@ def cross(folder: Path, outputs: Path) -> None:
     try:
         repack(folder / "session.nwb", there, COMM, **SMALL)
         repack(there, back, COMM, **SMALL)
-        repack(folder / "session.nwb", other, COMM, chunks=(301, 3), compression="zstd-2", datasets=RECODED, **SMALL)
+        repack(folder / "session.nwb", other, COMM, chunks="auto", compression="zstd-2", datasets=RECODED, **SMALL)
         repack(other, other_back, COMM, datasets=RECODED, **SMALL)
         against = build("session", folder, rank=COMM.rank)
         verdicts = [

@@ -97,7 +97,8 @@ def values_of(path: Path) -> dict[str, Any]:
             data = getattr(item, "data", None)
             if isinstance(item, DynamicTable):
                 frame = item.to_dataframe()
-                found[item.object_id] = frame.map(str).to_dict() if len(frame) else list(frame.columns)
+                cells = frame.map(lambda cell: getattr(cell, "object_id", str(cell)))
+                found[item.object_id] = cells.to_dict() if len(frame) else list(frame.columns)
             elif data is not None and getattr(data, "shape", None) and np.asarray(data).dtype.kind in "biuf":
                 values = np.asarray(data[:])
                 found[item.object_id] = (item.name, values.dtype.newbyteorder("="), values.tolist())
@@ -272,3 +273,20 @@ with NWBParallelIO({str(tmp_path / "out.nwb.zarr")!r}, "w", comm=MPI.COMM_WORLD,
         io.write(build("gzip", tmp_path))
     assert verify(tmp_path / "out.nwb.zarr").ok
     assert [item.name for item in tmp_path.iterdir()] == ["out.nwb.zarr"]
+
+
+def test_pickles_that_would_run_code_do_not(store: Path) -> None:
+    import pickle
+
+    import zarr
+
+    class Running:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (store / "was_run",)
+
+    array = zarr.open(str(store), mode="r")["general/extracellular_ephys/electrodes/group"]
+    encoded = array.compressor.encode(pickle.dumps(Running()))
+    (store / "general/extracellular_ephys/electrodes/group/0").write_bytes(encoded)
+    (finding,) = found(store)
+    assert "electrodes/group" in finding and "and this pickle wants pathlib.Path" in finding
+    assert not (store / "was_run").exists()

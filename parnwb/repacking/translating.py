@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,34 +19,35 @@ from parnwb.codec.zarr import codec_of, in_deflate
 from parnwb.compression import filter_settings, needs_plugin
 from parnwb.element import NUMERIC_KINDS
 from parnwb.layout import ChunkGrid
+from parnwb.rewriting.coding import Coding, Recoding
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
 from parnwb.sources.zarr import ZarrSource, is_zarr_array, read_zarr_spec
 from parnwb.stores.compressor import compressor_settings
 
-if TYPE_CHECKING:
-    from parnwb.rewriting.coding import Coding, Recoding
-
 SHARED = (SHUFFLE, DEFLATE, FLETCHER32)
 """Filters of HDF5 that are codecs of Zarr, with the same bytes."""
 
 
-def prepare(recoding: Recoding) -> Callable[[GroupBuilder], None]:
+def prepare(recoding: Recoding, threshold: int) -> Callable[[GroupBuilder], None]:
     """Return what gives the datasets of a file their chunks and compression in the other format. Independent.
 
     Parameters
     ----------
     recoding
         What is asked for.
+    threshold
+        Of datasets of at least so many bytes; smaller ones stay as they are.
     """
 
     def change(root: GroupBuilder) -> None:
         found = {location(builder): builder for builder in datasets_of(root) if _is_array(unwrapped(builder.data))}
-        recoding.check_used(list(found))
+        data = {path: unwrapped(builder.data) for path, builder in found.items()}
+        large = [path for path, array in data.items() if array.size * array.dtype.itemsize >= threshold]
+        recoding.check_used(large)
         for path, builder in found.items():
-            data = unwrapped(builder.data)
-            wrapped = for_store if isinstance(data, h5py.Dataset) else for_hdf5
-            builder["data"] = wrapped(data, recoding.of(path))
+            wrapped = for_store if isinstance(data[path], h5py.Dataset) else for_hdf5
+            builder["data"] = wrapped(data[path], recoding.of(path) if path in large else Coding())
 
     return change
 
