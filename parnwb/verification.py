@@ -33,6 +33,7 @@ from parnwb.progress import Extrapolated, Guarded, Progress, Silent
 from parnwb.skeleton import own_error
 from parnwb.sources import Source, read_checked
 from parnwb.sources.sending import Received, receive_sources
+from parnwb.stores.rule import StoreRule
 from parnwb.target import Target
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def verify(
         with ranks.agreed("opening the file"):
             check_watchdog(watchdog)
         ranks.on_root("finishing an interrupted append", lambda: finish_append_alone(path))
-        received = _sources(ranks, path, against, rule or BulkRule())
+        received = _sources(ranks, path, against, rule or (StoreRule() if path.is_dir() else BulkRule()))
         sources = received.sources
         with ranks.agreed("opening the file"):
             disk = on_disk(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from measure import Measurement, stored_bytes
@@ -27,6 +28,12 @@ CASES = (
 )
 
 
+def _program(spec: Any) -> str:
+    """Return what encodes where parnwb has not chosen a program: a codec of Zarr, or HDF5."""
+    last = spec.filters[-1]
+    return json.loads(last.name)["id"] if last.identifier < 0 else "HDF5"
+
+
 def write(task: Task, comm: Any) -> dict[str, Any]:
     """Write with ``NWBParallelIO``; the root alone has the NWBFile. Collective."""
     from pynwb import H5DataIO
@@ -43,7 +50,7 @@ def write(task: Task, comm: Any) -> dict[str, Any]:
     shuffled = any(one.identifier == 2 for one in spec.filters)
     return measured.result(
         stored_bytes=stored_bytes(task.output),
-        coding=f"{spec.coder or spec.filters[-1].name or 'HDF5' if spec.filters else 'none'}{' + shuffle' * shuffled}",
+        coding=f"{spec.coder or _program(spec) if spec.filters else 'none'}{' + shuffle' * shuffled}",
         backend=io.written.backend.name,
         phases=comm.gather(dict(io.written.phases)),
         buffer_bytes=max(map(io.written.plan.buffer_bytes, range(len(io.written.plan.layout)))),

@@ -10,6 +10,7 @@ import click
 from parnwb.progress import MB
 
 if TYPE_CHECKING:
+    from parnwb.layout import FilterSpec
     from parnwb.model import Prediction
     from parnwb.plan import WritePlan
 
@@ -43,12 +44,19 @@ def show_plan(plan: WritePlan) -> None:
     )
 
 
+def _filter(item: FilterSpec) -> str:
+    from parnwb.codec.filters import NUMCODECS
+    from parnwb.codec.zarr import in_words
+
+    return in_words(item) if item.identifier == NUMCODECS else f"{item.name}{list(item.options)}"
+
+
 def show_datasets(plan: WritePlan) -> None:
     """Print the datasets in the order of the queue."""
     click.echo("Datasets")
     for turn, group in enumerate(plan.order.turns):
         for spec in (plan.layout.datasets[number] for number in group):
-            filters = " ".join(f"{f.name}{list(f.options)}" for f in spec.filters) or "no filters"
+            filters = " ".join(map(_filter, spec.filters)) or "no filters"
             turned = "each in turn" if plan.order.alternates else f"turn {turn + 1}"
             chunks = f"chunks {spec.chunks}" if spec.chunks else "no chunks"
             click.echo(f"  {spec.path}")

@@ -16,6 +16,7 @@ from contract.store_cases import CASES, RECODED, SMALL, build
 
 from parnwb import NWBParallelIO, plan
 from parnwb.repacking import repack
+from parnwb.stores.rule import StoreRule
 from parnwb.verification import verify
 
 COMM = MPI.COMM_WORLD
@@ -48,11 +49,11 @@ def cross(folder: Path, outputs: Path) -> None:
         repack(there, back, COMM, **SMALL)
         repack(folder / "session.nwb", other, COMM, chunks="auto", compression="zstd-2", datasets=RECODED, **SMALL)
         repack(other, other_back, COMM, datasets=RECODED, **SMALL)
-        against = build("session", folder, rank=COMM.rank)
+        against = {"against": build("session", folder, rank=COMM.rank), "rule": StoreRule(threshold=0)}
         verdicts = [
             verify(there, comm=COMM, buffer_mb=0.02),
             verify(back, comm=COMM, buffer_mb=0.02),
-            verify(outputs / "session.nwb.zarr", against=against, comm=COMM, buffer_mb=0.02),
+            verify(outputs / "session.nwb.zarr", **against, comm=COMM, buffer_mb=0.02),
         ]
         if COMM.rank == 0:
             told = [[str(finding) for finding in verdict.findings] for verdict in verdicts]
