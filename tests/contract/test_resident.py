@@ -39,6 +39,9 @@ TOLD = {
     "rows": "index must be 0 to 2 over all ranks, each exactly once: 0 is there twice (ranks 0 and 1 have it), "
     "1 is missing",
     "row dtype": "dtype must be the same on all ranks: rank 0 has float64, rank 2 has int32",
+    "row with gaps": "a row takes numbers and booleans, got dtype {'names': ['x', 'weight']",
+    "fields": "data that are spread over ranks must have their column's fields, [('x', '<u4'), ('y', '<u4'), "
+    "('weight', '<f4')], not [('x', '<u2'), ('y', '<u2'), ('weight', '<f4')]",
     "swapped": "data that are spread over ranks must be the same array on all ranks: rank 2 has another than rank 0",
     "other comm": "data that are spread over ranks must be made on the communicator of NWBParallelIO: rank 0 of 3 was "
     "rank 0 of 1",

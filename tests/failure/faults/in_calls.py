@@ -18,6 +18,14 @@ def _refused(name: str, error: str, *says: str, **keywords: Any) -> None:
 
 
 _refused("mode_r", "ParnwbError", "mode 'r'", "NWBHDF5IO", mode="r")
+_refused(
+    "resume_with_mpio",
+    "ResumeError",
+    "keeps no journal, so backend 'mpio' cannot resume",
+    "Use backend='direct'",
+    mode="resume",
+    backend="mpio",
+)
 _refused("mode_r_plus", "TargetError", r"mode 'r\+' needs a file that exists", "out.nwb", "Use mode 'a'", mode="r+")
 _refused("mode_nonsense", "ParnwbError", "mode must be one of w, w-, x", "'write it'", mode="write it")
 _refused("mode_none", "ParnwbError", "mode must be one of w, w-, x", "None", mode=None)
