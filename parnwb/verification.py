@@ -30,7 +30,14 @@ from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.index import differences, missing_chunks
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
-from parnwb.links.following import broken_links, datasets_in, linked_datasets, missing_movies, stored_elsewhere
+from parnwb.links.following import (
+    broken_links,
+    datasets_in,
+    linked_datasets,
+    missing_movies,
+    parts_of,
+    stored_elsewhere,
+)
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.preflight import preflight
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
@@ -265,6 +272,9 @@ def _opened(path: Path) -> h5py.File:
         raise VerificationError("a folder is no NWB file", where=str(path), remedy="Give the name of one file")
     try:
         _forget_cached(path)
+        for part in parts_of(path):
+            if part.is_file():
+                _forget_cached(part)
         return h5py.File(path, "r")
     except OSError as error:
         raise VerificationError(

@@ -31,7 +31,7 @@ SETTINGS = {"buffer_mb": 0.004, "progress": False, "manager": MANAGER}
 
 
 def write_all(outputs: Path) -> None:
-    for backend in ["direct", "mpio"] if parallel_hdf5() else ["direct"]:
+    for backend in ["direct", "virtual", *(["mpio"] if parallel_hdf5() else [])]:
         for name in CASES:
             with NWBParallelIO(outputs / backend / f"{name}.nwb", comm=COMM, backend=backend, **SETTINGS) as io:
                 io.write(build(name, Spread(COMM)), cache_spec=False)
