@@ -18,7 +18,8 @@ from parnwb.hyperslab import Hyperslab
 from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
-from parnwb.progress import Extrapolated, Progress
+from parnwb.own_tally import OwnTally
+from parnwb.plan import WritePlan
 from parnwb.storage import LUSTRE, file_system, kind_of
 from parnwb.striping import striping_of
 from parnwb.target import FileBytes
@@ -79,6 +80,8 @@ class MpioFile:
 
     def __init__(self, job: Job, file: h5py.File, *, transfer: str) -> None:
         self._job, self._ranks, self._file = job, job.ranks, file
+        self._tally = OwnTally(job.plan)
+        job.progress.watch(self._tally.state)
         self._writers = [
             _ChunkWriter(file, spec, collective=bool(spec.filters) or transfer == "collective") for spec in job.layout
         ]
@@ -92,14 +95,14 @@ class MpioFile:
             with self._ranks.doing(f"extending {self._writers[number].path}", together=True):
                 self._writers[number].grow(growth.grid.shape)
         self._ranks.phases.count(0, 0)
-        told = Extrapolated(self._job.progress, plan.remaining_bytes, plan.nbytes(self._ranks.rank))
+        told = _Told(self._job, self._tally, plan)
         try:
-            for complete, number in enumerate(plan.order.datasets):
+            for number in plan.order.datasets:
                 writer = self._writers[number]
                 if plan.rounds(number):
-                    told.show(f"{writer.path}, {complete} of {len(plan.layout)} datasets complete")
                     fill = self._fill_collectively if writer.collective else self._fill_independently
                     fill(portion, writer, number, told)
+                    told.settle(number)
         except BaseException as error:
             self._close(error)
             raise
@@ -124,7 +127,7 @@ class MpioFile:
         if self._file:
             self._close()
 
-    def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
+    def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: _Told) -> None:
         plan, rank = portion.plan, self._ranks.rank
         with self._ranks.agreed(f"writing {writer.path}", "writing"):
             stream = IndependentChunkIterator(plan, rank, number, portion.source(number), self._ranks.step)
@@ -138,9 +141,9 @@ class MpioFile:
                     writer.write(place, chunk.data[elements.relative_to(buffer.slab.start).slices])
                 nbytes = buffer.slab.size * plan.layout.datasets[number].itemsize
                 self._ranks.phases.count(nbytes, 0)
-                told.advance(nbytes, 0)
+                told.advance(number, nbytes)
 
-    def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
+    def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: _Told) -> None:
         """Write in lockstep; a rank whose source fails says so before the next collective write."""
         plan = portion.plan
         with self._ranks.agreed(f"writing {writer.path}", "writing"):
@@ -161,7 +164,7 @@ class MpioFile:
                 assert chunk is not None
                 self._write_together(writer, chunk, portion, number)
                 self._ranks.phases.count(chunk.data.nbytes, 0)
-                told.advance(chunk.data.nbytes, 0)
+                told.advance(number, chunk.data.nbytes)
 
     def _write_together(self, writer: _ChunkWriter, chunk: Any, portion: Portion, number: int) -> None:
         start = tuple(part.start for part in chunk.selection)
@@ -191,6 +194,38 @@ class MpioFile:
                 self._ranks.abort(cause or failure)
             except SystemExit:  # of one process, which HDF5 would crash at its end
                 alone().Abort(1)
+
+
+class _Told:
+    """Tells of a portion by this rank's part of it. Independent.
+
+    Parameters
+    ----------
+    job
+        Whose meter is told, on the root.
+    tally
+        Of all portions.
+    plan
+        Of this one.
+    """
+
+    def __init__(self, job: Job, tally: OwnTally, plan: WritePlan) -> None:
+        self._job, self._tally, self._plan = job, tally, plan
+        own, self._everything = plan.nbytes(job.ranks.rank), plan.remaining_bytes
+        self._factor = self._everything / own if own else 0.0
+
+    def advance(self, dataset: int, nbytes: int) -> None:
+        """Count bytes of this rank."""
+        everywhere = nbytes * self._factor
+        self._tally.guess(dataset, everywhere)
+        self._job.progress.advance(round(everywhere), 0)
+
+    def settle(self, dataset: int) -> None:
+        """Count a dataset's part of the portion, which all ranks have written."""
+        plan = self._plan  # one that says who has what is about one dataset, and perhaps a part of it
+        nbytes = plan.remaining_of(dataset) if plan.assigned is None else self._everything
+        if self._tally.settle(dataset, nbytes):
+            self._job.progress.tell(self._tally.done(str(self._job.target.path), dataset))
 
 
 class _ChunkWriter:
