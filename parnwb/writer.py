@@ -201,8 +201,8 @@ def write(
     writers = _writers(ranks, target, settings)
     choice = replace(choice, reason="; ".join(filter(None, [choice.reason, writers.reason])))
     journal = _prepare(ranks, target, plan, choice, earlier, skeleton, writers, keeps_journal=keeps_journal)
-    told.tell(_planned(target, plan, choice))
     with told.task(_started(target, plan, choice, ranks)):
+        told.tell(_planned(target, plan, choice))
         with ranks.agreed("describing the file"):
             is_new, begun = journal is not None and earlier is None, _begun_with(settings, arguments)
             description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}

@@ -204,9 +204,9 @@ class RootAddresses:
         return addresses
 
     def _state(self) -> State:
-        """Return how far all datasets are; who asks no more waits for the last, and so does the root then."""
-        ended = self._ranks.size - 1 - len(self._asking)
-        return self._tally.state(ended + self._has_ended)
+        """Return how far all datasets are; who asks no more waits for the last, and so does the root in the end."""
+        waiting = self._ranks.size - 1 - len(self._asking) + self._has_ended
+        return self._tally.state(waiting if waiting < self._ranks.size else 0)
 
     def _tell(self, rank: int, kind: int, numbers: Numbers | None = None) -> None:
         self._ranks.send(message_of(kind, numbers), rank, FROM_ROOT)
