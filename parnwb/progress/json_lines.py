@@ -48,6 +48,7 @@ class JsonLines(logging.Handler):
             try:
                 self._stream = self._place.open("a")
             except OSError as error:
+                self._failed = True
                 raise TargetError(
                     f"the log of events cannot be written: {error.strerror}",
                     where=str(self._place),
@@ -64,7 +65,7 @@ class JsonLines(logging.Handler):
             assert self._stream is not None
             self._stream.write(f"{json.dumps(line, default=str)}\n")
             self._stream.flush()
-        except Exception as error:  # noqa: BLE001 - the other ranks would wait for one that left for this
+        except Exception as error:  # noqa: BLE001 - other ranks would wait for one that left for this
             self._failed = True
             sys.stderr.write(f"parnwb: warning: events are not written any more: {error}\n")
 

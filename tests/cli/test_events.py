@@ -133,12 +133,13 @@ def test_an_error_of_one_rank_is_told_once_and_by_its_name(tmp_path: Path) -> No
     assert names(lines)["error"] == 1
 
 
-# A command whose source fails on the last rank; the loggers of all ranks write to one file.
+# A command that fails on the last rank; the loggers of all ranks write to one file.
 PROGRAM = '''
 import sys
 from mpi4py import MPI
 from parnwb import cli
-from parnwb.sources.binary import BinarySource
+from parnwb.backends.asking import AskedAddresses
+from parnwb.errors import SourceError
 from parnwb.made_recording import make_spikeglx_recording
 from pathlib import Path
 
@@ -148,12 +149,12 @@ if MPI.COMM_WORLD.Get_rank() == 0:
 MPI.COMM_WORLD.Barrier()
 
 
-def read(self, slab):
-    raise OSError("no such luck")
+def fail(*arguments):
+    raise SourceError("no such luck")
 
 
 if MPI.COMM_WORLD.Get_rank() == 2:
-    BinarySource.read = read
+    AskedAddresses.begin = fail
 sys.argv = ["parnwb", "convert", "recording/demo_g0", "out.nwb", "--log-json", "events.jsonl", "--buffer-mb", "0.1"]
 cli.main()
 '''
