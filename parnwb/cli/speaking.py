@@ -110,8 +110,9 @@ def speaking(quiet: str) -> Callable[[Command], Command]:
             type=click.Choice(MODES),
             default="auto",
             show_default=True,
-            help="terminal: all datasets in one view, also where a launcher hides the terminal; plain: a line every "
-            "few seconds; auto: as standard error is.",
+            metavar="VIEW",
+            help="terminal (all datasets in one view, also where a launcher hides the terminal), plain (a line every "
+            "few seconds), none, or auto, as standard error is.",
         ),
         click.option(
             "--log-json",
