@@ -27,7 +27,8 @@ def write(path: str) -> str:
     nwbfile.add_acquisition(TimeSeries(name="simulated", data=data, unit="V", rate=1000.0))
     with NWBParallelIO(path, "w", comm=engines, compression="auto") as io:
         io.write(nwbfile)
-    return f"engine {engines.Get_rank()} of {engines.Get_size()} took part in writing {io.written.plan.layout.nbytes} bytes"
+    nbytes = io.written.plan.layout.nbytes
+    return f"engine {engines.Get_rank()} of {engines.Get_size()} took part in writing {nbytes} bytes"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A pool of MPI workers, driven by one process, writes one file together.
 
-Run it with ``mpiexec -n 4 python -m mpi4py.futures pool_of_workers.py OUT.nwb``: one process gives out tasks, three work.
+Run it with ``mpiexec -n 4 python -m mpi4py.futures pool_of_workers.py OUT.nwb``: one process gives out tasks, three do
+them.
 """
 
 from __future__ import annotations

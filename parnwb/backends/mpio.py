@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parnwb.backends.backend import Job, Portion
+from parnwb.backends.backend import Job, Portion, begins_anew
 from parnwb.backends.direct import write_overlay
+from parnwb.backends.own_part import OwnPart
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import alone, information
 from parnwb.commits.journal import StreamState
-from parnwb.errors import Interrupted, StorageError
+from parnwb.errors import StorageError
 from parnwb.hyperslab import Hyperslab
-from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
 from parnwb.own_tally import OwnTally
-from parnwb.plan import WritePlan
 from parnwb.storage import LUSTRE, file_system, kind_of
 from parnwb.striping import striping_of
 from parnwb.target import FileBytes
@@ -56,7 +55,8 @@ class MpioBackend:
         with job.ranks.agreed("writing the skeleton"):
             if job.skeleton is not None:
                 job.skeleton.file.close()
-                write_overlay(job)
+                job.target.check_ours()
+                write_overlay(job.skeleton.overlay, job.target.partial)
         hints = job.ranks.on_root("looking at the file's striping", lambda: _hints(job))
         opening = "opening the file in parallel"
         with job.ranks.agreed(opening), job.ranks.doing(opening, together=True):
@@ -90,12 +90,12 @@ class MpioFile:
         """Write the chunks of a portion, one dataset after the other. Collective."""
         plan = portion.plan
         if not portion.in_one_piece and self._ranks.any_failed(self._job.interrupts.received):
-            raise self._ranks.known_to_all(_interrupted(self._job))
+            raise self._ranks.known_to_all(begins_anew(self._job))
         for number, growth in portion.growth.items():
             with self._ranks.doing(f"extending {self._writers[number].path}", together=True):
                 self._writers[number].grow(growth.grid.shape)
         self._ranks.phases.count(0, 0)
-        told = _Told(self._job, self._tally, plan)
+        told = OwnPart(self._job, self._tally, plan)
         try:
             for number in plan.order.datasets:
                 writer = self._writers[number]
@@ -127,7 +127,7 @@ class MpioFile:
         if self._file:
             self._close()
 
-    def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: _Told) -> None:
+    def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: OwnPart) -> None:
         plan, rank = portion.plan, self._ranks.rank
         with self._ranks.agreed(f"writing {writer.path}", "writing"):
             stream = IndependentChunkIterator(plan, rank, number, portion.source(number), self._ranks.step)
@@ -143,7 +143,7 @@ class MpioFile:
                 self._ranks.phases.count(nbytes, 0)
                 told.advance(number, nbytes)
 
-    def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: _Told) -> None:
+    def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: OwnPart) -> None:
         """Write in lockstep; a rank whose source fails says so before the next collective write."""
         plan = portion.plan
         with self._ranks.agreed(f"writing {writer.path}", "writing"):
@@ -194,38 +194,6 @@ class MpioFile:
                 self._ranks.abort(cause or failure)
             except SystemExit:  # of one process, which HDF5 would crash at its end
                 alone().Abort(1)
-
-
-class _Told:
-    """Tells of a portion by this rank's part of it. Independent.
-
-    Parameters
-    ----------
-    job
-        Whose meter is told, on the root.
-    tally
-        Of all portions.
-    plan
-        Of this one.
-    """
-
-    def __init__(self, job: Job, tally: OwnTally, plan: WritePlan) -> None:
-        self._job, self._tally, self._plan = job, tally, plan
-        own, self._everything = plan.nbytes(job.ranks.rank), plan.remaining_bytes
-        self._factor = self._everything / own if own else 0.0
-
-    def advance(self, dataset: int, nbytes: int) -> None:
-        """Count bytes of this rank."""
-        everywhere = nbytes * self._factor
-        self._tally.guess(dataset, everywhere)
-        self._job.progress.advance(round(everywhere), 0)
-
-    def settle(self, dataset: int) -> None:
-        """Count a dataset's part of the portion, which all ranks have written."""
-        plan = self._plan  # one that says who has what is about one dataset, and perhaps a part of it
-        nbytes = plan.remaining_of(dataset) if plan.assigned is None else self._everything
-        if self._tally.settle(dataset, nbytes):
-            self._job.progress.tell(self._tally.done(str(self._job.target.path), dataset))
 
 
 class _ChunkWriter:
@@ -293,15 +261,7 @@ def _hints(job: Job) -> dict[str, str]:
 def _heed(job: Job, portion: Portion) -> None:
     """Leave if this rank has got a signal; the others follow it. Independent."""
     if job.interrupts.received and not portion.in_one_piece:
-        raise _interrupted(job)
-
-
-def _interrupted(job: Job) -> Interrupted:
-    return Interrupted(
-        ASKED_TO_STOP,
-        where=str(job.target.partial),
-        remedy="Backend 'mpio' keeps no journal: run it again, which begins anew",
-    )
+        raise begins_anew(job)
 
 
 def _read_back(job: Job, writers: list[_ChunkWriter]) -> None:
