@@ -1,4 +1,4 @@
-"""The newcomer's path: a clean Debian and the commands that README begins with, to a verified file and the first page."""
+"""The newcomer's path: a clean Debian and README's first commands, to a verified file and the first page."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ def test_the_readme_begins_with_what_is_run_here() -> None:
     assert commands() == ["git clone <this repository> parnwb && cd parnwb", "make demo", "make docs"]
 
 
+@pytest.mark.timeout(1600)  # the tutorials of the pages are run
 def test_a_newcomer_comes_to_a_verified_file_and_to_the_first_page(podman: Podman, tmp_path: Path) -> None:
     bundle = tmp_path / "parnwb.bundle"
     subprocess.run(["git", "-C", ROOT, "bundle", "create", "-q", bundle, "HEAD"], check=True, timeout=60)
     clone, demo, docs = (line.replace("<this repository>", "/run/parnwb.bundle") for line in commands())
-    typed = ["set -e", clone, "SECONDS=0", demo, 'echo "after $SECONDS s"', docs, "grep '<title>' docs/_build/index.html"]
+    page = "grep '<title>' docs/_build/index.html"
+    typed = ["set -e", clone, "SECONDS=0", demo, 'echo "after $SECONDS s"', docs, page]
     home = f"useradd --create-home --shell /bin/bash newcomer; su - newcomer -c {shlex.quote('; '.join(typed))}"
     mounted = {bundle: "/run/parnwb.bundle", **podman.for_pip}
     said = podman.run(BASE, "bash", "-ec", f"{GRANTED}; {home}", timeout=1500, mounted=mounted)
