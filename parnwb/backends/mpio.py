@@ -10,6 +10,7 @@ import numpy as np
 
 from parnwb.backends.backend import Job, Portion, begins_anew
 from parnwb.backends.direct import write_overlay
+from parnwb.backends.own_part import OwnPart
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import alone, information
 from parnwb.commits.journal import StreamState
@@ -17,7 +18,7 @@ from parnwb.errors import StorageError
 from parnwb.hyperslab import Hyperslab
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
-from parnwb.progress import Extrapolated, Progress
+from parnwb.own_tally import OwnTally
 from parnwb.storage import LUSTRE, file_system, kind_of
 from parnwb.striping import striping_of
 from parnwb.target import FileBytes
@@ -79,6 +80,8 @@ class MpioFile:
 
     def __init__(self, job: Job, file: h5py.File, *, transfer: str) -> None:
         self._job, self._ranks, self._file = job, job.ranks, file
+        self._tally = OwnTally(job.plan)
+        job.progress.watch(self._tally.state)
         self._writers = [
             _ChunkWriter(file, spec, collective=bool(spec.filters) or transfer == "collective") for spec in job.layout
         ]
@@ -92,14 +95,14 @@ class MpioFile:
             with self._ranks.doing(f"extending {self._writers[number].path}", together=True):
                 self._writers[number].grow(growth.grid.shape)
         self._ranks.phases.count(0, 0)
-        told = Extrapolated(self._job.progress, plan.remaining_bytes, plan.nbytes(self._ranks.rank))
+        told = OwnPart(self._job, self._tally, plan)
         try:
-            for complete, number in enumerate(plan.order.datasets):
+            for number in plan.order.datasets:
                 writer = self._writers[number]
                 if plan.rounds(number):
-                    told.show(f"{writer.path}, {complete} of {len(plan.layout)} datasets complete")
                     fill = self._fill_collectively if writer.collective else self._fill_independently
                     fill(portion, writer, number, told)
+                    told.settle(number)
         except BaseException as error:
             self._close(error)
             raise
@@ -124,7 +127,7 @@ class MpioFile:
         if self._file:
             self._close()
 
-    def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
+    def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: OwnPart) -> None:
         plan, rank = portion.plan, self._ranks.rank
         with self._ranks.agreed(f"writing {writer.path}", "writing"):
             stream = IndependentChunkIterator(plan, rank, number, portion.source(number), self._ranks.step)
@@ -138,9 +141,9 @@ class MpioFile:
                     writer.write(place, chunk.data[elements.relative_to(buffer.slab.start).slices])
                 nbytes = buffer.slab.size * plan.layout.datasets[number].itemsize
                 self._ranks.phases.count(nbytes, 0)
-                told.advance(nbytes, 0)
+                told.advance(number, nbytes)
 
-    def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
+    def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: OwnPart) -> None:
         """Write in lockstep; a rank whose source fails says so before the next collective write."""
         plan = portion.plan
         with self._ranks.agreed(f"writing {writer.path}", "writing"):
@@ -161,7 +164,7 @@ class MpioFile:
                 assert chunk is not None
                 self._write_together(writer, chunk, portion, number)
                 self._ranks.phases.count(chunk.data.nbytes, 0)
-                told.advance(chunk.data.nbytes, 0)
+                told.advance(number, chunk.data.nbytes)
 
     def _write_together(self, writer: _ChunkWriter, chunk: Any, portion: Portion, number: int) -> None:
         start = tuple(part.start for part in chunk.selection)
