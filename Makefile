@@ -31,6 +31,7 @@ test:  ## Run all tests with the PyPI wheels, and with h5py on parallel HDF5 (AR
 	@$(ENVIRONMENTS)/debian.sh
 	@$(ENVIRONMENTS)/wheels.sh test
 	@$(ENVIRONMENTS)/node.sh
+	@$(ENVIRONMENTS)/browser.sh
 	@$(ENVIRONMENTS)/cluster.sh
 	@$(ENVIRONMENTS)/run_tests.sh $(ARGS)
 

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from distribution import Together, arrange
 from mpi_launch import run_mpi
+from skips import pytest_make_collect_report, pytest_runtest_makereport
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]  # hooks
 
 
 @pytest.fixture

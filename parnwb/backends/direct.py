@@ -68,11 +68,13 @@ class DirectFile:
         phases.count(0, 0)
         with Encoder(self._ranks, portion, stretch, self._job.threads) as encoder:
             while (batch := self._next(encoder)) is not None:
-                with phases("waiting for addresses"):
-                    places = self._addresses.of(batch)
-                self._pen.write(batch, places, writer, self._addresses.attend)
+                try:
+                    with phases("waiting for addresses"):
+                        places = self._addresses.of(batch)
+                    self._pen.write(batch, places, writer, self._addresses.attend)
+                finally:
+                    batch.release()  # if this has failed as well: the encoder may be waiting for it
                 phases.count(batch.raw_bytes, int(batch.requests[:, STORED_BYTES].sum()))
-                batch.release()
 
     def _next(self, encoder: Ahead[Batch]) -> Batch | None:
         with self._ranks.phases("waiting for the encoder"):

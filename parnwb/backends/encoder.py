@@ -103,6 +103,8 @@ def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: 
         pipeline, assembler = crew.pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(plan, stretch.owner, dataset, source, lane.step)
         for number, buffer in buffers:
+            with phases(AHEAD):
+                assembler.take_back()
             chunks = assembler.assemble(buffer.slab, phases.each(READING, stream.pieces(buffer.slab)))
             batch = replace(encode(portion, buffer, chunks, pipeline, lane, phases), number=number)
             yield replace(batch, release=assembler.lend()) if not spec.filters else batch

@@ -30,6 +30,7 @@ class ChunkAssembler:
         self._spec, self._grid = spec, spec.grid
         self._memory = self._none = np.empty((0, *self._grid.chunk), dtype=spec.numpy_dtype)
         self._returned: SimpleQueue[npt.NDArray[Any]] = SimpleQueue()
+        self._lent = 0
 
     def lend(self) -> Callable[[], None]:
         """Keep the chunks of the last buffer as they are until the function that is returned has been called.
@@ -37,7 +38,15 @@ class ChunkAssembler:
         It may be called by another thread. The first pages of memory cost more than copying to it, so it comes back.
         """
         lent, self._memory = self._memory, self._none
+        self._lent += 1
         return lambda: self._returned.put(lent)
+
+    def take_back(self) -> None:
+        """Wait until at most one buffer is lent: one is written while the next is put together, and no third is there."""
+        while self._lent > 1:
+            self._memory = self._none  # of two that have come back the larger one is no better
+            self._memory = self._returned.get()
+            self._lent -= 1
 
     def assemble(
         self, slab: Hyperslab, pieces: Iterable[Piece]
@@ -72,6 +81,7 @@ class ChunkAssembler:
             self._memory = self._none  # before there is more of it
             while len(self._memory) < count and not self._returned.empty():
                 self._memory = self._returned.get()
+                self._lent -= 1
         if len(self._memory) < count:
             self._memory = self._none
             self._memory = np.empty((count, *self._grid.chunk), dtype=self._spec.numpy_dtype)

@@ -15,6 +15,8 @@ from typing import Any
 import h5py
 import pytest
 
+from parnwb.made_recording import make_spikeglx_recording
+
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +93,29 @@ def test_copies_of_stored_chunks_are_measured_beside_plain_pwrite() -> None:
     done = run("raw_copy.py", "--megabytes", 5, "--repeats", 1, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["pwrite", "parnwb", "pynwb"]
+
+
+def test_files_written_once_more_are_measured_beside_h5repack(tmp_path: Path) -> None:
+    done = run("repack.py", "--megabytes", 12, "--repeats", 1, "--folder", tmp_path, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert "h5diff: True" in done.stdout
+    words = {line.split()[0] for line in done.stdout.splitlines()}
+    assert {"by_h5repack", "by_parnwb", "pwrite", "merge"} <= words, done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(PARALLEL, reason="the same in both environments")
+def test_any_recording_can_be_given(tmp_path: Path) -> None:
+    source = next(make_spikeglx_recording(tmp_path, megabytes=4).rglob("*.ap.bin"))
+    metadata = tmp_path / "metadata.yaml"
+    metadata.write_text("NWBFile:\n  session_start_time: 2026-01-01T00:00:00+00:00\n")
+    given = ["--recording", source, "--metadata", metadata, "--folders", tmp_path, "--results", tmp_path / "lines"]
+    cases = ["--cases", "parnwb, auto", "pynwb, gzip-4", "parnwb convert"]
+    done = run("run.py", "peers", *given, *cases, "--repeats", 1, "--ranks", 2, "--mpio-python", NO_PYTHON)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert {line["recording"]["kind"] for line in lines} == {"given"}
+    assert {line["case"] for line in lines} >= {"parnwb, auto", "pynwb, gzip-4", "parnwb convert"}
 
 
 @pytest.mark.skipif(PARALLEL, reason="the same in both environments")

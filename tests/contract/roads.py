@@ -1,4 +1,4 @@
-"""The ways to write one file: backend, transfer and decomposition. None may change what is written."""
+"""The ways to write one file: backend, transfer, decomposition, threads. None may change what is written."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ class Road:
     backend: str
     transfer: str
     decomposition: str
+    threads: int | None = None
 
     def __str__(self) -> str:
         transfer = [self.transfer] if self.backend == "mpio" else []
-        return "-".join([self.backend, *transfer, self.decomposition])
+        threads = [f"{self.threads}-threads"] if self.threads else []
+        return "-".join([self.backend, *transfer, self.decomposition, *threads])
 
     @property
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, str | int | None]:
         """As keywords."""
         return asdict(self)
 
@@ -34,7 +36,8 @@ class Road:
 def roads(case: int, ranks: int, *, parallel_hdf5: bool) -> list[Road]:
     """Return the roads on which one case is written by so many ranks.
 
-    ``direct`` goes by every decomposition where it is the only backend, and by one where ``mpio`` is tested.
+    ``direct`` goes by every decomposition where it is the only backend, and by one where ``mpio`` is tested; every
+    other time several threads encode.
     ``mpio`` goes by every decomposition; its transfers take turns over cases, decompositions and rank counts.
 
     Parameters
@@ -48,8 +51,8 @@ def roads(case: int, ranks: int, *, parallel_hdf5: bool) -> list[Road]:
     """
     first = DECOMPOSITIONS[case % 3]
     direct = [
-        Road("direct", "independent", decomposition)
-        for decomposition in DECOMPOSITIONS
+        Road("direct", "independent", decomposition, threads=3 if (case + turn + RANKS.index(ranks)) % 2 else None)
+        for turn, decomposition in enumerate(DECOMPOSITIONS)
         if FULL or not parallel_hdf5 or decomposition == first
     ]
     mpio = [

@@ -73,3 +73,18 @@ install_packages() {
     rm -f "$log"
     return $status
 }
+
+# install_optional WHAT PACKAGE...: Debian's, where that is allowed; without them the tests of WHAT are skipped.
+install_optional() {
+    local what=$1 package missing=()
+    command -v dpkg-query > /dev/null || return 0
+    for package in "${@:2}"; do
+        installed "$package" || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    if ((EUID)) || ! command -v apt-get > /dev/null; then
+        echo "parnwb: without the Debian packages ${missing[*]} and without root the tests of $what are skipped" >&2
+        return 0
+    fi
+    install_packages "${missing[@]}" || echo "parnwb: the tests of $what are skipped" >&2
+}

@@ -3,17 +3,7 @@
 # installed where that is allowed; without them those tests are skipped, and say so.
 source "$(dirname "$0")/common.sh"
 
-missing=()
-if command -v dpkg-query > /dev/null; then
-    for package in aardvark-dns catatonit charliecloud debootstrap iptables netavark podman podman-compose runc; do
-        installed "$package" || missing+=("$package")
-    done
-fi
-if ((${#missing[@]} && EUID)); then
-    echo "parnwb: without the Debian packages ${missing[*]} and without root images are not built" >&2
-elif ((${#missing[@]})); then
-    install_packages "${missing[@]}" || echo "parnwb: some tests of images are skipped" >&2
-fi
+install_optional images aardvark-dns catatonit charliecloud debootstrap iptables netavark podman podman-compose runc
 
 status=0
 for environment in .venv .venv-mpio; do

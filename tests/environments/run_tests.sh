@@ -10,7 +10,8 @@ processes=$(($(env -u OMP_NUM_THREADS nproc) / 2 + 1))
 
 # run_suite DIR ARGUMENT...
 run_suite() {
-    PATH=$PWD/$1/bin:$PATH exec "$1/bin/python" -m pytest tests -o cache_dir="$1/.pytest_cache" -n "$processes" --durations=30 --durations-min=5 "${@:2}"
+    PATH=$PWD/$1/bin:$PATH exec "$1/bin/python" -m pytest tests -o cache_dir="$1/.pytest_cache" -n "$processes" --durations=30 \
+        --durations-min=5 --continue-on-collection-errors "${@:2}"
 }
 
 # closing FILE: failures and closing line of a suite, as pytest printed them.

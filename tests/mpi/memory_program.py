@@ -16,7 +16,12 @@ from pynwb import NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO
 
-CASES = {"short": (384, 200), "long": (384, 800), "wide": (1536, 400)}
+CASES = {  # channels, megabytes, compression
+    "short": (384, 200, "auto"),
+    "long": (384, 800, "auto"),
+    "wide": (1536, 400, "auto"),
+    "as it is": (384, 800, "none"),
+}
 CHUNK = (78125, 64)
 
 
@@ -62,14 +67,14 @@ def session(path: Path, channels: int) -> NWBFile:
 def main() -> None:
     warnings.simplefilter("ignore")
     comm, folder, found = MPI.COMM_WORLD, Path(sys.argv[1]), {}
-    for name, (channels, megabytes) in CASES.items():
+    for name, (channels, megabytes, compression) in CASES.items():
         path = folder / f"{name}.bin"
         if comm.rank == 0:
             make(path, channels, megabytes)
         nwbfile = session(path, channels) if comm.rank == 0 else None
         peak = Peak()
         peak.start()
-        with NWBParallelIO(folder / f"{name}.nwb", "w", comm=comm, compression="auto", progress=False) as io:
+        with NWBParallelIO(folder / f"{name}.nwb", "w", comm=comm, compression=compression, progress=False) as io:
             io.write(nwbfile)
         found[name] = max(comm.allgather(peak.stop()))
         if comm.rank == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import product
 
 import h5py
@@ -104,6 +105,26 @@ def test_lent_memory_outlives_the_next_buffer_and_comes_back():
     assert second.tolist() == [[6, 7, 8], [9, 10, 11]] and third.tolist() == [[12, 13, 14], [-9, -9, -9]]
     assert not np.shares_memory(first, second)
     assert np.shares_memory(first, third)
+
+
+def test_no_more_than_two_buffers_are_had():
+    spec = DatasetSpec("/x", (6, 3), (6, 3), "<i2", (2, 3), (), fillvalue=b"\0\0")
+    values, assembler = np.arange(18, dtype="<i2").reshape(6, 3), ChunkAssembler(spec)
+    seen, releases = [], []
+    for row in (0, 2, 4):
+        slab = Hyperslab((row, 0), (2, 3))
+        waiting = threading.Thread(target=assembler.take_back, daemon=True)
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive() == (row == 4)  # two are being written
+        if row == 4:
+            releases[1]()
+            waiting.join(10)
+            assert not waiting.is_alive()
+        seen += [chunk for _, chunk in assembler.assemble(slab, [(slab, values[slab.slices])])]
+        releases.append(assembler.lend())
+    assert seen[0].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert np.shares_memory(seen[1], seen[2])
 
 
 def three_buffers(spec: DatasetSpec, *, lends: bool) -> list[np.ndarray]:
