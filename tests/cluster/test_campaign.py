@@ -28,7 +28,7 @@ def listed(file: Path, recordings: Mapping[str, Path]) -> Path:
 def sessions(account: Account) -> Path:
     """List recordings whose sizes are 1 to 30; one of them is cut off."""
     recordings = [account.recording(f"session-{n}", megabytes=size, seed=n) for n, size in enumerate(MEGABYTES)]
-    file = listed(account.home / "sessions.yaml", {f"campaign-{number}": path for number, path in enumerate(recordings)})
+    file = listed(account.home / "sessions.yaml", {f"campaign-{n}": path for n, path in enumerate(recordings)})
     (binary,) = recordings[BROKEN].rglob("*.bin")
     with binary.open("r+b") as opened:
         opened.truncate(binary.stat().st_size - 1001)
