@@ -32,7 +32,8 @@ def test_the_site_file_that_users_get_says_what_there_is() -> None:
 
 def test_a_site_file_may_say_more(tmp_path: Path) -> None:
     path = tmp_path / "site.sh"
-    path.write_text('costs=measured/site.json\ncores_per_node=48  # of 52\nsbatch_options="--account=lab --partition=long"\nother=$(rm -rf /)\n')
+    lines = ["cores_per_node=48  # of 52", 'sbatch_options="--account=lab --partition=long"', "other=$(rm -rf /)"]
+    path.write_text("\n".join([*lines, "costs=measured/site.json"]) + "\n")
     found = read_site(path)
     assert found.costs == tmp_path / "measured" / "site.json"
     assert (found.cores_per_node, found.sbatch_options) == (48, ("--account=lab", "--partition=long"))
