@@ -34,7 +34,7 @@ from parnwb.bulk_rule import (
     listed_shape,
 )
 from parnwb.element import NUMERIC_KINDS
-from parnwb.errors import LinkError
+from parnwb.errors import LinkError, SourceError
 from parnwb.links.attributes import Mismatch, mismatches
 from parnwb.links.raw import check_left_in_place
 from parnwb.resident import Resident
@@ -247,9 +247,17 @@ def _convert_one(original: Any) -> Any:
 def _set_compound(original: Any) -> Any:
     def set_compound(mapper: ObjectMapper, builder: DatasetBuilder, spec: Any, container: Any, manager: Any) -> Any:
         array = unwrapped(container.data)
+        if isinstance(array, np.ndarray | Resident):
+            fields = HDF5IO.__resolve_dtype__(spec.dtype, array)
+            if array.dtype == fields:
+                return lambda: setattr(builder, "data", container.data)
+            if isinstance(array, Resident):
+                raise SourceError(
+                    f"data that are spread over ranks must have their column's fields, {fields}, not {array.dtype}",
+                    where=location(builder),
+                    remedy="Make the rows of that dtype",
+                )
         # Others are converted as tuples are: by the order of their fields.
-        if isinstance(array, np.ndarray) and array.dtype == HDF5IO.__resolve_dtype__(spec.dtype, array):
-            return lambda: setattr(builder, "data", container.data)
         return original(mapper, builder, spec, container, manager)
 
     return set_compound

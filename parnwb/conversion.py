@@ -63,7 +63,7 @@ class Converted:
     path
         The file.
     raw_bytes, file_bytes
-        Uncompressed bytes of the bulk data, and bytes of the file.
+        Uncompressed bytes of the bulk data, and bytes of the file, with those of its parts.
     written_bytes
         Uncompressed bytes that this job wrote: fewer where it resumed another.
     seconds
@@ -163,13 +163,20 @@ def converted(ranks: Ranks, io: NWBParallelIO, began: float) -> Converted:
     return Converted(
         path=io.path,
         raw_bytes=written.plan.layout.nbytes,
-        file_bytes=ranks.on_root("measuring the file", lambda: os.path.getsize(io.path)),
+        file_bytes=ranks.on_root("measuring the file", lambda: _bytes_of(io.path)),
         written_bytes=0 if written.published else written.plan.remaining_bytes,
         seconds=time.monotonic() - began,
         backend=written.backend.name,
         reason=written.backend.reason,
         written=written,
     )
+
+
+def _bytes_of(path: Path) -> int:
+    """Return what a file takes, with those that have parts of it. Independent."""
+    from parnwb.links.following import parts_of
+
+    return sum(os.path.getsize(name) for name in (path, *parts_of(path)))
 
 
 def check(

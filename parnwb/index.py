@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -15,6 +16,7 @@ from parnwb.commits.manifest import Manifest
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.layout import ChunkGrid
+from parnwb.links.tiles import Tile, by_dataset, tiles_of
 
 Entries = npt.NDArray[np.int64]
 MOST = 20  # findings of one dataset
@@ -74,6 +76,8 @@ def missing_chunks(dataset: h5py.Dataset, look_up: LookUp = nothing) -> list[Fin
         if dataset.id.get_offset() is None and creation.get_external_count() == 0:
             return [Finding(dataset.name, Hyperslab.whole(dataset.shape), "was never written")]
         return []
+    if creation.get_layout() == h5py.h5d.VIRTUAL:
+        return list(_missing_in_parts(dataset, look_up))
     if creation.get_layout() != h5py.h5d.CHUNKED:
         return []
     grid = ChunkGrid(dataset.shape, dataset.chunks)
@@ -84,6 +88,45 @@ def missing_chunks(dataset: h5py.Dataset, look_up: LookUp = nothing) -> list[Fin
     lacking[chunk_index(dataset, look_up)[:, 0]] = False
     first = grid.cell(unravel(int(lacking.argmax()), grid.extent))
     return [Finding(dataset.name, first, f"{grid.size - present} of {grid.size} chunks were never written")]
+
+
+def _missing_in_parts(dataset: h5py.Dataset, look_up: LookUp) -> Iterator[Finding]:
+    """Iterate over the parts of a virtual dataset that lack chunks of what is taken of them. Independent.
+
+    Parts that cannot be opened are told of by ``links.following``.
+    """
+    for (name, path), tiles in by_dataset(tiles_of(dataset)):
+        look_up()
+        try:
+            with h5py.File(name, "r") as file:
+                part = file[path]
+                if part.chunks is None:
+                    if missing_chunks(part):
+                        yield Finding(dataset.name, None, f"a part of it was never written, in {Path(name).name}")
+                    continue
+                grid = ChunkGrid(part.shape, part.chunks)
+                wanted = np.zeros(grid.extent, dtype=bool)
+                for tile in tiles:
+                    wanted[grid.cells(Hyperslab(tile.first, tile.count)).slices] = True
+                count = int(wanted.sum())
+                entries = chunk_index(part, look_up)[:, 0] if part.id.get_num_chunks() != count else None
+        except (OSError, KeyError):
+            continue
+        lacking = wanted.reshape(-1)
+        if entries is None:  # as many as are wanted: no program writes others instead
+            continue
+        lacking[entries] = False
+        if missing := int(lacking.sum()):
+            first = grid.cell(unravel(int(lacking.argmax()), grid.extent))
+            what = f"{missing} of {count} chunks of its part in {Path(name).name} were never written"
+            yield Finding(dataset.name, _in_whole(first, tiles), what)
+
+
+def _in_whole(slab: Hyperslab, tiles: list[Tile]) -> Hyperslab:
+    """Return which elements of a virtual dataset a box of its part is. Independent."""
+    tile = next(one for one in tiles if slab.intersect(Hyperslab(one.first, one.count)).size)
+    taken = slab.intersect(Hyperslab(tile.first, tile.count)).relative_to(tile.first)
+    return Hyperslab(tuple(a + b for a, b in zip(tile.start, taken.start, strict=True)), taken.count)
 
 
 def differences(file: h5py.File, manifest: Manifest, look_up: LookUp = nothing) -> list[Finding]:

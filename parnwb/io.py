@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from parnwb.progress import Progress, progress_for
 from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.settings import DEFAULT_COMMIT_INTERVAL, WriteSettings
 from parnwb.site import versions
-from parnwb.target import FileBytes, Target, sync_folder
+from parnwb.target import FileBytes, SpreadTarget, Target, sync_folder
 from parnwb.target.process import Process
 from parnwb.write_queue import Policy
 from parnwb.writer import Written, look_for_earlier, write
@@ -72,7 +73,8 @@ class NWBParallelIO:
         ``NAME.namespace.yaml``, a ``TypeMap``, or a list of these. What ``pynwb.load_namespaces`` or an installed
         ``ndx`` package has registered needs neither.
     backend
-        ``'direct'`` (ranks encode and write by themselves; any h5py), ``'mpio'`` (parallel HDF5) or ``'auto'``.
+        ``'direct'`` (ranks encode and write by themselves; any h5py), ``'mpio'`` (parallel HDF5), ``'virtual'`` (a file
+        for each rank in ``PATH.parts``, and one of virtual datasets at ``PATH``) or ``'auto'``.
     transfer
         With ``mpio``, ``'independent'`` or ``'collective'`` writes.
     decomposition
@@ -126,6 +128,9 @@ class NWBParallelIO:
     chunks
         For bulk data that have no chunks of their own: None for what pynwb would do, or ``'auto'`` for 4 to 16 MB, of
         about 64 channels or whole frames. A file that is resumed keeps its chunks.
+    local
+        With ``virtual``, a folder that each host has of its own, such as ``'$TMPDIR'``, which each rank looks up for
+        itself: parts are written there, and moved to ``PATH.parts`` in the end. None: written there from the beginning.
 
     Raises
     ------
@@ -162,6 +167,7 @@ class NWBParallelIO:
         threads: int | None = None,
         break_lock: bool = False,
         chunks: str | None = None,
+        local: str | Path | None = None,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
         self._interrupts, self._handlers = Interrupts(), ExitStack()
@@ -174,7 +180,7 @@ class NWBParallelIO:
         try:
             with self._ranks.agreed("opening"):
                 check_mode(mode, path)
-                self._target = _target(path, mode)
+                self._target = _target(path, mode, backend, local)
                 self._manager = manager = _manager(manager, extensions)
                 self._settings = WriteSettings(
                     backend=backend,
@@ -194,6 +200,7 @@ class NWBParallelIO:
                     writers_per_node=writers_per_node,
                     threads=threads,
                     chunks=chunks,
+                    local=None if local is None else str(local),
                 )
                 self._progress = _progress(progress)
                 if not isinstance(break_lock, bool):
@@ -338,7 +345,7 @@ class NWBParallelIO:
             The same on all ranks, naming the one that failed. The partial file stays if it holds committed work.
         SystemExit
             With status 75, when a signal asked any rank to stop: with ``direct`` all is committed, and the same
-            program with mode ``'resume'`` goes on; with ``mpio`` it begins anew.
+            program with mode ``'resume'`` goes on; with ``mpio`` and ``virtual`` it begins anew.
         """
         with self._agreed("write"):
             self._check_write(container, arguments)
@@ -543,7 +550,8 @@ class NWBParallelIO:
 
         All of it is safe on disk then. If the job is killed before ``close``, mode ``'resume'`` (or, for an existing
         file, whichever mode opens it next) finishes the file without writing any data again; if it fails, nothing
-        is removed. With ``mpio``, which keeps no journal, what is left is the whole file, to be renamed by hand.
+        is removed. With ``mpio``, which keeps no journal, what is left is the whole file, to be renamed by hand;
+        ``virtual`` refuses.
 
         Raises
         ------
@@ -641,9 +649,11 @@ class NWBParallelIO:
             raise
 
     def _open(self, manager: BuildManager | None) -> None:
-        if self._settings.backend == "mpio":
+        if self._settings.backend in ("mpio", "virtual"):
             raise ParnwbError(
-                "backend 'mpio' cannot append to an existing file", where=str(self.path), remedy="Use backend='direct'"
+                f"backend {self._settings.backend!r} cannot append to an existing file",
+                where=str(self.path),
+                remedy="Use backend='direct'",
             )
         if self._settings.manifest:
             raise ParnwbError(
@@ -657,6 +667,12 @@ class NWBParallelIO:
         self._target = AppendTarget(self._target, self._opened.bytes, self._opened.lowest)
 
     def _check_commit(self) -> None:
+        if self._settings.backend == "virtual":
+            raise ParnwbError(
+                "parts keep no journal, so what backend 'virtual' writes is kept when the file is closed, not before",
+                where=str(self.path),
+                remedy="Close it, or use backend='direct'",
+            )
         has_streams = self._written is not None and self._written.streams is not None
         if has_streams and self._opened is not None:
             raise ParnwbError(
@@ -756,7 +772,7 @@ class NWBParallelIO:
                     last.callback(self._opened.close)
 
 
-def _target(path: str | Path, mode: str) -> Target:
+def _target(path: str | Path, mode: str, backend: str, local: str | Path | None) -> Target:
     """Return the target at ``path``; refuse what is none, and a working folder that was removed.
 
     An existing file that is appended to is the one that links lead to: whatever it is called, it has one lock and one
@@ -764,6 +780,8 @@ def _target(path: str | Path, mode: str) -> Target:
     """
     try:
         absolute = Path(path).absolute()
+        if backend == "virtual":
+            return SpreadTarget(absolute, _parts_of, _local_folder(local))
         return Target(real(absolute) if mode in APPENDING_MODES and absolute.exists() else absolute)
     except (TypeError, ValueError) as error:
         raise TargetError(
@@ -775,6 +793,17 @@ def _target(path: str | Path, mode: str) -> Target:
             where=str(path),
             remedy="Change to a folder that exists, or give the output from the root",
         ) from error
+
+
+def _parts_of(path: Path) -> tuple[Path, ...]:
+    from parnwb.links.following import parts_of
+
+    return parts_of(path)
+
+
+def _local_folder(given: str | Path | None) -> Path | None:
+    """Return the folder of this rank's host: its variables may differ from those of other hosts."""
+    return None if given is None else Path(os.path.expandvars(given)).expanduser().absolute()
 
 
 def _progress(given: object) -> Progress:

@@ -248,6 +248,10 @@ class FileLayout:
         """Bytes of all bulk data, uncompressed."""
         return sum(spec.nbytes for spec in self.datasets)
 
+    def in_chunks(self) -> FileLayout:
+        """Return the layout of the same datasets, none of which is contiguous: pieces of those are chunks."""
+        return FileLayout(tuple(replace(spec, chunks=spec.grid.chunk) for spec in self.datasets))
+
     def without(self, paths: Iterable[str]) -> FileLayout:
         """Return the layout without the datasets at ``paths``."""
         left_out = set(paths)

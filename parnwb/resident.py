@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks
-from parnwb.element import NUMERIC_KINDS
+from parnwb.element import NUMERIC_KINDS, is_self_contained
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.held import Block, Columns, Held, Rows
 from parnwb.hyperslab import Hyperslab
@@ -251,7 +251,8 @@ class DistributedRagged:
     ----------
     rows
         This rank's rows: arrays that differ in their first extent at most; with ``depth=2`` lists of such arrays. They
-        are kept, not copied.
+        are kept, not copied. Elements are numbers or booleans, or for columns whose type has fields, such as
+        ``pixel_mask``, compound values with exactly these fields.
     index
         Position of each row in the table, in any order; over all ranks 0 to n - 1, each once. None: in the order of
         ranks.
@@ -350,7 +351,7 @@ class _Levels:
         self.lengths: list[list[npt.NDArray[np.int64]]] = []
         for level in range(depth):
             if level == depth - 1:
-                items = [[_numeric(leaf, "a row") for leaf in own] for own in items]
+                items = [[_elements(leaf) for leaf in own] for own in items]
             self.lengths.append([np.array([len(item) for item in own], dtype=np.int64) for own in items])
             self.counts.append(np.array([own.sum() for own in self.lengths[-1]], dtype=np.int64))
             if level < depth - 1:
@@ -443,6 +444,14 @@ def _numeric(values: Any, what: str) -> npt.NDArray[Any]:
     if array.dtype.kind not in NUMERIC_KINDS:
         raise ParnwbError(f"{what} takes numbers and booleans, got dtype {array.dtype}")
     return array
+
+
+def _elements(values: Any) -> npt.NDArray[Any]:
+    """Return a row: numbers, or compound values of them, as the pixels of a mask are."""
+    array = np.asarray(values)
+    if array.ndim > 0 and array.dtype.names is not None and is_self_contained(array.dtype):
+        return array
+    return _numeric(array, "a row")
 
 
 def _axis(axis: int, ndim: int) -> int:

@@ -192,7 +192,8 @@ def restore(earlier: Earlier, target: Target, options: AuthoringOptions, describ
     ResumeError
         The content, its data or the settings are not those that the file was begun with.
     """
-    from parnwb.skeleton import Skeleton, reopen_on
+    from parnwb.memory_file import reopen_on
+    from parnwb.skeleton import Skeleton
 
     committed, sources, signed = earlier.committed, described.sources, described.signature
     begun = committed.description

@@ -26,7 +26,7 @@ class WriteSettings:
     Parameters
     ----------
     backend
-        ``'auto'``, ``'direct'`` or ``'mpio'``.
+        ``'auto'``, ``'direct'``, ``'mpio'`` or ``'virtual'``.
     transfer
         For ``mpio``: ``'independent'`` or ``'collective'``.
     decomposition
@@ -55,6 +55,8 @@ class WriteSettings:
         For bulk data without chunks of their own: None or ``'auto'``.
     threads
         How many encode on each rank; see ``parnwb.codec.threads_here``.
+    local
+        Folder of each host for parts that are being written (``virtual``).
     """
 
     backend: str = "auto"
@@ -72,6 +74,7 @@ class WriteSettings:
     writers_per_node: int | None = None
     chunks: str | None = None
     threads: int | None = None
+    local: str | None = None
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:
@@ -108,6 +111,14 @@ class WriteSettings:
                 "HDF5 encodes with one thread, so backend 'mpio' has no threads",
                 remedy="Use backend='direct' or 'auto'",
             )
+        if self.backend == "virtual":
+            self._check_virtual()
+        elif self.local is not None:
+            raise ParnwbError(
+                f"a node-local folder is for parts of files, which backend {self.backend!r} does not write",
+                where=f"local={self.local!r}",
+                remedy="Use backend='virtual', or leave local out",
+            )
         check_threads(self.threads)
         site.check_backend(self.backend)
         storage.check_writers_per_node(self.writers_per_node)
@@ -115,6 +126,22 @@ class WriteSettings:
         strategy(self.decomposition)
         check_compression(self.compression)
         check_chunking(self.chunks)
+
+    def _check_virtual(self) -> None:
+        if self.resume:
+            raise ResumeError(
+                "parts keep no journal, so backend 'virtual' cannot resume", remedy="Use backend='direct'"
+            )
+        if self.manifest:
+            raise ParnwbError(
+                "checksums are kept of one file, so backend 'virtual' cannot leave a manifest",
+                remedy="Use backend='direct' or 'auto', or merge the file with a manifest (parnwb merge --manifest)",
+            )
+        if self.writers_per_node is not None:
+            raise PlanError(
+                "each rank writes a file of its own, so backend 'virtual' has no writers_per_node",
+                remedy="Leave it out, or use backend='direct' or 'auto'",
+            )
 
 
 def check_chunking(chunks: object) -> None:

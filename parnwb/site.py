@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from parnwb.errors import LaunchError, PlanError
 
-BACKENDS = ("auto", "direct", "mpio")
+BACKENDS = ("auto", "direct", "mpio", "virtual")
 # Deflate, shuffle, fletcher32, N-bit and scale-offset are applied to every chunk, whatever it holds.
 NEVER_SKIPPED = (1, 2, 3, 5, 6)
 

@@ -6,7 +6,6 @@ unchanged on groups whose new datasets take no values, and what it created is th
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +44,7 @@ from parnwb.links.places import check_places
 from parnwb.links.policy import heed
 from parnwb.links.raw import creation_of, warning_of
 from parnwb.links.series import mismatched_series
+from parnwb.memory_file import open_on
 from parnwb.movies.checks import check_movies
 from parnwb.overlay import Overlay
 from parnwb.resident import Resident
@@ -174,38 +174,6 @@ def author_on(
     except Exception as error:
         raise own_error(error) from error
     return Skeleton(file, overlay, io.layout(), io.sources, io.signature, options.backend)
-
-
-def open_on(
-    overlay: Overlay,
-    path: Path,
-    creation: h5py.h5p.PropFCID | None = None,
-    oldest: int = h5py.h5f.LIBVER_EARLIEST,
-) -> h5py.File:
-    """Create an HDF5 file on ``overlay`` that believes to be ``path``, as relative links need it. Independent.
-
-    Parameters
-    ----------
-    creation
-        Properties of the file.
-    oldest
-        The version of HDF5 that is to read all of it.
-    """
-    access = _access_to(overlay, oldest)
-    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
-
-
-def reopen_on(overlay: Overlay, path: Path) -> h5py.File:
-    """Open the HDF5 file that ``overlay`` holds, for writing. Independent."""
-    return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR, fapl=_access_to(overlay)))
-
-
-def _access_to(overlay: Overlay, oldest: int = h5py.h5f.LIBVER_EARLIEST) -> h5py.h5p.PropFAID:
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    access.set_libver_bounds(oldest, h5py.h5f.LIBVER_LATEST)
-    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, overlay)
-    return access
 
 
 def own_error(error: BaseException) -> ParnwbError:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.backends import Growth, Job, PartialFile, Portion
+from parnwb.backends import NO_JOURNAL, Growth, Job, PartialFile, Portion
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import StreamState
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, SourceError
@@ -269,7 +269,7 @@ class OpenStreams:
         return states
 
     def _stopped(self) -> Interrupted:
-        remedy = "Backend 'mpio' keeps no journal: run it again, which begins anew"
+        remedy = f"Backend '{self._job.backend}' {NO_JOURNAL}"
         if self._is_append:
             remedy = "The file is as it was: run it again"
         elif self._job.journal is not None:

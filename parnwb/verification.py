@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,14 @@ from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
 from parnwb.index import differences, missing_chunks
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
-from parnwb.links.following import broken_links, datasets_in, linked_datasets, missing_movies, stored_elsewhere
+from parnwb.links.following import (
+    broken_links,
+    datasets_in,
+    linked_datasets,
+    missing_movies,
+    parts_of,
+    stored_elsewhere,
+)
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.preflight import preflight
 from parnwb.progress import Extrapolated, Guarded, Progress, Silent
@@ -46,6 +54,8 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 20
 # Strings, references and what else becomes Python objects take many times the memory of their entries in the file.
 OBJECT_FACTOR = 16
+MOST_READERS = 8
+"""Ranks that share what one rank of the plan has."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +111,9 @@ def verify(
 
     Every chunk must be there and decode; where a source is given its values must be equal, bit for bit; pynwb's
     validator must have nothing to say. Links must lead somewhere, from where the file is and not from the working
-    folder alone; the datasets behind them are read as well, and files with raw data or movies must be there. Each rank
-    reads parts that it did not write. Where the checksums of the file
-    are beside it (``PATH.crc``), every stored byte must be as it was written, and where.
+    folder alone; the datasets behind them are read as well, and files with raw data or movies must be there. Parts are
+    dealt out to ranks in turn, as no decomposition of writing has them. Where the checksums of the file are beside it
+    (``PATH.crc``), every stored byte must be as it was written, and where.
 
     Parameters
     ----------
@@ -262,6 +272,9 @@ def _opened(path: Path) -> h5py.File:
         raise VerificationError("a folder is no NWB file", where=str(path), remedy="Give the name of one file")
     try:
         _forget_cached(path)
+        for part in parts_of(path):
+            if part.is_file():
+                _forget_cached(part)
         return h5py.File(path, "r")
     except OSError as error:
         raise VerificationError(
@@ -354,7 +367,7 @@ def _read_back(
     told: Progress,
 ) -> list[Finding]:
     plan = WritePlan(layout, ranks.size, "slab", buffer_mb, kept=layout.numbers_of(received.kept))
-    buffers = list(_parts_of_another(ranks, plan))
+    buffers = list(_parts_of_others(ranks, plan))
     own = sum(buffer.slab.size * layout.datasets[buffer.dataset].itemsize for buffer in buffers)
     told = Extrapolated(told, layout.nbytes, own)
     findings: list[Finding] = []
@@ -372,17 +385,20 @@ def _read_back(
     return findings
 
 
-def _parts_of_another(ranks: Ranks, plan: WritePlan) -> Iterator[Buffer]:
-    """Iterate over the buffers of the next rank, so that no rank reads back what it may have written itself.
+def _parts_of_others(ranks: Ranks, plan: WritePlan) -> Iterator[Buffer]:
+    """Iterate over what this rank reads: a buffer here and there of what each of the next ranks has in the plan.
 
-    Some sources are the root's, which alone has them.
+    No strategy of writing cuts files so, whichever it was: what one rank has in the plan is read by several others and
+    never by itself, with two ranks by the other one. Some sources are the root's, which alone has them.
     """
-    kept = [number for number in range(len(plan.layout)) if plan.is_kept(number)]
-    for buffer in plan.buffers((ranks.rank + 1) % ranks.size):
-        if buffer.dataset not in kept:
-            yield buffer
+    others = max(1, min(ranks.size - 1, MOST_READERS))
+    kept = {number for number in range(len(plan.layout)) if plan.is_kept(number)}
+    for turn in range(others):
+        owner = (ranks.rank + 1 + turn) % ranks.size
+        own = (buffer for buffer in plan.buffers(owner) if buffer.dataset not in kept)
+        yield from islice(own, turn, None, others)
     if ranks.is_root:
-        for number in kept:
+        for number in sorted(kept):
             yield from plan.buffers(0, number)
 
 

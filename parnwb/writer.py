@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from parnwb import memory, site, storage
 from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
-from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion
+from parnwb.backends import Backend, DirectBackend, Job, MpioBackend, PartialFile, Portion, VirtualBackend
 from parnwb.bulk_rule import BulkRule
 from parnwb.codec import runs_in_threads, threads_here
 from parnwb.comm import Ranks
@@ -183,7 +183,7 @@ def write(
     if published:
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
         return written
-    threads = threads_here(settings.threads) if choice.name == "direct" else 1
+    threads = threads_here(settings.threads) if choice.name != "mpio" else 1
     movable = _check_memory(ranks, plan, threads)
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
@@ -198,7 +198,7 @@ def write(
     if done:
         check_committed(ranks, target, layout, earlier, told, look_up)
     keeps_journal = choice.name == "direct" and opened is None
-    writers = _writers(ranks, target, settings)
+    writers = _writers(ranks, target, settings) if choice.name != "virtual" else Writers.each(ranks.size)
     choice = replace(choice, reason="; ".join(filter(None, [choice.reason, writers.reason])))
     journal = _prepare(ranks, target, plan, choice, earlier, skeleton, writers, keeps_journal=keeps_journal)
     told.start(f"writing {target.path.name} ({choice.name}{_on_hosts(ranks)})", plan.remaining_bytes)
@@ -208,6 +208,7 @@ def write(
             description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}
         job = Job(ranks, target, layout, plan, skeleton, told, interrupts, journal, settings.commit_interval)
         job = replace(job, description=description, manifest=settings.manifest, writers=writers, threads=threads)
+        job = replace(job, backend=choice.name)
         with ExitStack() as opened_here:
             if journal is not None:
                 opened_here.callback(journal.close)
@@ -325,7 +326,9 @@ def _found(skeleton: Skeleton | None, earlier: Earlier | None) -> Found:
             brief = replace(state, tail=b"") if state is not None else None
             streams[number] = (source.dtype.str, source.stream.row_shape, brief)
     if earlier is None:
-        return Found(skeleton.layout, skeleton.backend, {}, False, streams)
+        # Of a contiguous dataset no part could have some elements, and take no space for the others.
+        layout = skeleton.layout.in_chunks() if skeleton.backend.name == "virtual" else skeleton.layout
+        return Found(layout, skeleton.backend, {}, False, streams)
     done = done_chunks(skeleton.layout, earlier.committed)
     return Found(skeleton.layout, skeleton.backend, done, earlier.finished, streams)
 
@@ -526,4 +529,6 @@ def _journal(target: Target, earlier: Earlier | None) -> Journal:
 
 
 def _backend(choice: site.BackendChoice, settings: WriteSettings) -> Backend:
+    if choice.name == "virtual":
+        return VirtualBackend()
     return MpioBackend(settings.transfer) if choice.name == "mpio" else DirectBackend()

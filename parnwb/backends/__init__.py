@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from parnwb.backends.backend import Backend, Growth, Job, PartialFile, Portion
+from parnwb.backends.backend import NO_JOURNAL, Backend, Growth, Job, PartialFile, Portion
 from parnwb.backends.direct import DirectBackend
 from parnwb.backends.mpio import MpioBackend
+from parnwb.backends.virtual import VirtualBackend
 
-__all__ = ["Backend", "DirectBackend", "Growth", "Job", "MpioBackend", "PartialFile", "Portion"]
+__all__ = [
+    "NO_JOURNAL",
+    "Backend",
+    "DirectBackend",
+    "Growth",
+    "Job",
+    "MpioBackend",
+    "PartialFile",
+    "Portion",
+    "VirtualBackend",
+]

@@ -71,7 +71,7 @@ class Inbox:
         return True
 
 
-class Addresses(Protocol):
+class Places(Protocol):
     """Where encoded chunks go, for one rank. Independent; each portion is between ``begin`` and ``finish``."""
 
     def begin(self, portion: Portion) -> Stretch:
@@ -91,6 +91,10 @@ class Addresses(Protocol):
 
     def finish(self) -> None:
         """Return when no rank asks any more, and what was to be committed is."""
+
+
+class Addresses(Places, Protocol):
+    """Places in one file for all ranks, and its commits. Independent."""
 
     def make_safe(self) -> None:
         """Make this rank's bytes safe."""

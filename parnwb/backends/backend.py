@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from parnwb.comm import Ranks
 from parnwb.commits.journal import Journal, StreamState
+from parnwb.errors import Interrupted
 from parnwb.hyperslab import Hyperslab
-from parnwb.interrupts import Interrupts
+from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layout import ChunkGrid, FileLayout
 from parnwb.plan import WritePlan
 from parnwb.progress import Progress, Silent
@@ -20,6 +21,9 @@ from parnwb.target import Target
 
 if TYPE_CHECKING:
     from parnwb.skeleton import Skeleton
+
+
+NO_JOURNAL = "keeps no journal: run it again, which begins anew"
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,9 @@ class Job:
     writers
         Which ranks write to the file (``direct``); None for all.
     threads
-        How many encode on this rank (``direct``).
+        How many encode on this rank (``direct``, ``virtual``).
+    backend
+        Name of the one that fills the file.
     """
 
     ranks: Ranks
@@ -69,6 +75,7 @@ class Job:
     manifest: bool = False
     writers: Writers | None = None
     threads: int = 1
+    backend: str = "direct"
 
 
 @dataclass(frozen=True)
@@ -164,3 +171,8 @@ class Backend(Protocol):
 
     def open(self, job: Job) -> PartialFile:
         """Open the partial file, which exists, for filling. Collective."""
+
+
+def begins_anew(job: Job) -> Interrupted:
+    """Return the error of a job that was asked to stop, where no journal holds what it has done. Independent."""
+    return Interrupted(ASKED_TO_STOP, where=str(job.target.partial), remedy=f"Backend '{job.backend}' {NO_JOURNAL}")

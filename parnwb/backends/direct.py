@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from parnwb.backends.addresses import Addresses
 from parnwb.backends.asking import AskedAddresses
 from parnwb.backends.backend import Job, Portion
-from parnwb.backends.encoder import STORED_BYTES, Batch, Encoder
+from parnwb.backends.filling import fill
 from parnwb.backends.giving import RootAddresses
 from parnwb.backends.pens import pen_of
-from parnwb.backends.stretch import Stretch
-from parnwb.comm import Ahead, Aside
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import Frame, StreamState, committed_records, no_records
 from parnwb.commits.manifest import manifest_of
 from parnwb.layout import FileLayout
+from parnwb.overlay import Overlay
 from parnwb.target import FileBytes
 
 
@@ -52,34 +52,7 @@ class DirectFile:
 
     def fill(self, portion: Portion) -> None:
         """Encode and write the chunks of a portion. Collective."""
-        phases = self._ranks.phases
-        with self._ranks.agreed("writing"):
-            stretch = self._addresses.begin(portion)
-            with Aside(self._ranks, "writer") as writer:
-                while stretch.low < stretch.high:
-                    self._write(portion, stretch, writer)
-                    with phases("waiting for the last rank"):
-                        stretch = self._addresses.more()
-            with phases("waiting for the last rank"):
-                self._addresses.finish()
-
-    def _write(self, portion: Portion, stretch: Stretch, writer: Aside) -> None:
-        phases = self._ranks.phases
-        phases.count(0, 0)
-        with Encoder(self._ranks, portion, stretch, self._job.threads) as encoder:
-            while (batch := self._next(encoder)) is not None:
-                try:
-                    with phases("waiting for addresses"):
-                        places = self._addresses.of(batch)
-                    self._pen.write(batch, places, writer, self._addresses.attend)
-                finally:
-                    batch.release()  # if this has failed as well: the encoder may be waiting for it
-                phases.count(batch.raw_bytes, int(batch.requests[:, STORED_BYTES].sum()))
-
-    def _next(self, encoder: Ahead[Batch]) -> Batch | None:
-        with self._ranks.phases("waiting for the encoder"):
-            self._ranks.wait_until(encoder.ready, self._addresses.serve)
-        return encoder.take()
+        fill(self._ranks, portion, self._addresses, self._pen, self._job.threads)
 
     def commit(self, streams: Mapping[int, StreamState]) -> None:
         """Make all chunks safe, record them, and write HDF5's metadata for readers. Collective."""
@@ -120,7 +93,8 @@ def complete(job: Job, layout: FileLayout) -> None:
     if job.journal is not None:
         changes = tuple(overlay.take_changes())
         job.journal.append(Frame({}, overlay.end, no_records(), changes, complete=True))
-    write_overlay(job)
+    job.target.check_ours()
+    write_overlay(overlay, job.target.partial)
     job.target.partial_manifest.unlink(missing_ok=True)  # of an attempt that came as far as here
     if job.manifest:
         assert job.journal is not None
@@ -130,15 +104,13 @@ def complete(job: Job, layout: FileLayout) -> None:
         checksums.write(job.target.partial_manifest)
 
 
-def write_overlay(job: Job) -> None:
-    """Write the overlay's bytes to the partial file and make them safe. Independent; on the root."""
-    assert job.skeleton is not None
-    job.target.check_ours()
-    disk = FileBytes(job.target.partial)
+def write_overlay(overlay: Overlay, path: Path) -> None:
+    """Write the overlay's bytes to a file that exists, and make it safe. Independent."""
+    disk = FileBytes(path)
     try:
-        for address, data in job.skeleton.overlay.extents():
+        for address, data in overlay.extents():
             disk.write_at([data], address)
-        disk.truncate(job.skeleton.overlay.end)
+        disk.truncate(overlay.end)
         disk.sync()
     finally:
         disk.close()

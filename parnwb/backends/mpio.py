@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parnwb.backends.backend import Job, Portion
+from parnwb.backends.backend import Job, Portion, begins_anew
 from parnwb.backends.direct import write_overlay
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import alone, information
 from parnwb.commits.journal import StreamState
-from parnwb.errors import Interrupted, StorageError
+from parnwb.errors import StorageError
 from parnwb.hyperslab import Hyperslab
-from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
 from parnwb.progress import Extrapolated, Progress
@@ -56,7 +55,8 @@ class MpioBackend:
         with job.ranks.agreed("writing the skeleton"):
             if job.skeleton is not None:
                 job.skeleton.file.close()
-                write_overlay(job)
+                job.target.check_ours()
+                write_overlay(job.skeleton.overlay, job.target.partial)
         told = job.ranks.on_root("looking at the file's striping", lambda: hints(job.target.partial, job.ranks.size))
         opening = "opening the file in parallel"
         with job.ranks.agreed(opening), job.ranks.doing(opening, together=True):
@@ -88,7 +88,7 @@ class MpioFile:
         """Write the chunks of a portion, one dataset after the other. Collective."""
         plan = portion.plan
         if not portion.in_one_piece and self._ranks.any_failed(self._job.interrupts.received):
-            raise self._ranks.known_to_all(_interrupted(self._job))
+            raise self._ranks.known_to_all(begins_anew(self._job))
         for number, growth in portion.growth.items():
             with self._ranks.doing(f"extending {self._writers[number].path}", together=True):
                 self._writers[number].grow(growth.grid.shape)
@@ -258,15 +258,7 @@ def hints(path: Path, ranks: int) -> dict[str, str]:
 def _heed(job: Job, portion: Portion) -> None:
     """Leave if this rank has got a signal; the others follow it. Independent."""
     if job.interrupts.received and not portion.in_one_piece:
-        raise _interrupted(job)
-
-
-def _interrupted(job: Job) -> Interrupted:
-    return Interrupted(
-        ASKED_TO_STOP,
-        where=str(job.target.partial),
-        remedy="Backend 'mpio' keeps no journal: run it again, which begins anew",
-    )
+        raise begins_anew(job)
 
 
 def _read_back(job: Job, writers: list[_ChunkWriter]) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("sessions", type=click.Path(path_type=Path))
 @planning
 @click.option("--results", type=click.Path(path_type=Path), help="Where to write the summary as JSON; else beside it.")
-@click.option("--backend", default="auto", show_default=True, help="auto, direct or mpio.")
+@click.option("--backend", default="auto", show_default=True, help="auto, direct, mpio or virtual.")
 @click.option(
     "--break-lock",
     is_flag=True,

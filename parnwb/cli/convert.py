@@ -11,7 +11,7 @@ import click
 from parnwb.cli.afterwards import Afterwards
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.options import LOCAL, SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
 from parnwb.cli.rehearsal import rehearse_recording, rehearse_specification
 from parnwb.cli.speaking import speaks
 
@@ -39,7 +39,8 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
 @click.option(
     "--data-folder", type=click.Path(path_type=Path), help="Where the paths in a SPEC.yml begin; else beside it."
 )
-@click.option("--backend", default="auto", show_default=True, help="auto, direct or mpio.")
+@click.option("--backend", default="auto", show_default=True, help="auto, direct, mpio or virtual.")
+@LOCAL
 @click.option("--transfer", default="independent", show_default=True, help="With mpio: independent or collective.")
 @click.option("--overwrite", is_flag=True, allow_from_autoenv=False, help="Replace an existing file, finished or not.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier job ended; begin if there was none.")

@@ -78,6 +78,13 @@ WRITERS = click.option(
 )
 
 
+LOCAL = click.option(
+    "--local",
+    metavar="FOLDER",
+    help="With virtual: where each host keeps parts until they are whole; each rank looks up $VARIABLES ('$TMPDIR').",
+)
+
+
 THREADS = click.option(
     "--threads",
     type=click.IntRange(min=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 import warnings
@@ -24,7 +25,9 @@ from parnwb.cli.verify import verify
 from parnwb.errors import LaunchError, ParnwbError
 
 FIRST_WORD_SECONDS = 8
-
+# Imports make a million objects that stay. To look through them for garbage as often as Python does by itself takes a
+# tenth of a short command.
+GARBAGE_THRESHOLDS = (50_000, 20, 100)
 
 SECTIONS = (
     (
@@ -82,6 +85,7 @@ for command in (campaign, convert, demo, doctor, jobscript, merge, plan, repack,
 def main() -> NoReturn:
     """Run the command line; errors are told once, whatever the number of ranks."""
     warnings.showwarning = show_warning
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
         sys.exit(commands.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as error:

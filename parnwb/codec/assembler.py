@@ -42,7 +42,7 @@ class ChunkAssembler:
         return lambda: self._returned.put(lent)
 
     def take_back(self) -> None:
-        """Wait until at most one buffer is lent: one is written while the next is put together, and no third is there."""
+        """Wait until at most one buffer is lent: it is written while the next is put together. There is no third."""
         while self._lent > 1:
             self._memory = self._none  # of two that have come back the larger one is no better
             self._memory = self._returned.get()

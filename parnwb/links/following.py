@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 
 from parnwb.finding import Finding
+from parnwb.links.tiles import sources_of
 
 MAX_FILES = 1000
 """Files behind a file, more of which are not looked at."""
@@ -55,6 +56,17 @@ def datasets_in(group: h5py.Group) -> list[h5py.Dataset]:
     found: list[h5py.Dataset] = []
     group.visititems(lambda name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
     return found
+
+
+def parts_of(path: Path) -> tuple[Path, ...]:
+    """Return the files that hold parts of a file's virtual datasets; none where there is no HDF5 file. Independent."""
+    try:
+        with h5py.File(path, "r") as file:
+            virtual = [dataset for dataset in datasets_in(file) if dataset.is_virtual]
+            names = dict.fromkeys(name for dataset in virtual for name in sources_of(dataset))
+    except (OSError, RuntimeError, KeyError, ValueError):  # a partial file may be anything
+        return ()
+    return tuple(path.parent / name for name in names)
 
 
 def files_behind(path: str) -> Iterator[str]:
@@ -172,15 +184,24 @@ def _external_storage(dataset: h5py.Dataset, folder: str) -> list[str]:
 
 
 def _virtual_sources(dataset: h5py.Dataset, folder: str) -> list[str]:
-    """Look for the files of a virtual dataset: where one is missing HDF5 reads fill values."""
+    """Look for the parts of a virtual dataset: where one is missing HDF5 reads fill values, and says nothing."""
     if not dataset.is_virtual:
         return []
-    names = dict.fromkeys(str(source.file_name) for source in dataset.virtual_sources())
-    return [
-        f"a part of it is in {name}, and there is no such file: it is read as fill values"
-        for name in names
-        if name != "." and not os.path.isfile(os.path.join(folder, name))
-    ]
+    said = [(name, _unreadable(os.path.join(folder, name), paths)) for name, paths in sources_of(dataset).items()]
+    return [f"a part of it is in {name}, {what}" for name, what in said if what]
+
+
+def _unreadable(place: str, paths: set[str]) -> str | None:
+    """Say why a file cannot give its parts of virtual datasets; None if it can."""
+    if not os.path.isfile(place):
+        return "and there is no such file: it is read as fill values"
+    try:
+        with h5py.File(place, "r") as file:
+            lacking = [path for path in sorted(paths) if not isinstance(file.get(path), h5py.Dataset)]
+            return f"which has no {lacking[0]}: it is read as fill values" if lacking else None
+    except OSError as error:  # HDF5 finds out by itself that a file has lost its end
+        why = " ".join(str(error).split())
+        return f"which cannot be opened ({why}): HDF5 before 1.14 reads it as fill values"
 
 
 def missing_movies(file: h5py.File, path: Path) -> list[Finding]:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from parnwb.errors import SourceError
 from parnwb.io import NWBParallelIO
 from parnwb.neuroconv.conversion import is_converter
+from parnwb.site import BACKENDS
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
 
-BACKENDS = ("auto", "direct", "mpio")
 OF_BOTH = {"path", "mode", "comm", "manager", "backend", "overwrite", "compression"}
 SETTINGS = frozenset(inspect.signature(NWBParallelIO).parameters) - OF_BOTH
 """Settings of NWBParallelIO that mean nothing to neuroconv."""

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from parnwb.layout import ChunkGrid, DatasetSpec
+from parnwb.links.tiles import Point, Tile, by_dataset, tiles_of
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.raw_chunks import RawChunks, is_plain, read_spec
 from parnwb.sources.source import Stored
 
 if TYPE_CHECKING:
     import h5py
-
-Point = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A box of a virtual dataset, and where its values are.
-
-    Parameters
-    ----------
-    start, count
-        Of the box.
-    file, path
-        Of the dataset that has them.
-    first
-        Where the box begins there.
-    """
-
-    start: Point
-    count: Point
-    file: str
-    path: str
-    first: Point
 
 
 class MosaicSource(HDF5DatasetSource):
@@ -66,7 +42,7 @@ class MosaicSource(HDF5DatasetSource):
     @classmethod
     def of(cls, dataset: h5py.Dataset) -> MosaicSource:
         """Return the source of an open virtual dataset."""
-        tiles = _tiles(dataset)
+        tiles = tiles_of(dataset)
         return cls(dataset, tiles, _common_spec(dataset, tiles))
 
     @property
@@ -107,54 +83,21 @@ class MosaicSource(HDF5DatasetSource):
         return self._open[key]
 
 
-def _tiles(dataset: h5py.Dataset) -> tuple[Tile, ...]:
-    """Return the boxes that a virtual dataset consists of; nothing if it is not so simple."""
-    folder = os.path.dirname(os.path.abspath(dataset.file.filename))
-    tiles = []
-    for part in dataset.virtual_sources():
-        whole, box = _is_whole(part.src_space), _box(part.vspace)
-        taken = box if whole else _box(part.src_space)
-        if box is None or taken is None or taken[1] != box[1] or "%" in part.file_name:
-            return ()
-        file = dataset.file.filename if part.file_name == "." else os.path.join(folder, part.file_name)
-        first = (0,) * dataset.ndim if whole else taken[0]
-        tiles.append(Tile(*box, file, part.dset_name, first))
-    return tuple(tiles)
-
-
-def _is_whole(space: Any) -> bool:
-    import h5py
-
-    return bool(space.get_select_type() == h5py.h5s.SEL_ALL)
-
-
-def _box(space: Any) -> tuple[Point, Point] | None:
-    """Return start and count of a selection that is one box, None of any other."""
-    try:
-        if _is_whole(space):
-            return (0,) * len(space.shape), tuple(space.shape)
-        low, high = space.get_select_bounds()
-        count = tuple(int(b) - int(a) + 1 for a, b in zip(low, high, strict=True))
-        is_full = space.get_select_npoints() == math.prod(count)
-    except Exception:  # noqa: BLE001 - selections without end have no bounds
-        return None
-    return (tuple(map(int, low)), count) if is_full else None
-
-
 def _common_spec(dataset: h5py.Dataset, tiles: tuple[Tile, ...]) -> DatasetSpec | None:
     """Return chunks and filters of the parts if all have the same, and stored chunks that mean the same."""
     import h5py
 
     found: DatasetSpec | None = None
-    for tile in tiles:
+    for (name, path), own_tiles in by_dataset(tiles):
         try:
-            with h5py.File(tile.file, "r") as file:
-                part = file[tile.path]
+            with h5py.File(name, "r") as file:
+                part = file[path]
                 spec = read_spec(part)
                 good = is_plain(part) and spec.chunks is not None and len(spec.shape) == dataset.ndim
                 # A source that is longer than what is taken of it has other values in its last chunks.
                 ends = all(
                     (first + n) % chunk == 0 or first + n == extent
+                    for tile in own_tiles
                     for first, n, chunk, extent in zip(
                         tile.first, tile.count, spec.chunks or (1,) * dataset.ndim, spec.shape, strict=True
                     )

@@ -11,13 +11,14 @@ from typing import Any
 import h5py
 
 from parnwb.layout import DatasetSpec, FileLayout
+from parnwb.memory_file import open_on
 from parnwb.overlay import Overlay
 from parnwb.rewriting.coding import Recoding, create
 from parnwb.rewriting.copying import copy_objects
 from parnwb.rewriting.mosaic import MosaicSource
 from parnwb.rewriting.names import parted
 from parnwb.rewriting.survey import Item, Survey
-from parnwb.skeleton import AuthoringOptions, Skeleton, open_on, own_error
+from parnwb.skeleton import AuthoringOptions, Skeleton, own_error
 from parnwb.sources import Source
 from parnwb.sources.chunked import ChunkedSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
@@ -70,7 +71,7 @@ class Rewriting:
         """
         self.recoding.check_used(list(self.sources))
         overlay = Overlay()
-        creation, oldest = _file_creation(self.found.file)
+        creation, oldest = file_creation(self.found.file)
         file = open_on(overlay, path, creation, oldest)
         _copy_userblock(self.found.file, overlay, creation.get_userblock())
         specs: dict[str, DatasetSpec] = {}
@@ -95,7 +96,7 @@ def source_of(dataset: h5py.Dataset) -> Source:
     return ChunkedSource.of(dataset) if dataset.chunks else HDF5DatasetSource(dataset)
 
 
-def _file_creation(file: h5py.File) -> tuple[h5py.h5p.PropFCID, int]:
+def file_creation(file: h5py.File) -> tuple[h5py.h5p.PropFCID, int]:
     """Return the properties with which a file like this one is created, and the oldest HDF5 that is to read it."""
     there = file.id.get_create_plist()
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)

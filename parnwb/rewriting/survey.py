@@ -15,6 +15,7 @@ import h5py
 from parnwb.bulk_rule import BulkRule
 from parnwb.errors import LinkError, SourceError
 from parnwb.links.following import stored_elsewhere
+from parnwb.links.tiles import sources_of
 from parnwb.rewriting.names import inside, link_names, parted, raw, text
 from parnwb.rewriting.references import Key, key_of, reference_attributes, references_in, target_of, values_of
 from parnwb.rewriting.types import holds, is_reference
@@ -124,7 +125,14 @@ class Survey:
     @property
     def files(self) -> list[str]:
         """The files that are read."""
-        return list(dict.fromkeys(os.path.realpath(item.file.filename) for item in self.items))
+        parts = [
+            os.path.join(os.path.dirname(item.file.filename), name)
+            for item in self.bulk
+            if item.dataset.is_virtual
+            for name in sources_of(item.dataset)
+        ]
+        own = [item.file.filename for item in self.items]
+        return list(dict.fromkeys(map(os.path.realpath, [*own, *parts])))
 
 
 def survey(file: h5py.File, scope: Scope, opened: ExitStack) -> Survey:

@@ -4,6 +4,7 @@ from parnwb.target.disk import MAX_CALL_BYTES, ExistingBytes, FileBytes, sync_fo
 from parnwb.target.lock import Lock
 from parnwb.target.permissions import Permissions, create_file
 from parnwb.target.process import Process
+from parnwb.target.spread import Part, SpreadTarget
 from parnwb.target.target import TOKEN_BYTES, Target
 
 __all__ = [
@@ -12,8 +13,10 @@ __all__ = [
     "ExistingBytes",
     "FileBytes",
     "Lock",
+    "Part",
     "Permissions",
     "Process",
+    "SpreadTarget",
     "Target",
     "create_file",
     "sync_folder",

@@ -339,6 +339,7 @@ class Target:
                 where=str(self.path),
                 remedy=f"All data are in {self.partial}: give it another name",
             )
+        self.publish_parts()
         replaced = Permissions.of(self.path)
         try:
             if replaced is not None:
@@ -355,6 +356,9 @@ class Target:
             with contextlib.suppress(OSError):
                 os.chmod(self.path, stat.S_IMODE(os.stat(self.path).st_mode) & ~0o600 | replaced.mode & 0o600)
         self.forget_journal()
+
+    def publish_parts(self) -> None:
+        """Give their names to other files that this one needs; there are none here."""
 
     def _make_like(self, replaced: Permissions) -> None:
         descriptor = os.open(self.partial, os.O_RDONLY | os.O_NOFOLLOW)

@@ -280,6 +280,7 @@ for _name, _flags, _says in (
     ("compression_superscript", ["--compression", "²"], ("compression must be", "²")),
     ("backend", ["--backend", "zarr"], ("backend must be", "'zarr'")),
     ("transfer", ["--transfer", "both"], ("transfer must be", "'both'")),
+    ("resume_with_mpio", ["--resume", "--backend", "mpio"], ("'mpio' cannot resume", "Use backend='direct'")),
     ("decomposition", ["--decomposition", "dice"], ("decomposition must be", "'dice'")),
     ("buffer_zero", ["--buffer-mb", "0"], ("buffer_mb must be positive", "0")),
     ("buffer_nan", ["--buffer-mb", "nan"], ("buffer_mb must be positive", "nan")),

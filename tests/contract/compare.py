@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,23 @@ class Allowed:
         Chunks may exist that nothing was written to.
     size_ratio
         How much larger the stored bytes of a compressed dataset may be.
+    parts
+        A dataset may be spread over files, in chunks where one file would have all of it in one piece.
     """
 
     fill_and_allocation_time: bool = False
     filters: bool = False
     early_allocation: bool = False
     size_ratio: float = 1.05
+    parts: bool = False
+
+    @classmethod
+    def of(cls, backend: str, **more: Any) -> Allowed:
+        """Return what is allowed to a backend."""
+        is_mpio = backend == "mpio"
+        return cls(
+            fill_and_allocation_time=is_mpio, early_allocation=is_mpio, parts=backend == "virtual", **more
+        )
 
 
 Entry = dict[str, Any]
@@ -110,7 +122,7 @@ def _committed(kind: h5py.Datatype) -> Entry:
 def _dataset(dataset: h5py.Dataset) -> Entry:
     creation = dataset.id.get_create_plist()
     space = dataset.id.get_space()
-    return {
+    found = {
         "kind": "dataset",
         "attributes": _attributes(dataset),
         "dtype": str(dataset.dtype),
@@ -131,6 +143,36 @@ def _dataset(dataset: h5py.Dataset) -> Entry:
         "stored bytes": dataset.id.get_storage_size(),
         "values": _comparable(dataset[()], dataset.file),
     }
+    return {**found, **_of_parts(dataset)} if dataset.is_virtual else found
+
+
+def _of_parts(dataset: h5py.Dataset) -> Entry:
+    """Return what the parts of a virtual dataset have in common, and what they store together."""
+    folder = Path(dataset.file.filename).parent
+    pieces = dataset.virtual_sources()
+    names = {(piece.file_name.replace("%%", "%"), piece.dset_name.replace("%%", "%")) for piece in pieces}
+    found: list[Entry] = []
+    chunks = stored = 0
+    for name, path in sorted(names):
+        assert not os.path.isabs(name)
+        with h5py.File(folder / name, "r") as file:
+            part, creation = file[path], file[path].id.get_create_plist()
+            assert part.shape == dataset.shape and part.maxshape == dataset.maxshape
+            assert part.id.get_type().equal(dataset.id.get_type())
+            found.append({
+                "layout": creation.get_layout(),
+                "chunks": part.chunks,
+                "chunk bytes": math.prod(part.chunks) * part.dtype.itemsize,
+                "filters": [creation.get_filter(number) for number in range(creation.get_nfilters())],
+                "fill time": creation.get_fill_time(),
+                "allocation time": creation.get_alloc_time(),
+            })  # fmt: skip
+            chunks += part.id.get_num_chunks()
+            stored += part.id.get_storage_size()
+    assert all(other == found[0] for other in found)
+    want = math.prod(-(-n // c) for n, c in zip(dataset.shape, found[0]["chunks"], strict=True))
+    allocated = "complete" if chunks == want else f"{chunks} of {want}"
+    return {**found[0], "allocated": allocated, "stored bytes": stored, "pieces": len(pieces)}
 
 
 def _fill_value(dataset: h5py.Dataset, creation: Any) -> Any:
@@ -193,6 +235,8 @@ def _entry(expected: Entry, found: Entry, allowed: Allowed) -> Iterator[str]:
         skipped |= {"fill time", "allocation time"}
     if allowed.filters:
         skipped |= {"filters"}
+    if allowed.parts and "pieces" in found and expected["chunks"] is None:
+        skipped |= {"layout", "chunks", "chunk bytes", "allocation time"}
     for field in expected:
         if field not in skipped and not _equal(expected[field], found[field]):
             yield f"{field}: expected {expected[field]!r}, found {found[field]!r}"

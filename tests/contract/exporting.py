@@ -25,6 +25,7 @@ from pynwb import NWBHDF5IO, H5DataIO, NWBFile
 from parnwb.site import parallel_hdf5
 
 Change = Callable[[NWBFile], None]
+BACKENDS = ("direct", "virtual", *(("mpio",) if parallel_hdf5() else ()))
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,10 @@ def main(source: Path, outputs: Path) -> None:
     from mpi4py import MPI
 
     from parnwb import NWBParallelIO
-    from parnwb.site import parallel_hdf5
 
     comm = MPI.COMM_WORLD
     for number, (name, case) in enumerate(EXPORTS.items()):
-        for backend in ("direct", "mpio") if parallel_hdf5() else ("direct",):
+        for backend in BACKENDS:
             settings = {**case.settings, "backend": backend, "transfer": TRANSFERS[number % 2]}
             path = outputs / backend / f"{name}.nwb"
             if comm.rank == 0:

@@ -48,8 +48,7 @@ def write_cases(outputs: Path) -> None:
     """Write what is about arrays, settings and sessions. Collective."""
     for number, (name, case) in enumerate(CASES.items()):
         for road in roads(number, COMM.size, parallel_hdf5=parallel_hdf5()):
-            if road.backend == "direct" or parallel_hdf5():
-                write(name, case, road, outputs, everywhere=case.everywhere)
+            write(name, case, road, outputs, everywhere=case.everywhere)
 
 
 def write_types(outputs: Path) -> None:

@@ -14,12 +14,17 @@ from hdmf.backends.hdf5 import H5DataIO
 from hdmf.common import VectorData, VectorIndex
 from pynwb import NWBFile, TimeSeries
 from pynwb.misc import Units
+from pynwb.ophys import PlaneSegmentation
+from pynwb.testing.mock.device import mock_Device
+from pynwb.testing.mock.ophys import mock_ImagingPlane, mock_OpticalChannel
 
 from parnwb import Distributed, DistributedRagged, Owned
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 DTYPES = ["f4", "f8", ">i2", "u1", "i8", "?"]
 CELLS = 41
+PIXEL = np.dtype([("x", "u4"), ("y", "u4"), ("weight", "f4")])
+VOXEL = np.dtype([("x", "u4"), ("y", "u4"), ("z", "u4"), ("weight", "f4")])
 
 
 class Holder(Protocol):
@@ -136,6 +141,32 @@ def units(file: NWBFile, holder: Holder) -> None:
     file.units = Units(name="units", description="all cells", id=list(range(CELLS)), columns=columns)
 
 
+def masks(file: NWBFile, holder: Holder) -> None:
+    """Ragged columns of compound values, in any order of rows, some of them empty; with filters and without."""
+    dice = np.random.default_rng(3)
+    pixels, voxels = ([_mask(fields, n, dice) for n in dice.integers(0, 30, CELLS)] for fields in (PIXEL, VOXEL))
+    columns = holder.ragged("pixel_mask", pixels) + holder.ragged("voxel_mask", voxels)
+    columns[-1].set_data_io(H5DataIO, {"compression": "gzip", "chunks": (50,), "shuffle": True})
+    add_masks(file, columns)
+
+
+def add_masks(file: NWBFile, columns: list[Any]) -> None:
+    """Add a segmentation with given columns."""
+    channel, device = mock_OpticalChannel(name="channel"), mock_Device(name="microscope", nwbfile=file)
+    plane = mock_ImagingPlane(name="plane", optical_channel=channel, device=device, nwbfile=file)
+    table = PlaneSegmentation(
+        name="masks", description="all cells", imaging_plane=plane, id=list(range(CELLS)), columns=columns
+    )
+    file.create_processing_module("ophys", "masks").add(table)
+
+
+def _mask(fields: np.dtype[Any], length: int, dice: np.random.Generator) -> np.ndarray:
+    mask = np.zeros(length, dtype=fields)
+    for name in fields.names or ():
+        mask[name] = dice.integers(0, 500, length)
+    return mask
+
+
 def drawn(seed: int) -> Any:
     """Return a case with arrays, chunks and cuts that are drawn."""
 
@@ -158,4 +189,4 @@ def _series(file: NWBFile, name: str, data: Any) -> None:
     file.add_acquisition(TimeSeries(name, data=data, unit="V", rate=10.0))
 
 
-CASES = {"kinds": kinds, "units": units, **{f"drawn{seed}": drawn(seed) for seed in range(4)}}
+CASES = {"kinds": kinds, "units": units, "masks": masks, **{f"drawn{seed}": drawn(seed) for seed in range(4)}}

@@ -20,7 +20,7 @@ from pynwb import NWBFile, TimeSeries, get_manager
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from contract.resident_content import CASES, START, Spread, build
+from contract.resident_content import CASES, CELLS, START, Spread, add_masks, build
 
 from parnwb import Distributed, DistributedRagged, NWBParallelIO, Owned
 from parnwb.site import parallel_hdf5
@@ -31,7 +31,7 @@ SETTINGS = {"buffer_mb": 0.004, "progress": False, "manager": MANAGER}
 
 
 def write_all(outputs: Path) -> None:
-    for backend in ["direct", "mpio"] if parallel_hdf5() else ["direct"]:
+    for backend in ["direct", "virtual", *(["mpio"] if parallel_hdf5() else [])]:
         for name in CASES:
             with NWBParallelIO(outputs / backend / f"{name}.nwb", comm=COMM, backend=backend, **SETTINGS) as io:
                 io.write(build(name, Spread(COMM)), cache_spec=False)
@@ -100,6 +100,13 @@ def refused(outputs: Path) -> dict[str, list[str]]:
         else:
             Distributed(np.zeros(9), comm=COMM)
 
+    def other_fields() -> NWBFile:
+        rows = [np.zeros(2, [("x", "u2"), ("y", "u2"), ("weight", "f4")])] * len(range(rank, CELLS, COMM.size))
+        file = session()
+        add_masks(file, DistributedRagged(rows, comm=COMM).columns("pixel_mask", "rows"))
+        return file
+
+    gaps = np.dtype({"names": ["x", "weight"], "formats": ["u1", "f4"], "offsets": [0, 4], "itemsize": 8})
     calls: dict[str, Callable[[], Any]] = {
         "dtype": lambda: Distributed(np.zeros(4, "f4" if is_last else "f8"), comm=COMM),
         "shape": lambda: Distributed(np.zeros((4, 3 if is_last else 2)), comm=COMM),
@@ -113,6 +120,8 @@ def refused(outputs: Path) -> dict[str, list[str]]:
         "beyond": lambda: Owned(np.zeros(3), 3 * rank, shape=(3 * last,), comm=COMM),
         "rows": lambda: DistributedRagged([np.zeros(3)], [0], comm=COMM),
         "row dtype": lambda: DistributedRagged([np.zeros(3, "i4" if is_last else "f8")], comm=COMM),
+        "row with gaps": lambda: DistributedRagged([np.zeros(3, gaps)], comm=COMM),
+        "fields": lambda: written(other_fields),
         "swapped": lambda: written(swapped),
         "other comm": lambda: written(lambda: session(Distributed(np.zeros(9), comm=MPI.COMM_SELF))),
         "no file": without_file,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 DECOMPOSITIONS = ("balanced", "slab", "block")
 TRANSFERS = ("independent", "collective")
 RANKS = (1, 2, 3, 5)
+VIRTUAL_RANKS = (3, 5)
 TYPE_RANKS = (1, 3, 4)
 # Every combination of everything, in each environment: some four times as long.
 FULL = os.environ.get("PARNWB_CONTRACT") == "full"
@@ -37,7 +38,7 @@ def roads(case: int, ranks: int, *, parallel_hdf5: bool) -> list[Road]:
     """Return the roads on which one case is written by so many ranks.
 
     ``direct`` goes by every decomposition where it is the only backend, and by one where ``mpio`` is tested; every
-    other time several threads encode.
+    other time several threads encode. ``virtual`` goes by one, which takes turns, on some rank counts.
     ``mpio`` goes by every decomposition; its transfers take turns over cases, decompositions and rank counts.
 
     Parameters
@@ -55,13 +56,19 @@ def roads(case: int, ranks: int, *, parallel_hdf5: bool) -> list[Road]:
         for turn, decomposition in enumerate(DECOMPOSITIONS)
         if FULL or not parallel_hdf5 or decomposition == first
     ]
+    turn = (case + RANKS.index(ranks)) % 3
+    virtual = [
+        Road("virtual", "independent", decomposition)
+        for number, decomposition in enumerate(DECOMPOSITIONS)
+        if FULL or (ranks in VIRTUAL_RANKS and turn == number)
+    ]
     mpio = [
         Road("mpio", transfer, decomposition)
         for turn, decomposition in enumerate(DECOMPOSITIONS)
         for number, transfer in enumerate(TRANSFERS)
         if FULL or (case + turn + RANKS.index(ranks)) % 2 == number
     ]
-    return direct + mpio
+    return direct + virtual + (mpio if parallel_hdf5 else [])
 
 
 def type_roads(case: int, ranks: int, *, parallel_hdf5: bool) -> dict[Road, bool]:

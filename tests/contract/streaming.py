@@ -23,8 +23,10 @@ from hdmf.data_utils import DataChunkIterator
 from pynwb import H5DataIO, NWBFile, TimeSeries
 
 from parnwb import Stream
+from parnwb.site import parallel_hdf5
 
 SETTINGS: dict[str, Any] = {"buffer_mb": 0.0005, "progress": False}
+BACKENDS = ("direct", "virtual", *(("mpio",) if parallel_hdf5() else ()))
 BLOCKS = 23
 GZIP = {"compression": "gzip", "chunks": (10, 5)}
 
@@ -127,7 +129,7 @@ def write(name: str, path: Path, backend: str, *, everywhere: bool, comm: Any) -
                 if kind == "volts":
                     io.append(found["plain"], mine)
                 mine[:] = 0  # what was appended is the file's
-            if number in (3, 11):
+            if number in (3, 11) and backend != "virtual":
                 io.commit()
         if name == "streams":
             assert io.rows["/acquisition/volts/data"] == len(everything("volts"))
@@ -136,10 +138,8 @@ def write(name: str, path: Path, backend: str, *, everywhere: bool, comm: Any) -
 def main(outputs: Path) -> None:
     from mpi4py import MPI
 
-    from parnwb.site import parallel_hdf5
-
     comm = MPI.COMM_WORLD
-    for backend in ("direct", "mpio") if parallel_hdf5() else ("direct",):
+    for backend in BACKENDS:
         for name in CASES:
             for everywhere in (True, False):
                 path = outputs / f"{backend}-{name}-{'all' if everywhere else 'root'}.nwb"

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from contract.compare import Allowed, Snapshot, differences, object_ids, snapshot
-from contract.exporting import EXPORTS, export, prepare
+from contract.exporting import BACKENDS, EXPORTS, export, prepare
 from contract.inputs import keep
 from hdmf.build import DatasetBuilder
 from mpi_launch import run_mpi
@@ -24,14 +24,12 @@ from parnwb.backends import encoder
 from parnwb.builders import unwrapped
 from parnwb.bulk_rule import BulkRule
 from parnwb.errors import ParnwbError, SourceError
-from parnwb.site import parallel_hdf5
 from parnwb.sources.raw_chunks import RawChunks
 from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 RANKS = (1, 3, 4)
-BACKENDS = ("direct", "mpio") if parallel_hdf5() else ("direct",)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +73,7 @@ def comparable(path: Path) -> Snapshot:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", [name for name in EXPORTS if name != "compressed"])
 def test_file_is_the_one_that_pynwb_makes(folder: Path, case: str, backend: str, ranks: int) -> None:
-    mpio = backend == "mpio"
-    allowed = Allowed(fill_and_allocation_time=mpio, early_allocation=mpio, size_ratio=1.3 if mpio else 1.1)
+    allowed = Allowed.of(backend, size_ratio=1.3 if backend == "mpio" else 1.1)
     expected = comparable(folder / "pynwb" / f"{case}.nwb")
     different = differences(expected, comparable(exported(folder, ranks, backend, case)), allowed)
     assert not different, "\n".join(different)

@@ -12,19 +12,17 @@ import pynwb
 import pytest
 from contract.cases import START
 from contract.compare import Allowed, Snapshot, differences, snapshot
-from contract.streaming import CASES, build
+from contract.streaming import BACKENDS, CASES, build
 from hdmf.common import ElementIdentifiers, VectorData, VectorIndex
 from mpi_launch import run_mpi
 
 from parnwb import NWBParallelIO, Stream
 from parnwb.errors import ParnwbError
-from parnwb.site import parallel_hdf5
 from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 RANKS = (1, 3, 4)
-BACKENDS = ("direct", "mpio") if parallel_hdf5() else ("direct",)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +58,7 @@ def test_file_is_the_one_that_pynwb_writes(
     failed = path.with_suffix(".failed")
     if failed.exists():
         pytest.fail(failed.read_text(), pytrace=False)
-    is_mpio = backend == "mpio"
-    allowed = Allowed(fill_and_allocation_time=is_mpio, early_allocation=is_mpio)
-    different = differences(expected[name], snapshot(path), allowed)
+    different = differences(expected[name], snapshot(path), Allowed.of(backend))
     assert not different, "\n".join(different)
     if backend == "direct":
         whole = {"short", "gaps", "nothing"}  # pynwb leaves chunks without rows away as well

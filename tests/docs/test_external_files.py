@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from docs.external_files import examples
-from failure.faults import in_links, in_movies
+from failure.faults import in_movies, linking
 from mpi_launch import run_mpi
 
 from parnwb.sources.raw_chunks import RawChunks
@@ -43,7 +43,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Return a folder in which all examples have run."""
     pytest.importorskip("av", reason='needs the extra "movies"')
     folder: Path = tmp_path_factory.mktemp("external")
-    in_links.prepare(folder)
+    linking.prepare(folder)
     in_movies.prepare(folder)
     np.arange(2000, dtype="<i2").tofile(folder / "raw.bin")
     program = Path(__file__).with_name("external_files.py")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 REAL = {name: getattr(os, name) for name in ("open", "write", "pwrite", "pwritev", "fsync", "ftruncate", "replace")}
-REAL |= {name: getattr(os, name) for name in ("rename", "unlink", "remove", "rmdir", "link", "symlink")}
+REAL |= {name: getattr(os, name) for name in ("rename", "unlink", "remove", "mkdir", "rmdir", "link", "symlink")}
 KILLED = 9
 
 
@@ -57,7 +57,7 @@ def watch(folder: Path, watcher: Watcher) -> None:
         return os.readlink(f"/proc/self/fd/{descriptor}")
 
     def ours(path: str) -> bool:
-        return path == inside or os.path.dirname(path) == inside
+        return path == inside or path.startswith(f"{inside}/")
 
     def absolute(path: Any) -> str:
         return os.path.join(os.path.realpath(os.path.dirname(os.fspath(path)) or "."), os.path.basename(path))
@@ -98,7 +98,7 @@ def watch(folder: Path, watcher: Watcher) -> None:
 
     def fsync(descriptor: int) -> None:
         path = of(descriptor)
-        shown(Call("sync folder" if path == inside else "sync", path), lambda: REAL["fsync"](descriptor))
+        shown(Call("sync folder" if os.path.isdir(path) else "sync", path), lambda: REAL["fsync"](descriptor))
 
     def ftruncate(descriptor: int, size: int) -> None:
         shown(Call("truncate", of(descriptor), size), lambda: REAL["ftruncate"](descriptor, size))
@@ -106,6 +106,16 @@ def watch(folder: Path, watcher: Watcher) -> None:
     def replace(source: Any, target: Any) -> None:
         call = Call("replace", absolute(source), to=absolute(target))
         shown(call, lambda: REAL["replace"](source, target))
+
+    def rename(source: Any, target: Any) -> None:
+        call = Call("replace", absolute(source), to=absolute(target))
+        shown(call, lambda: REAL["rename"](source, target))
+
+    def mkdir(path: Any, *rest: Any) -> None:
+        shown(Call("create", absolute(path)), lambda: REAL["mkdir"](path, *rest))
+
+    def rmdir(path: Any) -> None:
+        shown(Call("unlink", absolute(path)), lambda: REAL["rmdir"](path))
 
     def link(source: Any, target: Any, **keywords: Any) -> None:
         call = Call("link", absolute(source), to=absolute(target))
@@ -121,7 +131,8 @@ def watch(folder: Path, watcher: Watcher) -> None:
 
     os.open, os.write, os.pwrite, os.pwritev = open_, write, pwrite, pwritev
     os.fsync, os.ftruncate, os.replace, os.link, os.unlink = fsync, ftruncate, replace, link, unlink
-    os.rename = os.remove = os.rmdir = os.symlink = unknown
+    os.rename, os.mkdir, os.rmdir = rename, mkdir, rmdir
+    os.remove = os.symlink = unknown
     # Older versions of pathlib have taken os.unlink for their own when they were imported.
     Path.unlink = _unlink  # type: ignore[method-assign]
 

@@ -22,6 +22,8 @@ from failure.faults import (  # noqa: F401
     in_growth,
     in_links,
     in_movies,
+    in_other_files,
+    in_places,
     in_pynwb,
     in_sources,
     in_target,

@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from failure.kill_campaign import Campaign, Shot, campaign
+from failure.kill_campaign import KILLS, Campaign, Shot, campaign
 from failure.resuming import comparable
 from mpi_launch import mpi_vendor, run_mpi
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 # Ranks start in milliseconds with MPICH only; elsewhere a campaign of the same length would take some minutes.
-SHOTS = 14 if mpi_vendor() == "mpich" else 3
+IS_QUICK = mpi_vendor() == "mpich"
+KILLS_OF_A_SEED = 13 if IS_QUICK else 2
+SHOTS = 14 if IS_QUICK else 4
+SEEDS = (1, 2, 3, 4)
+# How many kills the whole suite makes, whatever else.
+PROMISED = 50
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +29,41 @@ def shots() -> Iterator[Campaign]:
         yield made
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def fired(shots: Campaign, name: str = "") -> int:
+    """Return how many shots were made with a signal, or with any."""
+    return sum(number for kind, number in shots.hits.items() if name in kind and "peace" not in kind)
+
+
+def hit(shots: Campaign) -> int:
+    """Return how many ended an attempt."""
+    return sum(number for kind, number in shots.hits.items() if kind.endswith(" hit"))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed_and_resumed(shots, seed):
+    """SIGKILL at one rank, whichever, whenever."""
     shots.hits.clear()
-    shots.run(SHOTS, seed)
-    hit = sum(number for kind, number in shots.hits.items() if kind.endswith(" hit"))
-    assert sum(number for kind, number in shots.hits.items() if "peace" not in kind) == SHOTS
-    assert hit > SHOTS / 2, "too many shots came too late to mean anything"
+    shots.run(KILLS_OF_A_SEED, seed, KILLS)
+    assert fired(shots, "SIGKILL") == fired(shots) == KILLS_OF_A_SEED
+    assert hit(shots) > KILLS_OF_A_SEED / 2, "too many shots came too late to mean anything"
+
+
+def test_there_are_as_many_kills_as_promised():
+    assert len(SEEDS) * KILLS_OF_A_SEED >= PROMISED or not IS_QUICK
+
+
+def test_signalled_and_resumed(shots):
+    """Of all kinds, in turn at one file."""
+    shots.hits.clear()
+    shots.run(SHOTS, 5)
+    assert fired(shots) == SHOTS
+    assert hit(shots) > SHOTS / 2, "too many shots came too late to mean anything"
 
 
 def test_killed_and_resumed_as_users_start_it():
     """Every rank is a program of its own, which ends as Python ends."""
     with campaign(nursery=False) as made:
-        made.run(4, seed=5)
+        made.run(4, seed=6)
 
 
 def test_nobody_is_shot(shots):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,8 +19,10 @@ COPY_OF_PART = 60e6
 
 def test_simulation_of_the_docs(tmp_path: Path) -> None:
     program, path = TOP / "docs" / "examples" / "simulation.py", tmp_path / "out.nwb"
-    done = run_mpi(3, [sys.executable, program, path, "--cells", "250", "--seconds", "0.5"], timeout=150)
+    observed = [sys.executable, TOP / "benchmarks" / "observed.py", program, path]
+    done = run_mpi(3, [*observed, "--cells", "250", "--seconds", "0.5"], timeout=150)
     assert done.returncode == 0, done.stderr[-4000:]
+    assert re.fullmatch(r"[\d.]+ s on 3 ranks; largest RssAnon \d+ MB, \d+ MB of it added", done.stdout.strip())
     assert pynwb.validate(path=path) == []
     with pynwb.NWBHDF5IO(path, "r") as io:
         file = io.read()

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import warnings
+from datetime import datetime, timezone
 
+import h5py
 import hdf5plugin
+import numpy as np
 import pytest
+from pynwb import NWBFile, TimeSeries
 
+from parnwb import NWBParallelIO
 from parnwb.compression import check_compression, filter_settings, is_none, needs_plugin
 from parnwb.errors import CodecError, ParnwbError
 
@@ -56,3 +62,21 @@ def test_without_hdf5plugin_it_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(CodecError, match=r"hdf5plugin, which is not installed.*parnwb\[plugins\]"):
         filter_settings("zstd")
+
+
+@pytest.mark.parametrize("compression, warned", [("zstd-3", 1), ("bitshuffle-lz4", 1), ("gzip-4", 0), ("auto", 0)])
+def test_who_chooses_a_plugin_is_told_that_readers_need_it_and_h5py_reads_it_with_it(tmp_path, compression, warned):
+    nwbfile = NWBFile("a session", "id", datetime(2026, 1, 1, tzinfo=timezone.utc))
+    values = np.arange(200_000, dtype="i2").reshape(-1, 4)
+    nwbfile.add_acquisition(TimeSeries(name="series", data=values, unit="V", rate=1.0))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with NWBParallelIO(tmp_path / "out.nwb", "w", compression=compression, progress=False) as io:
+            io.write(nwbfile)
+    told = [str(item.message) for item in said if "plugin" in str(item.message)]
+    assert len(told) == warned
+    assert all(compression in text and "hdf5plugin" in text for text in told), told
+    with h5py.File(tmp_path / "out.nwb") as file:
+        dataset = file["acquisition/series/data"]
+        assert dataset.id.get_create_plist().get_nfilters() >= 1
+        assert np.array_equal(dataset[()], values)

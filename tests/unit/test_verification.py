@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -17,7 +18,9 @@ from parnwb.errors import ParnwbError, VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab
 from parnwb.index import chunk_index, missing_chunks
-from parnwb.verification import verify
+from parnwb.layout import DatasetSpec, FileLayout
+from parnwb.plan import Buffer, WritePlan
+from parnwb.verification import MOST_READERS, _parts_of_others, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 UNFILTERED = "/acquisition/chunked/data"
@@ -285,3 +288,22 @@ def test_the_index_of_a_hundred_thousand_chunks_takes_seconds(tmp_path: Path) ->
         (finding,) = missing_chunks(file["x"])
         assert time.monotonic() - began < 10
     assert finding.slab == Hyperslab((chunks - 1,), (1,))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 12])
+def test_parts_are_dealt_out_to_others(size: int) -> None:
+    """Each exactly once, none to the rank that a slab plan gives it to, and those of one rank to several."""
+    specs = [
+        DatasetSpec(f"/{name}", (rows, 10), (rows, 10), "<i2", (100, 10)) for name, rows in (("a", 9000), ("b", 150))
+    ]
+    plan = WritePlan(FileLayout(tuple(specs)), size, "slab", buffer_mb=200 * 20 / 2**20)
+    owners = {buffer: rank for rank in range(size) for buffer in plan.buffers(rank)}
+    readers: dict[Buffer, int] = {}
+    for rank in range(size):
+        for buffer in _parts_of_others(SimpleNamespace(rank=rank, size=size, is_root=rank == 0), plan):
+            assert buffer not in readers
+            readers[buffer] = rank
+    assert readers.keys() == owners.keys()
+    assert size == 1 or all(readers[buffer] != owner for buffer, owner in owners.items())
+    of_first = {readers[buffer] for buffer, owner in owners.items() if owner == 0}
+    assert len(of_first) == max(1, min(size - 1, MOST_READERS, len(list(plan.buffers(0)))))

@@ -18,10 +18,23 @@ def _refused(name: str, error: str, *says: str, **keywords: Any) -> None:
 
 
 _refused("mode_r", "ParnwbError", "mode 'r'", "NWBHDF5IO", mode="r")
+_refused(
+    "resume_with_mpio",
+    "ResumeError",
+    "keeps no journal, so backend 'mpio' cannot resume",
+    "Use backend='direct'",
+    mode="resume",
+    backend="mpio",
+)
 _refused("mode_r_plus", "TargetError", r"mode 'r\+' needs a file that exists", "out.nwb", "Use mode 'a'", mode="r+")
 _refused("mode_nonsense", "ParnwbError", "mode must be one of w, w-, x", "'write it'", mode="write it")
 _refused("mode_none", "ParnwbError", "mode must be one of w, w-, x", "None", mode=None)
-_refused("backend", "PlanError", "backend must be one of auto, direct, mpio", "'zarr'", backend="zarr")
+_refused("backend", "PlanError", "backend must be one of auto, direct, mpio, virtual", "'zarr'", backend="zarr")
+_refused("virtual_resume", "ResumeError", "backend 'virtual' cannot resume", backend="virtual", mode="resume")
+_refused("virtual_manifest", "ParnwbError", "cannot leave a manifest", "merge", backend="virtual", manifest=True)
+_refused("virtual_writers", "PlanError", "has no writers_per_node", backend="virtual", writers_per_node=1)
+_refused("local_alone", "ParnwbError", "which backend 'direct' does not write", backend="direct", local="/tmp")
+_refused("local_missing", "TargetError", "exist on every host", "on host", backend="virtual", local="no/such/folder")
 _refused("transfer", "ParnwbError", "transfer must be one of independent, collective", "'both'", transfer="both")
 _refused("decomposition", "PlanError", "decomposition must be one of", "balanced", "'dice'", decomposition="dice")
 _refused("decomposition_list", "PlanError", "decomposition must be one of", "slab", decomposition=["slab"])

@@ -1,150 +1,31 @@
-"""Faults in links to other files: what is linked to is not what was said, is not there, or will not stay there.
-
-Each is one program for both writers: plain pynwb writes a file that misleads or fails its readers, and says nothing
-(``test_plain_links.py``); parnwb refuses before anything is written (``test_faults.py``).
-"""
+"""Faults in what is linked to: it is not what the container says of it."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from failure.faults.fault import Place, fault
+from failure.faults.linking import (
+    COLUMNS,
+    ROWS,
+    WHERE,
+    Content,
+    linking,
+    other,
+    prepare,
+    raw,
+    reaches,
+    read_back,
+    register,
+)
 from failure.faults.material import session, values
-from hdmf.build import BuildManager
 from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries, get_manager
 from pynwb.ecephys import ElectricalSeries
 
-ROWS, COLUMNS = 400, 4
-RIGHT = {"unit": "V", "conversion": 2.0, "resolution": -1.0, "offset": 0.0}
-
-
-Content = NWBFile | tuple[NWBFile, BuildManager]
-
-
-def divided(content: Content) -> tuple[NWBFile, dict[str, Any]]:
-    """Return an NWBFile and the keywords to write it with."""
-    return (content[0], {"manager": content[1]}) if isinstance(content, tuple) else (content, {})
-
-
-@dataclass(frozen=True)
-class Plain:
-    """What plain pynwb makes of it.
-
-    Parameters
-    ----------
-    content
-        Makes the NWBFile, and perhaps the manager to write it with, in a folder that ``prepare`` has filled.
-    damage
-        Given the path of pynwb's file: what a reader finds, which must be ``shows``.
-    """
-
-    content: Callable[[Path], Content]
-    damage: Callable[[Path], Any]
-    shows: Any
-    prepare: Callable[[Path], None]
-    change: Callable[[Path], object] | None = None
-    output: str = "out.nwb"
-
-
-PLAIN: dict[str, Plain] = {}
-
-
-def prepare(folder: Path) -> None:
-    """Write the files that are linked to."""
-    with h5py.File(folder / "raw.h5", "w") as file:
-        file["data"] = values((ROWS, COLUMNS))
-        file["data"].attrs.update(RIGHT)
-        file["labelled"] = values((ROWS, COLUMNS))
-        file["labelled"].attrs.update(RIGHT)
-        file["labelled"].dims[0].label, file["labelled"].dims[1].label = "channel", "time"
-        file["bare"] = values((ROWS, COLUMNS))
-        file["times"] = np.arange(ROWS) / 30.0
-        file["short_times"] = np.arange(ROWS, dtype="f4") / 30.0
-        for name in ("times", "short_times"):
-            file[name].attrs.update({"unit": "seconds", "interval": 1})
-    other = session(values((ROWS, COLUMNS)), name="source", conversion=2.0)
-    times = np.arange(ROWS) / 30.0
-    timed = TimeSeries(name="timed", data=values((ROWS, COLUMNS)), unit="V", conversion=2.0, timestamps=times)
-    other.add_acquisition(timed)
-    with NWBHDF5IO(folder / "other.nwb", "w") as io:
-        io.write(other, cache_spec=False)
-
-
-def raw(folder: Path, name: str = "data") -> h5py.Dataset:
-    return h5py.File(folder / "raw.h5", "r")[name]
-
-
-def other(folder: Path) -> NWBFile:
-    return NWBHDF5IO(folder / "other.nwb", "r").read()
-
-
-def linking(data: Any, **said: Any) -> NWBFile:
-    """Return a file whose series links to ``data``, and says what is not there."""
-    nwbfile = session(name="own")
-    timing = {} if "timestamps" in said else {"rate": 30.0}
-    nwbfile.add_acquisition(TimeSeries(name="linked", data=data, **{"unit": "V", "conversion": 2.0, **timing, **said}))
-    return nwbfile
-
-
-def register(
-    name: str,
-    content: Callable[[Path], Content],
-    damage: Callable[[Path], Any],
-    shows: Any,
-    *says: str,
-    make: Callable[[Path], None] = prepare,
-    change: Callable[[Path], object] | None = None,
-    overwrite: bool = False,
-    output: str = "out.nwb",
-    **expected: Any,
-) -> None:
-    """Register a fault for both writers; ``change`` is done before the writing, ``expected`` is as in ``Fault``."""
-    PLAIN[name] = Plain(content, damage, shows, make, change, output)
-
-    @fault(
-        "LinkError",
-        *says,
-        name=f"link_{name}",
-        prepare=lambda place: make(place.folder),
-        changes=change is not None,
-        **expected,
-    )
-    def run(place: Place) -> None:
-        nwbfile, keywords = divided(content(place.folder))
-        place.comm.Barrier()
-        if change is not None and place.rank == 0:
-            change(place.folder)
-        place.comm.Barrier()
-        place.write(nwbfile, path=place.folder / output, overwrite=overwrite, **keywords)
-
-
-def read_back(name: str) -> Callable[[Path], Any]:
-    """Return what reads an attribute of the linked series, as any reader does."""
-
-    def read(path: Path) -> Any:
-        with NWBHDF5IO(path, "r") as io:
-            value = getattr(io.read().acquisition["linked"], name)
-            return str(value.dtype) if isinstance(value, h5py.Dataset) else value
-
-    return read
-
-
-def reaches(path: Path) -> bool:
-    """Tell whether a reader gets to the values."""
-    with h5py.File(path) as file:
-        try:
-            return bool(file["/acquisition/linked/data"].shape)
-        except (KeyError, OSError):
-            return False
-
-
-WHERE = "/acquisition/linked/data -> .*"
 SAID = ("must be what the container says", "on_mismatch='copy'")
 
 # -- attributes ----------------------------------------------------------------------------------------------
@@ -245,7 +126,7 @@ register(
 )
 
 
-def _managed(folder: Path, **said: Any) -> tuple[NWBFile, BuildManager]:
+def _managed(folder: Path, **said: Any) -> Content:
     """Return a file with a series of another file, which was read by the manager that is to write."""
     manager = get_manager()
     source = NWBHDF5IO(folder / "other.nwb", "r", manager=manager).read().acquisition["source"]
@@ -292,154 +173,67 @@ register(
     rf"shape is \(..., {COLUMNS - 1}\) \(electrodes\) in the container, \({ROWS}, {COLUMNS}\) there",
 )
 
-# -- places --------------------------------------------------------------------------------------------------
+
+def _with_times_of_another(folder: Path) -> NWBFile:
+    """Return a series with the timestamps of another one that has a row less; pynwb compares arrays only."""
+    nwbfile = session(name="own")
+    times = np.arange(ROWS - 1) / 30.0
+    shorter = TimeSeries(name="shorter", data=values((ROWS - 1, COLUMNS)), unit="V", timestamps=times)
+    nwbfile.add_acquisition(shorter)
+    nwbfile.add_acquisition(TimeSeries(name="linked", data=raw(folder), unit="V", conversion=2.0, timestamps=shorter))
+    return nwbfile
+
+
+def _lengths(path: Path) -> tuple[int, int]:
+    with h5py.File(path) as file:
+        series = file["/acquisition/linked"]
+        return len(series["data"]), len(series["timestamps"])
 
 
 register(
-    "target_is_in_memory",
-    lambda folder: linking(_in_memory()),
-    reaches,
-    False,
-    "must lead to a file on disk, this one is not there",
-    "link_data=False",
+    "length",
+    _with_times_of_another,
+    _lengths,
+    (ROWS, ROWS - 1),
+    rf"{WHERE}raw.h5:/data: length is {ROWS - 1} \(timestamps\) in the container, {ROWS} there",
 )
 
-
-def _in_memory() -> h5py.Dataset:
-    file = h5py.File("nowhere.h5", "w", driver="core", backing_store=False)
-    file["data"] = values((ROWS, COLUMNS))
-    file["data"].attrs.update(RIGHT)
-    file.flush()
-    return file["data"]
+# -- what becomes of them on request ---------------------------------------------------------------------------
 
 
-def _replace(folder: Path) -> None:
-    """Give the name of what is open to another file."""
-    with h5py.File(folder / "another.h5", "w") as file:
-        file["something"] = values((3,))
-    (folder / "another.h5").replace(folder / "raw.h5")
+@fault(None, name="link_mismatch_is_warned_of", prepare=lambda place: prepare(place.folder), leaves=True)
+def mismatch_is_warned_of(place: Place) -> None:
+    """The link is made, as by pynwb, and the root says what readers will find."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        place.write(linking(raw(place.folder), unit="mA", conversion=5.0), on_mismatch="warn")
+    told = [str(item.message) for item in warned if "readers will find" in str(item.message)]
+    assert len(told) == (2 if place.rank == 0 else 0), told
+    if place.rank == 0:
+        assert any("unit is 'mA' in the container, 'V' there" in text for text in told), told
+        assert any("conversion is 5.0 in the container, 2.0 there" in text for text in told), told
+        assert is_external(place.path, "data") and read_back("unit")(place.path) == "V"
 
 
-register(
-    "target_is_gone",
-    lambda folder: linking(raw(folder)),
-    reaches,
-    False,
-    "must lead to a file on disk, this one is not there",
-    change=lambda folder: (folder / "raw.h5").unlink(),
-)
-register(
-    "target_is_another_file",
-    lambda folder: linking(raw(folder)),
-    reaches,
-    False,
-    "on disk there is no such dataset",
-    "Another file has taken its name",
-    change=_replace,
-)
+@fault(None, name="link_mismatch_is_copied", prepare=lambda place: prepare(place.folder), leaves=True)
+def mismatch_is_copied(place: Place) -> None:
+    """Values and the container's attributes come into the file; what fits is linked to all the same."""
+    nwbfile = linking(raw(place.folder), unit="mA", timestamps=raw(place.folder, "times"))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        place.write(nwbfile, on_mismatch="copy")
+    assert not [str(item.message) for item in warned if "readers will find" in str(item.message)]
+    if place.rank == 0:
+        assert not is_external(place.path, "data") and is_external(place.path, "timestamps")
+        assert read_back("unit")(place.path) == "mA"
+        with h5py.File(place.path) as file:
+            assert np.array_equal(file["/acquisition/linked/data"], values((ROWS, COLUMNS)))
 
 
-def _open_for_writing(folder: Path) -> NWBFile:
-    name = folder / f"growing-{os.getpid()}.h5"
-    file = h5py.File(name, "w")
-    file.create_dataset("data", data=values((ROWS, COLUMNS)), maxshape=(None, COLUMNS), chunks=(50, COLUMNS))
-    file["data"].attrs.update(RIGHT)
-    return linking(file["data"])
-
-
-def _prepare_partial(folder: Path) -> None:
-    prepare(folder)
-    (folder / "raw.h5").rename(folder / "raw.nwb.partial")
-
-
-register(
-    "target_is_partial",
-    lambda folder: linking(h5py.File(folder / "raw.nwb.partial", "r")["data"]),
-    lambda path: (path.with_name("raw.nwb.partial").rename(path.with_name("raw.nwb")), reaches(path))[1],
-    False,
-    "must not lead to a file that is still being written",
-    "raw.nwb.partial",
-    make=_prepare_partial,
-)
-
-
-def _prepare_locked(folder: Path) -> None:
-    prepare(folder)
-    (folder / "raw.h5.lock").write_text("a job")
-
-
-def _prepare_folders(folder: Path) -> None:
-    """Make a folder that is reached by a symbolic link from another depth, beside what is linked to."""
-    prepare(folder)
-    (folder / "deep" / "er").mkdir(parents=True)
-    (folder / "short").symlink_to(folder / "deep" / "er")
-
-
-def _prepare_circle(folder: Path) -> None:
-    """Make a file with a link back to the name that is about to be written."""
-    prepare(folder)
-    with NWBHDF5IO(folder / "out.nwb", "w") as io:
-        io.write(session(name="first"), cache_spec=False)
-    with h5py.File(folder / "raw.h5", "r+") as file:
-        file["back"] = h5py.ExternalLink("out.nwb", "/acquisition/first/data")
-
-
-def _back(path: Path) -> bool:
-    with h5py.File(path.with_name("raw.h5")) as file:
-        try:
-            return bool(file["back"].shape)
-        except KeyError:
-            return False
-
-
-register(
-    "goes_in_a_circle",
-    lambda folder: linking(raw(folder)),
-    _back,
-    False,
-    "must not go in a circle",
-    "raw.h5:/data",
-    make=_prepare_circle,
-    overwrite=True,
-)
-
-
-@fault("LinkError", "still being written: this program has it", "mode 'r'", name="link_target_is_open", clean=False)
-def target_is_open(place: Place) -> None:
-    place.write(_open_for_writing(place.folder))
-
-
-@fault(
-    "LinkError",
-    "another job writes",
-    "raw.h5.lock",
-    name="link_target_is_locked",
-    prepare=lambda place: _prepare_locked(place.folder),
-)
-def target_is_locked(place: Place) -> None:
-    place.write(linking(raw(place.folder)))
-
-
-@fault(
-    "LinkError",
-    "into the file that is replaced",
-    name="link_target_is_replaced",
-    prepare=lambda place: prepare(place.folder),
-)
-def target_is_replaced(place: Place) -> None:
-    place.write(linking(raw(place.folder)), path=place.folder / "raw.h5", overwrite=True)
-
-
-register(
-    "passes_a_symbolic_link",
-    lambda folder: linking(raw(folder)),
-    reaches,
-    False,
-    "a symbolic link to a folder is in between",
-    "real path",
-    make=_prepare_folders,
-    output="short/out.nwb",
-)
+def is_external(path: Path, name: str) -> bool:
+    """Tell whether a dataset of the series is a link to another file."""
+    with h5py.File(path) as file:
+        return isinstance(file.get(f"/acquisition/linked/{name}", getlink=True), h5py.ExternalLink)
 
 
 @fault("LinkError", "on_mismatch must be one of raise, warn, copy", name="keyword_on_mismatch")

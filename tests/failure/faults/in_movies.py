@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 from failure.faults.fault import Place, fault
-from failure.faults.in_links import PLAIN, Plain
+from failure.faults.linking import PLAIN, Plain
 from failure.faults.material import session
 from pynwb import NWBFile
 from pynwb.image import ImageSeries

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from failure.faults import in_links
+from failure.faults import linking
 from hypothesis import given
 from hypothesis import strategies as some
 from pynwb import get_manager
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("links")
-    in_links.prepare(folder)
+    linking.prepare(folder)
     with h5py.File(folder / "raw.h5", "r+") as file:
         file["labelled_right"] = file["data"][...]
-        file["labelled_right"].attrs.update(in_links.RIGHT)
+        file["labelled_right"].attrs.update(linking.RIGHT)
         file["labelled_right"].dims[0].label = "Time"
     return folder
 
@@ -57,25 +57,25 @@ def test_rate_of_timestamps() -> None:
 
 @pytest.mark.parametrize("name", ["data", "labelled_right"])
 def test_what_fits_is_no_mismatch(folder: Path, name: str) -> None:
-    nwbfile = in_links.linking(in_links.raw(folder, name), timestamps=in_links.raw(folder, "times"))
+    nwbfile = linking.linking(linking.raw(folder, name), timestamps=linking.raw(folder, "times"))
     assert found(nwbfile) == []
 
 
 def test_only_links_are_compared(folder: Path) -> None:
-    nwbfile = in_links.linking(in_links.raw(folder), unit="mA")
+    nwbfile = linking.linking(linking.raw(folder), unit="mA")
     assert found(nwbfile) == ["unit"]
     assert found(nwbfile, BulkRule(link_data=False)) == []
 
 
 def test_what_differs_is_copied_whatever_its_size(folder: Path) -> None:
-    nwbfile = in_links.linking(in_links.raw(folder), timestamps=in_links.raw(folder, "short_times"))
+    nwbfile = linking.linking(linking.raw(folder), timestamps=linking.raw(folder, "short_times"))
     rule = BulkRule(threshold=10**9, on_mismatch="copy")
     applies = [location(item) for item in datasets_of(build(nwbfile, get_manager(), "out.nwb")) if rule.applies(item)]
     assert applies == ["/acquisition/linked/timestamps"]
 
 
 def test_policies(folder: Path) -> None:
-    nwbfile = in_links.linking(in_links.raw(folder), unit="mA", conversion=5.0)
+    nwbfile = linking.linking(linking.raw(folder), unit="mA", conversion=5.0)
     mismatches = link_mismatches(build(nwbfile, get_manager(), "out.nwb"), BulkRule())
     with pytest.raises(LinkError, match=r"conversion is 5.0 .* 2.0 there.*unit is 'mA' .*'V' there"):
         heed(mismatches, "raise")

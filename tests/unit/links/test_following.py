@@ -8,7 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from parnwb.links.following import files_behind
+from parnwb.hyperslab import Hyperslab
+from parnwb.index import missing_chunks
+from parnwb.links.following import files_behind, parts_of, stored_elsewhere
+from parnwb.links.tiles import sources_of
 from parnwb.verification import verify
 
 VALUES = np.arange(24, dtype="i2").reshape(6, 4)
@@ -103,6 +106,61 @@ def test_parts_of_virtual_datasets(folder: Path) -> None:
         assert not file["both"][1].any()  # HDF5 says nothing
     (finding,) = said(folder / "out.h5")
     assert "a part of it is in gone.h5" in finding and "fill values" in finding
+
+
+def spread(folder: Path, name: str = "other.h5", count: int = 4) -> str:
+    """Make a dataset of two parts with four chunks each, of which the second has some; return its file."""
+    layout = h5py.VirtualLayout((4, 4), "i2")
+    for number, part in enumerate(("first.h5", name)):
+        with h5py.File(folder / part, "w") as file:
+            made = file.create_dataset("50% x", (4, 4), "i2", chunks=(1, 2))
+            if number == 0:
+                made[:2] = 1
+            for chunk in range(count if number else 0):
+                made[2 + chunk // 2, chunk % 2 * 2 : chunk % 2 * 2 + 2] = 1
+        source = h5py.VirtualSource(part.replace("%", "%%"), "50%% x", (4, 4))
+        layout[2 * number : 2 * number + 2] = source[2 * number : 2 * number + 2]
+    with h5py.File(folder / "out.h5", "w") as file:
+        file.create_virtual_dataset("both", layout)
+    return name
+
+
+@pytest.mark.parametrize("name", ["other.h5", "100% other.h5"])
+def test_parts_that_are_whole(folder: Path, name: str) -> None:
+    spread(folder, name)
+    with h5py.File(folder / "out.h5") as file:
+        assert (file["both"][()] == 1).all()
+        assert not stored_elsewhere(file["both"]) and not missing_chunks(file["both"])
+        assert sources_of(file["both"]) == {"first.h5": {"50% x"}, name: {"50% x"}}
+    assert parts_of(folder / "out.h5") == (folder / "first.h5", folder / name)
+
+
+def test_a_part_that_has_lost_its_end(folder: Path) -> None:
+    part = folder / spread(folder)
+    part.write_bytes(part.read_bytes()[:-1])
+    (finding,) = said(folder / "out.h5")
+    assert "a part of it is in other.h5, which cannot be opened (" in finding and "truncated" in finding
+
+
+def test_a_part_that_is_another_file(folder: Path) -> None:
+    with h5py.File(folder / spread(folder), "w") as file:
+        file["y"] = 1
+    (finding,) = said(folder / "out.h5")
+    assert "which has no 50% x" in finding
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_part_without_some_of_its_chunks(folder: Path, count: int) -> None:
+    spread(folder, count=count)
+    with h5py.File(folder / "out.h5") as file:
+        (finding,) = missing_chunks(file["both"])
+    assert finding.what == f"{4 - count} of 4 chunks of its part in other.h5 were never written"
+    assert finding.slab == Hyperslab((3, 2) if count else (2, 0), (1, 2))
+
+
+def test_no_parts_of_what_is_no_file(folder: Path) -> None:
+    (folder / "out.nwb.partial").write_bytes(b"some token")
+    assert parts_of(folder / "out.nwb.partial") == parts_of(folder / "gone.nwb") == ()
 
 
 def test_movies(folder: Path) -> None:

@@ -13,6 +13,7 @@ from pynwb import H5DataIO
 
 from parnwb import NWBParallelIO
 from parnwb.errors import LinkError
+from parnwb.verification import verify
 
 SHAPE = (5000, 8)
 
@@ -59,3 +60,34 @@ def test_refused(mapped: Any, tmp_path: Path, change: Any, words: str) -> None:
     with pytest.raises(LinkError, match=words):
         write(change(mapped), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["raw.bin"]
+
+
+def test_what_hdf5_makes_of_other_columns_and_types(mapped: Any, tmp_path: Path) -> None:
+    """It says nothing, and reads other values."""
+    where = [(str(tmp_path / "raw.bin"), 0, mapped.nbytes)]
+    with h5py.File(tmp_path / "out.h5", "w") as file:
+        file.create_dataset("without_the_last", (5000, 7), "<i2", external=where)
+        file.create_dataset("of_another_type", SHAPE, ">i2", external=where)
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert np.array_equal(file["without_the_last"][0], mapped[0, :7])
+        assert not np.array_equal(file["without_the_last"][1], mapped[1, :7])
+        assert not np.array_equal(file["of_another_type"], mapped)
+
+
+def test_what_hdf5_makes_of_a_relative_name(mapped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the file of that name in the reader's folder; without one there are no values."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with h5py.File(tmp_path / "out.h5", "w") as file:
+        file.create_dataset("x", SHAPE, "<i2", external=[("raw.bin", 0, mapped.nbytes)])
+    monkeypatch.chdir(tmp_path)
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert np.array_equal(file["x"], mapped)
+    monkeypatch.chdir(elsewhere)
+    with h5py.File(tmp_path / "out.h5") as file, pytest.raises(OSError, match="raw"):
+        file["x"][...]
+    np.full(40000, 7, "<i2").tofile("raw.bin")
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert (file["x"][...] == 7).all()
+    (finding,) = verify(tmp_path / "out.h5", validate=False).findings
+    assert "HDF5_EXTFILE_PREFIX" in finding.what

@@ -1,0 +1,134 @@
+"""``virtual``: each rank writes a file of its own, and the root one in which all of them are virtual datasets.
+
+A part is an ordinary HDF5 file with the datasets at their own paths, in their full shape, of which it has the chunks
+that its rank has written. So a part has the place in the whole that it has in the file, and no rank asks another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from parnwb.allocator import Allocator
+from parnwb.backends.backend import Job, Portion
+from parnwb.backends.direct import write_overlay
+from parnwb.backends.filling import fill
+from parnwb.backends.own import OwnPlaces
+from parnwb.backends.pens import OwnPen
+from parnwb.boxes import boxes_of
+from parnwb.commits.journal import StreamState
+from parnwb.hyperslab import Hyperslab
+from parnwb.overlay import Overlay
+from parnwb.target import FileBytes, SpreadTarget
+
+Frame = tuple[list[tuple[int, bytes]], int]
+
+
+class VirtualBackend:
+    """For storage of each node's own, and for file systems on which hosts must not share a file; any h5py."""
+
+    name = "virtual"
+
+    def open(self, job: Job) -> VirtualFile:
+        """Open a part on each rank, all datasets in it and empty. Collective."""
+        frame = job.ranks.on_root("making an empty part", lambda: _frame(job))
+        with job.ranks.agreed("opening the parts"):
+            return VirtualFile(job, frame)
+
+
+class VirtualFile:
+    """A rank's part, and on the root the file of all of them. Construction is independent.
+
+    Parameters
+    ----------
+    job
+        What is written.
+    frame
+        An empty part: ``(address, bytes)``, and its length.
+    """
+
+    def __init__(self, job: Job, frame: Frame) -> None:
+        from parnwb.memory_file import reopen_on
+
+        assert isinstance(job.target, SpreadTarget)
+        self._job, self._ranks, self._target = job, job.ranks, job.target
+        self._part = job.target.part(job.ranks.rank)
+        self._part.create()
+        self._is_complete = False
+        self._disk = FileBytes(self._part.working)
+        try:
+            self._overlay = Overlay(*frame)
+            self._file = reopen_on(self._overlay, self._part.working)
+            self._allocator = Allocator(self._file, self._overlay, job.layout)
+        except BaseException:
+            self.close()
+            raise
+        self._places, self._pen = OwnPlaces(job, self._allocator), OwnPen(job, self._disk)
+
+    def fill(self, portion: Portion) -> None:
+        """Encode and write the chunks of a portion. Collective."""
+        fill(self._ranks, portion, self._places, self._pen, self._job.threads)
+
+    def commit(self, streams: Mapping[int, StreamState]) -> None:
+        """Do nothing: without a journal nobody could go on with it. Collective."""
+
+    def complete(self, streams: Mapping[int, StreamState]) -> None:
+        """Complete the parts and bring them beside the file; then the root writes it. Collective."""
+        with self._ranks.agreed("completing the parts"):
+            self._complete_part()
+        everywhere = self._ranks.gather_agreed("telling what is in the parts", self._boxes)
+        with self._ranks.agreed("writing the file of virtual datasets"):
+            if self._ranks.is_root:
+                _write_whole(self._job, self._target, self._allocator, everywhere)
+
+    def close(self) -> None:
+        """Close the part; a local one that is of no use any more is removed. Independent."""
+        self._disk.close()
+        if not self._is_complete:
+            self._part.remove()
+
+    def _complete_part(self) -> None:
+        self._file.close()
+        if not self._places.written:
+            self._part.remove()
+            return
+        self._target.check_ours()
+        with self._ranks.doing("making the part safe (fsync)"), self._ranks.phases("fsync"):
+            write_overlay(self._overlay, self._part.working)
+        with self._ranks.phases("moving the part"):
+            self._part.bring(self._ranks.step)
+        self._is_complete = True
+
+    def _boxes(self) -> dict[int, list[Hyperslab]]:
+        """Return the elements that this rank has written, by number of their dataset. Independent."""
+        grids = [spec.grid for spec in self._allocator.layout]
+        return {
+            number: [grids[number].elements(box) for box in boxes_of(grids[number].indices(positions))]
+            for number, positions in self._places.written.items()
+        }
+
+
+def _frame(job: Job) -> Frame:
+    """Return an empty part. Independent; on the root."""
+    from parnwb.rewriting.spreading import empty_part
+
+    assert job.skeleton is not None
+    overlay = empty_part(job.skeleton.file, job.layout)
+    return list(overlay.extents()), overlay.end
+
+
+def _write_whole(
+    job: Job, target: SpreadTarget, allocator: Allocator, everywhere: list[dict[int, list[Hyperslab]]]
+) -> None:
+    """Write the file whose parts are all in their folder. Independent; on the root."""
+    from parnwb.rewriting.spreading import Piece, spread
+
+    assert job.skeleton is not None
+    pieces: dict[int, list[Piece]] = {}
+    for rank, boxes in enumerate(everywhere):
+        name = f"{target.parts.name}/{target.part(rank).partial.name}"
+        for number, slabs in boxes.items():
+            pieces.setdefault(number, []).extend(Piece(name, slab) for slab in slabs)
+    overlay = spread(job.skeleton.file, target.path, allocator.layout, pieces)
+    job.skeleton.file.close()
+    target.check_ours()
+    write_overlay(overlay, target.partial)

@@ -1,0 +1,146 @@
+"""Command lines about values in other files: ``convert --no-copy`` and ``verify --dandi``, on one rank and on three."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from docs.external_files import session
+from mpi_launch import run_mpi
+from pynwb import NWBHDF5IO, TimeSeries
+
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
+
+PROGRAM = Path(__file__).parent / "program.py"
+ROWS, COLUMNS = 20_000, 8
+DATA = "/acquisition/raw/data"
+# As NeuroScope has it, whose file is all samples of all channels and nothing else.
+PARAMETERS = f"""<parameters>
+<acquisitionSystem><nBits>16</nBits><nChannels>{COLUMNS}</nChannels><samplingRate>20000</samplingRate>
+<voltageRange>20</voltageRange><amplification>1000</amplification><offset>0</offset></acquisitionSystem>
+<fieldPotentials><lfpSamplingRate>1250</lfpSamplingRate></fieldPotentials>
+<anatomicalDescription><channelGroups><group>{"".join(f'<channel skip="0">{n}</channel>' for n in range(COLUMNS))}
+</group></channelGroups></anatomicalDescription>
+<spikeDetection><channelGroups><group><channels>{"".join(f"<channel>{n}</channel>" for n in range(COLUMNS))}
+</channels></group></channelGroups></spikeDetection>
+</parameters>
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line, its exit status, and what the root must say."""
+
+    argv: Callable[[Path, Path], list[Any]]
+    status: int
+    says: tuple[str, ...]
+
+
+def neuroscope(folder: Path, output: str) -> list[Any]:
+    source = folder / "rat" / "rat.dat"
+    given = ["--interface", "NeuroScopeRecordingInterface", "--metadata", folder / "metadata.yaml"]
+    return ["convert", source, folder / output, *given, "--quiet"]
+
+
+LINES = {
+    "no_copy": Line(
+        lambda folder, run: [*neuroscope(folder, "in_place.nwb"), "--no-copy"],
+        0,
+        (r"stays in .*rat\.dat: readers find it by this name only", "HDF5_EXTFILE_PREFIX"),
+    ),
+    "no_copy_of_a_file_with_another_column": Line(
+        lambda folder, run: ["convert", run, folder / "refused.nwb", "--no-copy", "--quiet"],
+        1,
+        (r"has 385 columns, the dataset 384 \(a SpikeGLX file has a column", r"Write without no_copy \(--no-copy\)"),
+    ),
+    "verify_what_stays_in_place": Line(
+        lambda folder, run: ["verify", folder / "in_place.nwb", "--quiet"], 0, ("GOOD",)
+    ),
+    "dandi_of_what_stays_in_place": Line(
+        lambda folder, run: ["verify", folder / "in_place.nwb", "--dandi", "--quiet"],
+        1,
+        (r"wrong: .*has its values in .*rat\.dat, which is not uploaded", "BAD"),
+    ),
+    "dandi_of_a_good_file": Line(
+        lambda folder, run: ["verify", folder / "good.nwb", "--dandi", "--quiet"],
+        0,
+        (rf"advice: {DATA}: has chunks \(1000, 8\)", "GOOD"),
+    ),
+    "dandi_of_a_link": Line(
+        lambda folder, run: ["verify", folder / "linked.nwb", "--dandi", "--quiet"],
+        1,
+        (rf"wrong: {DATA}: links to raw.h5: DANDI takes no external links; write with link_data=False", "BAD"),
+    ),
+    "a_link_without_dandi": Line(lambda folder, run: ["verify", folder / "linked.nwb", "--quiet"], 0, ("GOOD",)),
+}
+
+
+def prepare(folder: Path) -> None:
+    """Write what the command lines are about."""
+    (folder / "rat").mkdir()
+    values = (np.arange(ROWS * COLUMNS) % 251).astype("<i2").reshape(ROWS, COLUMNS)
+    values.tofile(folder / "rat" / "rat.dat")
+    (folder / "rat" / "rat.xml").write_text(PARAMETERS)
+    (folder / "metadata.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
+    with h5py.File(folder / "raw.h5", "w") as file:
+        file.create_dataset("data", (8 * 10**5, COLUMNS), "i2", chunks=(1000, COLUMNS), fillvalue=1)
+        file["data"][::1000] = 1  # a value in each chunk
+        file["data"].attrs.update({"unit": "V", "conversion": 1.0, "resolution": -1.0, "offset": 0.0})
+    for name, link_data in (("good.nwb", False), ("linked.nwb", True)):
+        nwbfile = session()
+        with h5py.File(folder / "raw.h5") as file, NWBHDF5IO(folder / name, "w") as io:
+            nwbfile.add_acquisition(TimeSeries(name="raw", data=file["data"], unit="V", rate=30.0))
+            io.write(nwbfile, link_data=link_data)
+
+
+@cache
+def outcomes(ranks: int, folder: Path, run: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return what each rank printed, of all command lines in one launch."""
+    prepare(folder)
+    cases = [{"name": name, "argv": list(map(str, line.argv(folder, run)))} for name, line in LINES.items()]
+    (folder / "cases.json").write_text(json.dumps(cases))
+    path = os.pathsep.join(filter(None, [str(PROGRAM.parents[2]), os.environ.get("PYTHONPATH")]))
+    argv = [sys.executable, PROGRAM, folder / "cases.json"]
+    done = run_mpi(ranks, argv, timeout=150, env={"PYTHONPATH": path}, cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {line["name"]: line["outcomes"] for line in lines}
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of its own for each number of ranks."""
+    folder: Path = tmp_path_factory.mktemp(f"{request.param}-ranks-")
+    (folder / "ranks").write_text(str(request.param))
+    return folder
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_command_line(name: str, folder: Path, recording: Path) -> None:
+    ranks = int((folder / "ranks").read_text())
+    found, line = outcomes(ranks, folder, recording)[name], LINES[name]
+    said = [one["err"] + one["out"] for one in found]
+    assert [one["status"] for one in found] == [line.status] * ranks, said
+    assert said[1:] == [""] * (ranks - 1), "ranks other than the first have spoken too"
+    for pattern in line.says:
+        assert re.search(pattern, said[0]), f"not said: {pattern}\n{said[0]}"
+
+
+def test_values_in_place_are_those_of_the_flat_file(folder: Path, recording: Path) -> None:
+    ranks = int((folder / "ranks").read_text())
+    outcomes(ranks, folder, recording)
+    with h5py.File(folder / "in_place.nwb") as file:
+        data = file["/acquisition/ElectricalSeries/data"]
+        assert data.external == [(str(folder / "rat" / "rat.dat"), 0, ROWS * COLUMNS * 2)]
+        assert np.array_equal(data, np.fromfile(folder / "rat" / "rat.dat", "<i2").reshape(ROWS, COLUMNS))
+    assert not list(folder.glob("refused*"))

@@ -1,0 +1,98 @@
+"""Faults in what is kept in several files: values that stay in flat files, and modular storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from failure.faults.fault import Place, fault
+from failure.faults.linking import COLUMNS, ROWS
+from failure.faults.material import CHUNK, Asked, session, values
+from pynwb import H5DataIO, NWBFile, TimeSeries
+
+from parnwb import write_modular
+
+# -- values that stay in flat files; what HDF5 makes of such is in tests/unit/links/test_raw.py ----------------------
+
+
+def _prepare_flat(place: Place) -> None:
+    values((ROWS, COLUMNS + 1), "<i2").tofile(place.folder / "raw.bin")
+    np.arange(ROWS, dtype="f4").tofile(place.folder / "times.bin")
+
+
+def flat(folder: Path) -> np.memmap[Any, Any]:
+    return np.memmap(folder / "raw.bin", "<i2", "r", shape=(ROWS, COLUMNS + 1))
+
+
+def with_flat_times(folder: Path) -> NWBFile:
+    nwbfile = session(name="own")
+    times = np.memmap(folder / "times.bin", "f4", "r", shape=(ROWS,))
+    nwbfile.add_acquisition(TimeSeries(name="timed", data=values((ROWS, 1)), unit="V", timestamps=times))
+    return nwbfile
+
+
+for _name, _content, _says in (
+    ("columns", lambda folder: session(flat(folder)[:, :COLUMNS]), "it has 5 columns, the dataset 4.*synchronisation"),
+    ("type", with_flat_times, "cannot be converted: the file has float32, the dataset float64"),
+    ("filters", lambda folder: session(H5DataIO(flat(folder), compression="gzip")), "asked for are compression"),
+    ("chunks", lambda folder: session(H5DataIO(flat(folder), chunks=(50, 5))), "asked for are chunks"),
+    ("memory", lambda folder: session(values()), "none of these are in one"),
+):
+
+    def _run(place: Place, content: Callable[[Path], NWBFile] = _content) -> None:
+        place.write(content(place.folder), no_copy=True)
+
+    fault("LinkError", _says, "--no-copy", name=f"link_flat_{_name}", prepare=_prepare_flat)(_run)
+
+
+# -- modular storage ------------------------------------------------------------------------------------------------
+
+
+def _modular(place: Place, second: Callable[[], NWBFile], **more: Any) -> None:
+    """Write two data files, each by a team of its own, and a file of links."""
+
+    def assemble(files: Mapping[str, NWBFile]) -> NWBFile:
+        nwbfile = session(name="own")
+        for file in files.values():
+            for series in file.acquisition.values():
+                nwbfile.add_acquisition(series)
+        return nwbfile
+
+    parts = {"first.nwb": lambda: session(name="first"), "second.nwb": second}
+    write_modular(place.path, parts, assemble, place.comm, **{**place.settings, **more})
+
+
+@fault("KeyError", "no such device", name="link_modular_team_fails", backends=("direct",))
+def modular_team_fails(place: Place) -> None:
+    """One of the teams, on its first rank; the other has written its file by then, or is about to."""
+
+    def second() -> NWBFile:
+        raise KeyError("no such device")
+
+    _modular(place, second)
+
+
+@fault("SourceError", "the disk is gone", "second", name="link_modular_source_fails", backends=("direct",))
+def modular_source_fails(place: Place) -> None:
+    """In the middle of a file, on the ranks that read it."""
+
+    def spoil(call: int, data: Any) -> Any:
+        if call > 2:
+            raise OSError("the disk is gone")
+        return data
+
+    _modular(place, lambda: session(H5DataIO(Asked(spoil), chunks=CHUNK), name="second"))
+
+
+@fault(None, name="link_modular_is_written", backends=("direct",), leaves=True)
+def modular_is_written(place: Place) -> None:
+    """The same without a fault."""
+    _modular(place, lambda: session(name="second"))
+    if place.rank == 0:
+        with h5py.File(place.path) as file:
+            for name in ("first", "second"):
+                assert np.array_equal(file[f"/acquisition/{name}/data"], values())
+                assert file.get(f"/acquisition/{name}", getlink=True).filename == f"{name}.nwb"
