@@ -198,7 +198,7 @@ def predict(work: Work, site: Site) -> Prediction:
 def paced(site: Site, rate_mbs: float, *, filtered: bool) -> Site:
     """Return a site where one rank reads, encodes and writes so many MB in a second. Independent.
 
-    For who knows only what a rank does in all, as a scaling test on full nodes measures it. Steps keep their proportion.
+    For who knows only what a rank does in all, as a scaling test on full nodes measures it. Steps stay in proportion.
 
     Parameters
     ----------
