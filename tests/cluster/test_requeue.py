@@ -170,6 +170,7 @@ def test_a_lost_node_ends_the_run_and_the_next_one_goes_on(
         node.set_link("up")
     # The job's next step has the number of the one that is still on the node, which takes one step of a number only.
     wait_for_end_of_steps(number)
+    account.slurm.until_idle(SECONDS)  # else what SLURM has still to say of the first run ends the second one's steps
     account.slurm.run("scontrol", "release", str(number))
     account.slurm.run("scontrol", "update", f"job={number}", "starttime=now")
     job = account.slurm.wait(number, lambda job: job.restarts >= 1 and job.state in ENDED, seconds=SECONDS)
