@@ -13,7 +13,7 @@ from parnwb.errors import TargetError
 from parnwb.interfaces import build_nwbfile
 from parnwb.io import NWBParallelIO
 from parnwb.metadata import load_metadata
-from parnwb.progress import Progress
+from parnwb.progress import Progress, View
 from parnwb.site import ZARR_SUFFIX
 from parnwb.sources.sending import NotSendableError
 from parnwb.target import stored_bytes
@@ -96,7 +96,7 @@ def convert(
     comm: MPI.Intracomm,
     *,
     resume: bool = False,
-    progress: Progress | bool | None = None,
+    progress: Progress | View | bool | None = None,
     **settings: Any,
 ) -> Converted:
     """Convert a recording to an NWB file with all ranks. Collective.
@@ -133,7 +133,7 @@ def write_built(
     mode: str,
     *,
     break_lock: bool = False,
-    progress: Progress | bool | None = None,
+    progress: Progress | View | bool | None = None,
     **settings: Any,
 ) -> Converted:
     """Write the NWBFile that ``build`` returns, called on the root alone where that is enough. Collective.
@@ -185,7 +185,7 @@ def check(
     comm: MPI.Intracomm,
     *,
     against: SourceData | None = None,
-    progress: Progress | None = None,
+    progress: Progress | View | bool = False,
     **settings: Any,
 ) -> Verdict:
     """Verify a file with all ranks, and compare it with its recording if there is one. Collective.
@@ -212,9 +212,14 @@ def check_report_place(path: Path, comm: MPI.Intracomm) -> None:
     """Refuse a name for a report that cannot be one. Collective."""
     from parnwb.report import check_place
 
+    check_opens("looking where the report goes", lambda: check_place(path), comm)
+
+
+def check_opens(doing: str, look: Callable[[], None], comm: MPI.Intracomm) -> None:
+    """Have the root look at a place where something is to be written; what it refuses all refuse. Collective."""
     ranks = Ranks(comm, DEFAULT_WATCHDOG)
     try:
-        ranks.on_root("looking where the report goes", lambda: check_place(path))
+        ranks.on_root(doing, look)
     finally:
         ranks.free()
 

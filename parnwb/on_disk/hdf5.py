@@ -26,6 +26,7 @@ from parnwb.links.following import (
     stored_elsewhere,
 )
 from parnwb.on_disk.words import forget_cached, matched, missing_from, one_line, sorted_layout
+from parnwb.open_files import most_open, room_for
 from parnwb.sources import Source
 from parnwb.sources.raw_chunks import read_spec
 
@@ -79,6 +80,9 @@ class HDF5OnDisk:
         specs: list[DatasetSpec] = []
         objects: list[DatasetSpec] = []
         with opened_hdf5(path) as file:
+            if (parts := len(parts_of(path))) and not room_for(parts):
+                limit = f"{most_open()} files can be open (ulimit -Hn)"
+                findings.append(Finding("/", None, f"has {parts} parts, and {limit}: the rest is read as fill values"))
             try:
                 broken, outward = broken_links(file, path)
                 findings += broken
@@ -131,12 +135,14 @@ def opened_hdf5(path: Path) -> h5py.File:
         It cannot be opened.
     """
     try:
-        for one in (path, *(part for part in parts_of(path) if part.is_file())):
+        parts = parts_of(path)
+        for one in (path, *(part for part in parts if part.is_file())):
             descriptor = os.open(one, os.O_RDONLY)
             try:
                 forget_cached(descriptor)
             finally:
                 os.close(descriptor)
+        room_for(len(parts))
         return h5py.File(path, "r")
     except OSError as error:
         raise VerificationError(

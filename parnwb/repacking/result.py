@@ -11,6 +11,7 @@ import h5py
 from parnwb.codec.filters import NUMCODECS
 from parnwb.codec.zarr import in_words
 from parnwb.layout import DatasetSpec
+from parnwb.links.following import stored_bytes
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.zarr import read_zarr_spec
 
@@ -37,7 +38,7 @@ class Stored:
     def of(cls, dataset: h5py.Dataset) -> Stored:
         """Return how an open dataset is stored."""
         if dataset.is_virtual:
-            return cls(None, "virtual", 0)
+            return cls(None, "virtual", stored_bytes(dataset))
         if dataset.external:
             return cls(None, "external", 0)
         return cls.expected(read_spec(dataset), dataset.id.get_storage_size())
