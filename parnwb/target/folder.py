@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import warnings
 from pathlib import Path
 
-from parnwb.errors import StorageError, TargetError
+from parnwb.errors import TargetError
 from parnwb.striping import Striping
 from parnwb.target.disk import identity, sync_folder, write_whole
-from parnwb.target.target import TOKEN_BYTES, Target
+from parnwb.target.target import Target
 from parnwb.target.visible import open_soon
 
 TOKEN_NAME = ".parnwb"
@@ -35,6 +34,8 @@ class FolderTarget(Target):
     replaced
         Where an existing folder is for the moment in which the new one takes its place.
     """
+
+    kind = "folder"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -61,35 +62,7 @@ class FolderTarget(Target):
                 remedy=f"Remove it if {self.path.name} is there; else rename {self.partial.name} to that first",
             )
 
-    def create(self, striping: Striping | None = None) -> bytes:
-        """Create the partial folder anew and return the token in it, by which other ranks recognise it.
-
-        Parameters
-        ----------
-        striping
-            Not looked at: files of single chunks are small.
-        """
-        token = os.urandom(TOKEN_BYTES)
-        try:
-            self.lock.check_ours()
-            self._remove_partial()
-            os.mkdir(self.partial)
-            descriptor = os.open(self.partial / TOKEN_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            try:
-                write_whole(descriptor, token)
-            finally:
-                os.close(descriptor)
-            self._ours = identity(os.lstat(self.partial))
-        except OSError as error:
-            raise TargetError(
-                f"the output folder cannot be written to: {error.strerror}",
-                where=str(self.partial),
-                remedy="Check its permissions, the quota and whether it is mounted read-only",
-            ) from error
-        self.forget_lost()
-        return token
-
-    def _remove_partial(self) -> None:
+    def _clear(self) -> None:
         if not os.path.lexists(self.partial):
             return
         marked = (self.partial / TOKEN_NAME).exists() or is_store(self.partial)  # the token goes just before the rename
@@ -101,30 +74,22 @@ class FolderTarget(Target):
             )
         _remove(self.partial)
 
-    def recognise(self, token: bytes) -> None:
-        """Check that this rank sees the partial folder that the root created, not one of the same name.
-
-        Raises
-        ------
-        TargetError
-            The folder is of this host only, or another program has replaced it.
-        """
+    def _make(self, token: bytes, striping: Striping | None) -> None:
+        """Create the partial folder with a token in it; files of single chunks are too small to be spread."""
+        os.mkdir(self.partial)
+        self._ours = identity(os.lstat(self.partial))
+        descriptor = os.open(self.partial / TOKEN_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            descriptor = open_soon(self.partial / TOKEN_NAME)
-            try:
-                seen = os.pread(descriptor, len(token), 0)
-            finally:
-                os.close(descriptor)
-            self._ours = identity(os.lstat(self.partial))
-            reason = "this rank sees another folder of this name"
-        except OSError as error:
-            seen, reason = b"", f"{error.strerror}"
-        if seen != token:
-            raise TargetError(
-                f"every rank must see the folder that the root has created: {reason}",
-                where=f"{self.partial} on host {socket.gethostname()}",
-                remedy="Write to a folder that all hosts share, and from one job at a time",
-            )
+            write_whole(descriptor, token)
+        finally:
+            os.close(descriptor)
+
+    def _seen(self, nbytes: int) -> tuple[bytes, tuple[int, int]]:
+        descriptor = open_soon(self.partial / TOKEN_NAME)
+        try:
+            return os.pread(descriptor, nbytes, 0), identity(os.lstat(self.partial))
+        finally:
+            os.close(descriptor)
 
     def discard(self) -> None:
         """Remove the partial folder if it was created here; another job's stays."""
@@ -137,39 +102,19 @@ class FolderTarget(Target):
         """Give the complete folder its name and make the folder around it remember that.
 
         A store that is there already gets another name first, because no file system replaces a folder that holds
-        anything; it is removed in the end.
-
-        Raises
-        ------
-        TargetError
-            A folder of this name has appeared meanwhile and is not to be replaced, or the partial one is not ours.
-        StorageError
-            The file system refuses.
+        anything; it is removed in the end. Raises as ``Target.publish``.
         """
-        self.check_ours()
-        there = os.path.lexists(self.path)
-        if there and not overwrite:
-            raise TargetError(
-                "the output has appeared while it was written, and is not replaced",
-                where=str(self.path),
-                remedy=f"All data are in {self.partial}: give it another name",
-            )
-        self.check_kind()
-        try:
-            os.unlink(self.partial / TOKEN_NAME)
-            sync_folder(self.partial)
-            if there:
-                os.rename(self.path, self.replaced)
-            os.rename(self.partial, self.path)
-        except OSError as error:
-            raise StorageError(
-                f"the complete store could not be renamed: {error.strerror}",
-                where=str(self.partial),
-                remedy="All data are in this folder: rename it by hand",
-            ) from error
-        self.forget_journal()
-        if there:
+        super().publish(overwrite=overwrite)
+        if os.path.lexists(self.replaced):
             self._remove_replaced()
+
+    def _take_name(self) -> None:
+        self.check_kind()
+        os.unlink(self.partial / TOKEN_NAME)
+        sync_folder(self.partial)
+        if os.path.lexists(self.path):
+            os.rename(self.path, self.replaced)
+        os.rename(self.partial, self.path)
 
     def _remove_replaced(self) -> None:
         try:

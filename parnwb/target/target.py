@@ -44,6 +44,8 @@ class Target:
         ``path`` if it appended.
     """
 
+    kind = "file"
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.token_at = 0
@@ -178,17 +180,8 @@ class Target:
         token = os.urandom(TOKEN_BYTES)
         try:
             self.lock.check_ours()
-            with contextlib.suppress(FileNotFoundError):
-                self.journal.unlink()
-                sync_folder(self.path.parent)
-            for path in (self.partial, self.partial_manifest, self.next_partial, self.next_journal):
-                path.unlink(missing_ok=True)
-            descriptor = create_file(self.partial, Permissions.of(self.path), striping)
-            try:
-                self._ours = identity(os.fstat(descriptor))
-                write_whole(descriptor, token)
-            finally:
-                os.close(descriptor)
+            self._clear()
+            self._make(token, striping)
         except OSError as error:
             raise TargetError(
                 f"the output folder cannot be written to: {error.strerror}",
@@ -197,6 +190,23 @@ class Target:
             ) from error
         self.forget_lost()
         return token
+
+    def _clear(self) -> None:
+        """Remove what an earlier attempt has left."""
+        with contextlib.suppress(FileNotFoundError):
+            self.journal.unlink()
+            sync_folder(self.path.parent)
+        for path in (self.partial, self.partial_manifest, self.next_partial, self.next_journal):
+            path.unlink(missing_ok=True)
+
+    def _make(self, token: bytes, striping: Striping | None) -> None:
+        """Create the partial file with a token in it."""
+        descriptor = create_file(self.partial, Permissions.of(self.path), striping)
+        try:
+            self._ours = identity(os.fstat(descriptor))
+            write_whole(descriptor, token)
+        finally:
+            os.close(descriptor)
 
     def adopt(self) -> bytes:
         """Take over the partial file of an earlier attempt, and return what it begins with from now on.
@@ -235,21 +245,24 @@ class Target:
             The folder is of this host only, or another program has replaced the file.
         """
         try:
-            descriptor = open_soon(self.partial)
-            try:
-                seen = os.pread(descriptor, len(token), self.token_at)
-                self._ours = identity(os.fstat(descriptor))
-            finally:
-                os.close(descriptor)
-            reason = "this rank sees another file of this name"
+            seen, self._ours = self._seen(len(token))
+            reason = f"this rank sees another {self.kind} of this name"
         except OSError as error:
             seen, reason = b"", f"{error.strerror}"
         if seen != token:
             raise TargetError(
-                f"every rank must see the file that the root has created: {reason}",
+                f"every rank must see the {self.kind} that the root has created: {reason}",
                 where=f"{self.partial} on host {socket.gethostname()}",
                 remedy="Write to a folder that all hosts share, and from one job at a time",
             )
+
+    def _seen(self, nbytes: int) -> tuple[bytes, tuple[int, int]]:
+        """Return the token that this rank sees, and the identity of what holds it."""
+        descriptor = open_soon(self.partial)
+        try:
+            return os.pread(descriptor, nbytes, self.token_at), identity(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
 
     @property
     def has_lost_writers(self) -> bool:
@@ -346,30 +359,34 @@ class Target:
         self.check_ours()
         if os.path.lexists(self.path) and not overwrite:
             raise TargetError(
-                "the output file has appeared while it was written, and is not replaced",
+                f"the output {self.kind} has appeared while it was written, and is not replaced",
                 where=str(self.path),
                 remedy=f"All data are in {self.partial}: give it another name",
             )
         self.publish_parts()
-        replaced = Permissions.of(self.path)
         try:
-            if replaced is not None:
-                self._make_like(replaced)
-            self.manifest.unlink(missing_ok=True)  # it vouches for the file that goes now
-            os.replace(self.partial, self.path)
+            self._take_name()
         except OSError as error:
             raise StorageError(
-                f"the complete file could not be renamed: {error.strerror}",
+                f"the complete {self.kind} could not be renamed: {error.strerror}",
                 where=str(self.partial),
-                remedy="All data are in this file: rename it by hand",
+                remedy=f"All data are in this {self.kind}: rename it by hand",
             ) from error
-        if replaced is not None and replaced.mode & OWNER_READS_AND_WRITES != OWNER_READS_AND_WRITES:
-            with contextlib.suppress(OSError):
-                os.chmod(self.path, stat.S_IMODE(os.stat(self.path).st_mode) & ~0o600 | replaced.mode & 0o600)
         self.forget_journal()
 
     def publish_parts(self) -> None:
         """Give their names to other files that this one needs; there are none here."""
+
+    def _take_name(self) -> None:
+        """Rename the partial file, with the permissions of the one whose place it takes."""
+        replaced = Permissions.of(self.path)
+        if replaced is not None:
+            self._make_like(replaced)
+        self.manifest.unlink(missing_ok=True)  # it vouches for the file that goes now
+        os.replace(self.partial, self.path)
+        if replaced is not None and replaced.mode & OWNER_READS_AND_WRITES != OWNER_READS_AND_WRITES:
+            with contextlib.suppress(OSError):
+                os.chmod(self.path, stat.S_IMODE(os.stat(self.path).st_mode) & ~0o600 | replaced.mode & 0o600)
 
     def _make_like(self, replaced: Permissions) -> None:
         descriptor = os.open(self.partial, os.O_RDONLY | os.O_NOFOLLOW)
