@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from hdmf.backends.io import HDMFIO
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder
+from hdmf.data_utils import AbstractDataChunkIterator
 from hdmf_zarr import NWBZarrIO, ZarrDataIO
 from hdmf_zarr.backend import ZarrIO
 from hdmf_zarr.utils import ZarrIODataChunkIteratorQueue
@@ -181,8 +182,8 @@ def _without_values(data: Any) -> Any:
     if isinstance(data, ZarrDataIO):
         settings = data.io_settings
     inner = unwrapped(data)
-    is_array = isinstance(inner, Resident) or hasattr(inner, "__getitem__") and hasattr(inner, "shape")
-    shown = _NoValues(tuple(inner.shape), np.dtype(inner.dtype)) if is_array and hasattr(inner, "shape") else inner
+    is_iterator = isinstance(inner, AbstractDataChunkIterator) and not isinstance(inner, Resident)
+    shown = inner if is_iterator else _NoValues(tuple(inner.shape), np.dtype(inner.dtype))
     return shown if settings is None else _Wrapped(shown, settings)
 
 
