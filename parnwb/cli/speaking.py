@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parnwb.progress import MODES
 from parnwb.voice import NAME, NOTICE, say
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 LOGGER = logging.getLogger(NAME)
 LEVELS = (NOTICE, logging.INFO, logging.DEBUG)
-MODES = ("auto", "terminal", "plain", "none")
 
 
 class Lines(logging.Handler):
