@@ -106,7 +106,6 @@ def speaking(quiet: str) -> Callable[[Command], Command]:
         ),
         click.option(
             "--progress",
-            "mode",
             type=click.Choice(MODES),
             default="auto",
             show_default=True,
@@ -124,8 +123,8 @@ def speaking(quiet: str) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         @wraps(command)
-        def run(*arguments: Any, quiet: bool, verbose: int, mode: str, log_json: str | None, **given: Any) -> Any:
-            voice = Voice(quiet, mode, _events(log_json))
+        def run(*arguments: Any, quiet: bool, verbose: int, progress: str, log_json: str | None, **given: Any) -> Any:
+            voice = Voice(quiet, progress, _events(log_json))
             if verbose:
                 level = LEVELS[min(verbose, len(LEVELS) - 1)]
                 LOGGER.setLevel(min(level, LOGGER.level))
