@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parnwb.conversion import check_apart
+from parnwb.layout import FileLayout
 from parnwb.plan import WritePlan
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings
 from parnwb.site import BackendChoice, choose_backend
-from parnwb.skeleton import AuthoringOptions, author, expected_bytes
+from parnwb.skeleton import AuthoringOptions, Skeleton, author, expected_bytes
 from parnwb.target import Target
 from parnwb.target.space import space_left
 from parnwb.write_queue import write_queue
@@ -31,8 +34,9 @@ def plan_nwbfile(nwbfile: NWBFile, ranks: int, **settings: Any) -> WritePlan:
     settings
         For ``WriteSettings``.
     """
-    plan, _ = _planned(nwbfile, Path("plan.nwb").absolute(), ranks, WriteSettings(**settings), None)
-    return plan
+    given = WriteSettings(**settings)
+    with _authored(nwbfile, Path("plan.nwb").absolute(), given, choose_backend(given.backend)) as skeleton:
+        return _planned(skeleton.layout, ranks, given)
 
 
 def plan_conversion(source: SourceData, ranks: int, **settings: Any) -> WritePlan:
@@ -77,23 +81,27 @@ def rehearse(source: SourceData, output: Path, ranks: int, settings: WriteSettin
     earlier = look_for_earlier(target, settings)
     check_apart(source.path, output)
     choice = choose_backend(settings.backend)
-    plan, about = _planned(source.nwbfile(), target.path, ranks, settings, choice)
+    with _authored(source.nwbfile(), target.path, settings, choice) as skeleton:
+        plan = _planned(skeleton.layout, ranks, settings)
+        about = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout]).about
     return Rehearsal(plan, choice, _becomes(target, earlier), about, space_left(target.path.parent).free)
 
 
-def _planned(
-    nwbfile: NWBFile, path: Path, ranks: int, settings: WriteSettings, choice: BackendChoice | None
-) -> tuple[WritePlan, int]:
-    """Return the plan, and about how many bytes the data would take in the file."""
+@contextmanager
+def _authored(nwbfile: NWBFile, path: Path, settings: WriteSettings, choice: BackendChoice) -> Iterator[Skeleton]:
     from pynwb import get_manager
 
     options = AuthoringOptions(settings.rule, settings.compression, choice, chunks=settings.chunks)
     skeleton = author(nwbfile, path, get_manager(), options)
-    layout = skeleton.layout
-    about = expected_bytes(skeleton, [spec.nbytes for spec in layout]).about if choice is not None else 0
-    skeleton.file.close()
+    try:
+        yield skeleton
+    finally:
+        skeleton.file.close()
+
+
+def _planned(layout: FileLayout, ranks: int, settings: WriteSettings) -> WritePlan:
     queue = write_queue(settings.queue, layout)
-    return WritePlan(layout, ranks, settings.decomposition, settings.buffer_mb, queue=queue), about
+    return WritePlan(layout, ranks, settings.decomposition, settings.buffer_mb, queue=queue)
 
 
 def _becomes(target: Target, earlier: Earlier | None) -> str:

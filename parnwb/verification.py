@@ -38,6 +38,7 @@ from parnwb.links.following import (
     parts_of,
     stored_elsewhere,
 )
+from parnwb.open_files import most_open, room_for
 from parnwb.own_tally import OwnTally
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.preflight import preflight
@@ -217,6 +218,9 @@ def _examine(
     specs: list[DatasetSpec] = []
     objects: list[DatasetSpec] = []
     with _opened(path) as file:
+        if (parts := len(parts_of(path))) and not room_for(parts):
+            limit = f"{most_open()} files can be open (ulimit -Hn)"
+            findings.append(Finding("/", None, f"has {parts} parts, and {limit}: the rest is read as fill values"))
         try:
             broken, outward = broken_links(file, path)
             findings += broken
@@ -276,9 +280,11 @@ def _opened(path: Path) -> h5py.File:
         raise VerificationError("a folder is no NWB file", where=str(path), remedy="Give the name of one file")
     try:
         _forget_cached(path)
-        for part in parts_of(path):
+        parts = parts_of(path)
+        for part in parts:
             if part.is_file():
                 _forget_cached(part)
+        room_for(len(parts))
         return h5py.File(path, "r")
     except OSError as error:
         raise VerificationError(

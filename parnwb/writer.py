@@ -540,9 +540,10 @@ def _striping(target: Target, nbytes: int, ranks: Ranks) -> Striping | None:
 def _writers(ranks: Ranks, target: Target, settings: WriteSettings) -> Writers:
     """Return which ranks write to the file. Collective."""
     folder = target.path.parent
-    kernel_names = ranks.gather_agreed("looking at the file system", lambda: storage.file_system(folder))
+    host = ranks.hosts[ranks.rank]
+    clients = ranks.gather_agreed("looking at the file system", lambda: storage.Client.of(host, folder))
     with ranks.agreed("choosing who writes"):
-        return storage.writers(ranks.hosts, kernel_names, settings.writers_per_node)
+        return storage.writers(clients, settings.writers_per_node)
 
 
 def _journal(target: Target, earlier: Earlier | None) -> Journal:

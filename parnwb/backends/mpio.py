@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,11 +58,11 @@ class MpioBackend:
                 job.skeleton.file.close()
                 job.target.check_ours()
                 write_overlay(job.skeleton.overlay, job.target.partial)
-        hints = job.ranks.on_root("looking at the file's striping", lambda: _hints(job))
+        told = job.ranks.on_root("looking at the file's striping", lambda: hints(job.target.partial, job.ranks.size))
         opening = "opening the file in parallel"
         with job.ranks.agreed(opening), job.ranks.doing(opening, together=True):
             comm = job.ranks.comm or alone()
-            file = h5py.File(job.target.partial, "r+", driver="mpio", comm=comm, info=information(hints))
+            file = h5py.File(job.target.partial, "r+", driver="mpio", comm=comm, info=information(told))
         return MpioFile(job, file, transfer=self.transfer)
 
 
@@ -243,19 +244,18 @@ class _ChunkWriter:
             self.sums.append((elements, _sum(data) if self._lossless else None))
 
 
-def _hints(job: Job) -> dict[str, str]:
-    """Return what MPI-IO is told of the file; a library passes over what it does not know. Independent.
+def hints(path: Path, ranks: int) -> dict[str, str]:
+    """Return what MPI-IO is told of a file; a library passes over what it does not know. Independent.
 
     Chunks are contiguous, so nobody need read what lies between them, which others may be writing. On Lustre one
     process for each storage server writes what was collected.
     """
-    hints = {"romio_ds_write": "disable"}
-    folder = job.target.path.parent
-    if kind_of(file_system(folder)) is LUSTRE and (found := striping_of(job.target.partial)) is not None:
-        hints |= {"striping_factor": str(found.count), "striping_unit": str(found.size)}
+    told = {"romio_ds_write": "disable"}
+    if kind_of(file_system(path.parent)) is LUSTRE and (found := striping_of(path)) is not None:
+        told |= {"striping_factor": str(found.count), "striping_unit": str(found.size)}
         if found.count > 0:
-            hints["cb_nodes"] = str(min(found.count, job.ranks.size))
-    return hints
+            told["cb_nodes"] = str(min(found.count, ranks))
+    return told
 
 
 def _heed(job: Job, portion: Portion) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from parnwb.comm import exchange
 from parnwb.comm.launch import alone, check_launch, end_all, may_call_mpi, tell_once
+from parnwb.comm.node import Node, distinct_names
 from parnwb.comm.roll_call import RollCall
 from parnwb.comm.signs import SignsOfLife, Silence
 from parnwb.comm.travel import describe, portable, unpacked
@@ -89,10 +89,12 @@ class Ranks:
         # Messages to and from each rank; and sends that nobody waits for, with their buffers.
         self._sent, self._received = [0] * self.size, [0] * self.size
         self._unfinished: list[tuple[MPI.Request, npt.NDArray[Any]]] = []
-        self._hosts: tuple[str, ...] = (socket.gethostname(),)
+        nodes: tuple[Node, ...] = (Node.here(),)
+        self._hosts = distinct_names(nodes)
         if self._comm is not None:
             tell_once(self.rank)
-            self._hosts, watch = zip(*self.gather_all((socket.gethostname(), self._watchdog.active)), strict=True)
+            nodes, watch = zip(*self.gather_all((*nodes, self._watchdog.active)), strict=True)
+            self._hosts = distinct_names(nodes)
             self._roll_call = RollCall(self._comm)
             if all(watch):  # where some have no watchdog, by mistake, nobody counts on signs of theirs
                 self._signs = SignsOfLife(self.rank, self.size, self._watchdog, self._post_sign, self._collect_signs)
@@ -104,7 +106,7 @@ class Ranks:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The host of each rank."""
+        """The host of each rank: its name, and a number where several hosts have that name."""
         return self._hosts
 
     @property
