@@ -30,7 +30,7 @@ from parnwb.gathering import gathered
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
-from parnwb.progress import Extrapolated, Progress
+from parnwb.progress import Extrapolated, Meter, Started
 from parnwb.site import BackendChoice
 from parnwb.sources import Access, Source, takes_over
 from parnwb.sources.sample import sample, stored_sample
@@ -281,7 +281,7 @@ def check_committed(
     target: Target,
     layout: FileLayout,
     earlier: Earlier | None,
-    told: Progress,
+    told: Meter,
     look_up: Callable[[], None],
 ) -> None:
     """Read every committed chunk of the partial file and refuse one that is not as it was written. Collective.
@@ -305,12 +305,10 @@ def check_committed(
     """
     own = own_share(ranks, earlier.committed.records if earlier is not None else no_records())
     nbytes = [int(n) for n in ranks.gather_all(own[:, 3].sum())]
-    told.start(f"checking {target.partial.name}", sum(nbytes))
-    try:
+    label = f"checking {target.partial.name}"
+    with told.task(Started(str(target.path), "checking", label, sum(nbytes), ranks.size, ranks.host_names)):
         with ranks.agreed("checking what was committed"):
             bad = damaged(target.partial, own, look_up, Extrapolated(told, sum(nbytes), nbytes[ranks.rank]))
-    finally:
-        told.finish()
     found = ranks.gather_all((len(bad), min(bad[:, :2].tolist(), default=None)))
     count = sum(number for number, _ in found)
     if count:

@@ -20,6 +20,7 @@ from parnwb.iterator import IndependentChunkIterator
 from parnwb.layout import DatasetSpec
 from parnwb.plan import Buffer
 from parnwb.sources import EncodedSource, takes_over
+from parnwb.sources.source import Room
 from parnwb.timing import Phases
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
@@ -138,7 +139,8 @@ def encode(
 class Shelf:
     """Memory for stored chunks of a dataset, which comes back when they have been written.
 
-    The first touch of new memory costs more than reading into it.
+    The first touch of new memory costs more than reading into it; of what filters have made smaller, most is never
+    touched.
 
     Parameters
     ----------
@@ -148,15 +150,15 @@ class Shelf:
 
     def __init__(self, spec: DatasetSpec) -> None:
         self._nbytes = math.prod(spec.grid.chunk) * spec.itemsize
-        self._free: list[bytearray] = []
-        self._taken: list[bytearray] = []
+        self._free: list[Room] = []
+        self._taken: list[Room] = []
 
-    def take(self) -> bytearray:
+    def take(self) -> Room:
         """Return room for a chunk, and a little more: filters may make it larger."""
         try:
             memory = self._free.pop()
         except IndexError:
-            memory = bytearray(self._nbytes + self._nbytes // 64 + 1024)
+            memory = np.empty(self._nbytes + self._nbytes // 64 + 1024, dtype=np.uint8)
         self._taken.append(memory)
         return memory
 

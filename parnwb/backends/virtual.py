@@ -69,6 +69,7 @@ class VirtualFile:
     def fill(self, portion: Portion) -> None:
         """Encode and write the chunks of a portion. Collective."""
         fill(self._ranks, portion, self._places, self._pen, self._job.threads)
+        self._places.settle(portion)
 
     def commit(self, streams: Mapping[int, StreamState]) -> None:
         """Do nothing: without a journal nobody could go on with it. Collective."""

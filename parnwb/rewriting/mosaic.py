@@ -12,7 +12,7 @@ from parnwb.links.tiles import Point, Tile, by_dataset, tiles_of
 from parnwb.open_files import room_for
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.raw_chunks import RawChunks, is_plain, read_spec
-from parnwb.sources.source import Stored
+from parnwb.sources.source import Room, Stored
 
 if TYPE_CHECKING:
     import h5py
@@ -63,7 +63,7 @@ class MosaicSource(HDF5DatasetSource):
             common.filters,
         )
 
-    def read_chunk(self, start: Point, out: bytearray | None = None) -> tuple[int, Stored] | None:
+    def read_chunk(self, start: Point, out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.
 
         Independent; raises as ``HDF5DatasetSource.read_chunk``.

@@ -16,7 +16,7 @@ from parnwb.layout import DatasetSpec
 from parnwb.sources.blocks import BlockedSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.raw_chunks import read_spec
-from parnwb.sources.source import Stored
+from parnwb.sources.source import Room, Stored
 
 if TYPE_CHECKING:
     import h5py
@@ -61,7 +61,7 @@ class ChunkedSource(BlockedSource):
         """Tell whether the dataset's chunks can be taken over into one of ``spec`` as they are. Independent."""
         return self._whole.fits(spec)
 
-    def read_chunk(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
+    def read_chunk(self, start: tuple[int, ...], out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.
 
         Independent; raises as ``HDF5DatasetSource.read_chunk``.

@@ -14,7 +14,7 @@ from parnwb.layout import DatasetSpec
 from parnwb.open_files import most_open, room_for
 from parnwb.sources.access import Access
 from parnwb.sources.raw_chunks import RawChunks
-from parnwb.sources.source import Stored
+from parnwb.sources.source import Room, Stored
 
 if TYPE_CHECKING:
     import h5py
@@ -73,7 +73,7 @@ class HDF5DatasetSource:
         """Tell whether the dataset's chunks can be taken over into one of ``spec`` as they are. Independent."""
         return RawChunks(self._opened()).fit(spec)
 
-    def read_chunk(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
+    def read_chunk(self, start: tuple[int, ...], out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.
 
         Independent.

@@ -9,7 +9,7 @@ import numpy as np
 from parnwb.element import type_text
 from parnwb.errors import SourceError
 from parnwb.layout import DatasetSpec, FilterSpec
-from parnwb.sources.source import Stored
+from parnwb.sources.source import Room, Stored
 
 if TYPE_CHECKING:
     import h5py
@@ -38,7 +38,7 @@ class RawChunks:
         fields = ("shape", "dtype", "chunks", "filters")
         return found.chunks is not None and all(getattr(found, name) == getattr(spec, name) for name in fields)
 
-    def read(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
+    def read(self, start: tuple[int, ...], out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.
 
         Parameters
@@ -63,7 +63,7 @@ class RawChunks:
             ) from error
         return mask, stored
 
-    def _read(self, start: tuple[int, ...], out: bytearray | None) -> tuple[int, Stored]:
+    def _read(self, start: tuple[int, ...], out: Room | None) -> tuple[int, Stored]:
         if out is not None:
             try:
                 return self._dataset.id.read_direct_chunk(start, out=out)

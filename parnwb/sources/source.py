@@ -48,6 +48,8 @@ class PiecewiseSource(Source, Protocol):
 
 
 Stored: TypeAlias = bytes | memoryview
+Room: TypeAlias = npt.NDArray[np.uint8]
+"""Memory that stored bytes are to be in."""
 
 
 @runtime_checkable
@@ -57,7 +59,7 @@ class EncodedSource(Source, Protocol):
     def fits(self, spec: DatasetSpec) -> bool:
         """Tell whether its chunks can be taken over into a dataset of ``spec`` as they are."""
 
-    def read_chunk(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
+    def read_chunk(self, start: tuple[int, ...], out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if there is none in the file.
 
         The bytes are a part of ``out``, if there is one and they fit.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ def path(tmp_path: Path) -> Path:
     """Return a file that DANDI takes as it is."""
     nwbfile = session()
     nwbfile.add_acquisition(TimeSeries(name="raw", data=np.ones((ROWS, COLUMNS)), unit="V", rate=30.0))
+    (tmp_path / "movie.avi").touch()
     movie = {"external_file": ["movie.avi"], "format": "external", "rate": 25.0, "num_samples": 1}
     nwbfile.add_acquisition(ImageSeries(name="camera", **movie))
     with NWBHDF5IO(tmp_path / "out.nwb", "w") as io:
@@ -109,8 +111,6 @@ def quiet_inspector(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_told(found: tuple[Finding, ...], where: str, words: str) -> None:
-    import re
-
     assert len(found) == 1, found
     assert found[0].path == where and re.search(words, found[0].what), found[0]
 

@@ -15,12 +15,13 @@ from pynwb import H5DataIO, NWBFile, TimeSeries
 
 from parnwb import write_modular
 
+LONG_ROWS = 20_000  # of shorter arrays hdmf makes converted copies
 # -- values that stay in flat files; what HDF5 makes of such is in tests/unit/links/test_raw.py ----------------------
 
 
 def _prepare_flat(place: Place) -> None:
     values((ROWS, COLUMNS + 1), "<i2").tofile(place.folder / "raw.bin")
-    np.arange(ROWS, dtype="f4").tofile(place.folder / "times.bin")
+    np.arange(LONG_ROWS, dtype="f4").tofile(place.folder / "times.bin")
 
 
 def flat(folder: Path) -> np.memmap[Any, Any]:
@@ -29,8 +30,8 @@ def flat(folder: Path) -> np.memmap[Any, Any]:
 
 def with_flat_times(folder: Path) -> NWBFile:
     nwbfile = session(name="own")
-    times = np.memmap(folder / "times.bin", "f4", "r", shape=(ROWS,))
-    nwbfile.add_acquisition(TimeSeries(name="timed", data=values((ROWS, 1)), unit="V", timestamps=times))
+    times = np.memmap(folder / "times.bin", "f4", "r", shape=(LONG_ROWS,))
+    nwbfile.add_acquisition(TimeSeries(name="timed", data=values((LONG_ROWS, 1)), unit="V", timestamps=times))
     return nwbfile
 
 
