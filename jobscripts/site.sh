@@ -4,13 +4,13 @@
 #    module load python openmpi
 source "$HOME/parnwb/.venv/bin/activate"
 
-# 2. How ranks are started: launch [-N NODES -n RANKS] PROGRAM..., by default on all nodes and tasks of the job.
-#    If one rank is killed, all must end. Open MPI: srun --mpi=pmix. MPICH from PyPI: its own mpiexec, which takes the
-#    nodes from SLURM. A site's own MPICH, Intel MPI or Cray MPICH: srun --mpi=pmi2 or cray_shasta, see `srun --mpi=list`.
-#    The wrong one starts ranks that do not know of each other, which parnwb refuses.
+# 2. How ranks are started, on all nodes and tasks of the job. If one rank is killed, all must end. Open MPI: srun
+#    --mpi=pmix. MPICH from PyPI: its own mpiexec, which takes the nodes from SLURM. A site's own MPICH, Intel MPI or Cray
+#    MPICH: srun --mpi=pmi2 or cray_shasta, see `srun --mpi=list`. The wrong one starts ranks that do not know of each
+#    other, which parnwb refuses.
 case $(${PARNWB_CONTAINER:-} parnwb doctor --mpi) in
-    "Open MPI"*) launch() { srun --mpi=pmix --kill-on-bad-exit=1 "$@"; } ;;
-    *) launch() { [[ $1 != -N ]] || shift 2; mpiexec "$@"; } ;;
+    "Open MPI"*) launcher=(srun --mpi=pmix --kill-on-bad-exit=1) ;;
+    *) launcher=(mpiexec) ;;
 esac
 
 # 3. stripe FOLDER [SERVERS]: spread the files that will be created there over storage servers. Lustre:
@@ -28,10 +28,41 @@ export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 #    read from each other half written.
 export PYNWB_NO_CACHE_DIR=1
 
-# 6. A node, for `parnwb jobscript`, which reads these lines as they are: cores and MB of memory for jobs, MB that a rank
-#    does in a second (measured by strong_scaling.sbatch), minutes that a job may last, further options of sbatch.
+# 6. A node, for `parnwb jobscript`, which reads these lines as they are: cores and MB of memory for jobs; MB that a rank
+#    does in a second (measured by strong_scaling.sbatch), and that the file system takes from all ranks together, or the
+#    file of benchmarks/calibrate.py --output instead of both; minutes that a job may last; further options of sbatch.
 cores_per_node=16
 memory_per_node_mb=64000
 rate_per_rank_mb=40
+file_system_mbs=2000
+costs=""
 longest_minutes=1440
 sbatch_options=""  # such as "--account=lab --partition=long"
+
+# What the scripts call; the same everywhere.
+
+# launch [-N NODES -n RANKS] PROGRAM...
+launch() {
+    [[ ${launcher[0]} == srun || $1 != -N ]] || shift 2  # only srun knows -N
+    "${launcher[@]}" "$@"
+}
+
+# launch_and_requeue PROGRAM...: for what can be resumed. SLURM's signal before the time is over (#SBATCH --signal=B:USR1@300)
+# is passed on to the ranks, which commit and end with 75; then the job goes to the end of the queue, from where it goes on.
+launch_and_requeue() {
+    # In the background, because bash runs a trap only when the command that it waits for has ended; and not by `launch`,
+    # because the signal would reach a shell that runs the function.
+    "${launcher[@]}" "$@" &
+    ranks=$! status=0 stopping=
+    trap 'stopping=yes; kill -USR1 $ranks 2> /dev/null || true' USR1
+    while kill -0 $ranks 2> /dev/null; do
+        wait $ranks && status=0 || status=$?
+    done
+    # Launchers, which end ranks that are not as quick as others, may not say 75.
+    if ((status == 75)) || [[ $status != 0 && $stopping ]]; then
+        echo "job $SLURM_JOB_ID is requeued: its ranks ended with status $status"
+        scontrol requeue "$SLURM_JOB_ID"
+        exit 75
+    fi
+    return $status
+}

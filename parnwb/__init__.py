@@ -6,6 +6,7 @@ wait for HDF5.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,9 @@ __all__ = [
     "verify",
     "write_modular",
 ]
+
+
+logging.getLogger("parnwb").addHandler(logging.NullHandler())  # who wants to hear it says so
 
 
 def __getattr__(name: str) -> Any:

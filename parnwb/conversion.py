@@ -14,7 +14,7 @@ from parnwb.errors import TargetError
 from parnwb.interfaces import build_nwbfile
 from parnwb.io import NWBParallelIO
 from parnwb.metadata import load_metadata
-from parnwb.progress import Progress
+from parnwb.progress import Progress, View
 from parnwb.sources.sending import NotSendableError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def convert(
     comm: MPI.Intracomm,
     *,
     resume: bool = False,
-    progress: Progress | bool | None = None,
+    progress: Progress | View | bool | None = None,
     **settings: Any,
 ) -> Converted:
     """Convert a recording to an NWB file with all ranks. Collective.
@@ -132,7 +132,7 @@ def write_built(
     mode: str,
     *,
     break_lock: bool = False,
-    progress: Progress | bool | None = None,
+    progress: Progress | View | bool | None = None,
     **settings: Any,
 ) -> Converted:
     """Write the NWBFile that ``build`` returns, called on the root alone where that is enough. Collective.
@@ -184,7 +184,7 @@ def check(
     comm: MPI.Intracomm,
     *,
     against: SourceData | None = None,
-    progress: Progress | None = None,
+    progress: Progress | View | bool = False,
     **settings: Any,
 ) -> Verdict:
     """Verify a file with all ranks, and compare it with its recording if there is one. Collective.
@@ -211,9 +211,14 @@ def check_report_place(path: Path, comm: MPI.Intracomm) -> None:
     """Refuse a name for a report that cannot be one. Collective."""
     from parnwb.report import check_place
 
+    check_opens("looking where the report goes", lambda: check_place(path), comm)
+
+
+def check_opens(doing: str, look: Callable[[], None], comm: MPI.Intracomm) -> None:
+    """Have the root look at a place where something is to be written; what it refuses all refuse. Collective."""
     ranks = Ranks(comm, DEFAULT_WATCHDOG)
     try:
-        ranks.on_root("looking where the report goes", lambda: check_place(path))
+        ranks.on_root(doing, look)
     finally:
         ranks.free()
 

@@ -14,57 +14,60 @@ from parnwb.comm import Ranks, world
 from parnwb.errors import LaunchError, TargetError
 from parnwb.made_recording import make_spikeglx_recording
 
+Say = Callable[[str], None]
 CONVERTING_RANKS = 2
 VERIFYING_RANKS = 3
 TIMEOUT_SECONDS = 1800
 
 
-def run(folder: Path, megabytes: int) -> int:
-    """Make, convert and verify; return the exit status of the first step that fails, or 0. Independent."""
+def run(folder: Path, megabytes: int, say: Say) -> int:
+    """Make, convert and verify, and say so; return the exit status of the first step that fails, or 0. Independent."""
     mpiexec = find_mpiexec()
     began = time.monotonic()
-    recording = prepare(folder, megabytes)
+    recording = prepare(folder, megabytes, say)
     for ranks, arguments in zip((CONVERTING_RANKS, VERIFYING_RANKS), steps(folder, recording), strict=True):
-        print(f"\n$ mpiexec -n {ranks} parnwb {' '.join(arguments)}", flush=True)
+        say(f"\n$ mpiexec -n {ranks} parnwb {' '.join(arguments)}")
         status = _launch(mpiexec, ranks, arguments)
         if status:
             return status
-    print(ending(folder, recording, began))
+    say(ending(folder, recording, began))
     return 0
 
 
-def run_within(folder: Path, megabytes: int, command: Callable[[Sequence[str]], int]) -> int:
+def run_within(folder: Path, megabytes: int, command: Callable[[Sequence[str]], int], say: Say) -> int:
     """Do the same on the ranks that a launcher has started already, as ``mpirun -n 2 parnwb demo`` does. Collective.
 
     Parameters
     ----------
     command
         Runs one of parnwb's commands in this process and returns its exit status, the same on all ranks.
+    say
+        Prints a text; called on the root.
     """
     began = time.monotonic()
     ranks = Ranks(world())
     try:
-        recording = ranks.on_root("making the recording", lambda: prepare(folder, megabytes))
+        recording = ranks.on_root("making the recording", lambda: prepare(folder, megabytes, say))
         for arguments in steps(folder, recording):
             if ranks.is_root:
-                print(f"\n$ mpiexec -n {ranks.size} parnwb {' '.join(arguments)}", flush=True)
+                say(f"\n$ mpiexec -n {ranks.size} parnwb {' '.join(arguments)}")
             status = command(arguments)
             if status:
                 return status
         if ranks.is_root:
-            print(ending(folder, recording, began))
+            say(ending(folder, recording, began))
         return 0
     finally:
         ranks.free()
 
 
-def prepare(folder: Path, megabytes: int) -> Path:
+def prepare(folder: Path, megabytes: int, say: Say) -> Path:
     """Make the recording, which is returned, and what else is known of it. Independent."""
     began = time.monotonic()
-    print(f"Making a Neuropixels recording of {megabytes} MB in SpikeGLX's format ...", flush=True)
+    say(f"Making a Neuropixels recording of {megabytes} MB in SpikeGLX's format ...")
     clear(folder)
     recording = make_spikeglx_recording(folder / "recording", megabytes=megabytes)
-    print(f"  {recording} ({time.monotonic() - began:.1f} s)", flush=True)
+    say(f"  {recording} ({time.monotonic() - began:.1f} s)")
     (folder / "metadata.yaml").write_text(METADATA)
     return recording
 

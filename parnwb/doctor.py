@@ -106,7 +106,7 @@ class Seat:
     Parameters
     ----------
     host
-        Its name.
+        Its name, told apart from others of the same name.
     versions
         Of Python packages and of HDF5.
     cores
@@ -137,12 +137,12 @@ class Seat:
     start_up: float | None
 
     @classmethod
-    def here(cls, folder: Path, trouble: str) -> Seat:
-        """Return what this rank finds. Independent."""
+    def here(cls, host: str, folder: Path, trouble: str) -> Seat:
+        """Return what this rank finds on its host. Independent."""
         start_up = age()
         space = _space(folder)
         return cls(
-            socket.gethostname(),
+            host,
             _versions(),
             tuple(sorted(os.sched_getaffinity(0))),
             resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -438,7 +438,7 @@ def _seat_alone(folder: Path) -> Seat:
     """Return what this process finds, after it has written to the folder."""
     probe = _probe(folder)
     try:
-        return Seat.here(folder, _write_probe(probe))
+        return Seat.here(socket.gethostname(), folder, _write_probe(probe))
     finally:
         probe.unlink(missing_ok=True)
 
@@ -453,7 +453,7 @@ def _seats(ranks: Ranks, folder: Path) -> list[Seat]:
         with ranks.agreed("looking at the folder and the host"):
             if not trouble and ranks.leads_host:
                 trouble = _look_at_probe(probe)
-            seat = Seat.here(folder, trouble)
+            seat = Seat.here(ranks.hosts[ranks.rank], folder, trouble)
         return ranks.gather_all(seat)
     finally:
         if ranks.is_root:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from parnwb.bulk_rule import BulkRule
-from parnwb.compression import Compression, check_compression
 from parnwb.conversion import check_apart
-from parnwb.plan import DEFAULT_BUFFER_MB, WritePlan
+from parnwb.layout import FileLayout
+from parnwb.plan import WritePlan
 from parnwb.restore import Earlier
-from parnwb.settings import WriteSettings, check_chunking
+from parnwb.settings import WriteSettings
 from parnwb.site import BackendChoice, choose_backend
-from parnwb.skeleton import AuthoringOptions, author, expected_bytes
+from parnwb.skeleton import AuthoringOptions, Skeleton, author, expected_bytes
 from parnwb.target import Target
 from parnwb.target.space import space_left
-from parnwb.write_queue import Policy, write_queue
+from parnwb.write_queue import write_queue
 from parnwb.writer import look_for_earlier
 
 if TYPE_CHECKING:
@@ -25,32 +26,22 @@ if TYPE_CHECKING:
     from parnwb.conversion import SourceData
 
 
-def plan_nwbfile(
-    nwbfile: NWBFile,
-    ranks: int,
-    *,
-    compression: Compression = None,
-    decomposition: str = "balanced",
-    buffer_mb: float = DEFAULT_BUFFER_MB,
-    rule: BulkRule | None = None,
-    queue: Policy = "file",
-    chunks: str | None = None,
-) -> WritePlan:
-    """Return the plan by which ``ranks`` ranks would write ``nwbfile``. Independent; nothing is written."""
-    from pynwb import get_manager
+def plan_nwbfile(nwbfile: NWBFile, ranks: int, **settings: Any) -> WritePlan:
+    """Return the plan by which ``ranks`` ranks would write ``nwbfile``. Independent; nothing is written.
 
-    check_compression(compression)
-    check_chunking(chunks)
-    options = AuthoringOptions(rule or BulkRule(), compression, chunks=chunks)
-    skeleton = author(nwbfile, Path("plan.nwb").absolute(), get_manager(), options)
-    skeleton.file.close()
-    layout = skeleton.layout
-    return WritePlan(layout, ranks, decomposition, buffer_mb, queue=write_queue(queue, layout))
+    Parameters
+    ----------
+    settings
+        For ``WriteSettings``.
+    """
+    given = WriteSettings(**settings)
+    with _authored(nwbfile, Path("plan.nwb").absolute(), given, choose_backend(given.backend)) as skeleton:
+        return _planned(skeleton.layout, ranks, given)
 
 
-def plan_conversion(source: SourceData, ranks: int, **settings: object) -> WritePlan:
+def plan_conversion(source: SourceData, ranks: int, **settings: Any) -> WritePlan:
     """Return the plan by which ``ranks`` ranks would convert a recording. Independent; nothing is written."""
-    return plan_nwbfile(source.nwbfile(), ranks, **settings)  # type: ignore[arg-type]
+    return plan_nwbfile(source.nwbfile(), ranks, **settings)
 
 
 @dataclass(frozen=True)
@@ -78,20 +69,7 @@ class Rehearsal:
     free: int
 
 
-def rehearse(
-    source: SourceData,
-    output: Path,
-    ranks: int,
-    *,
-    backend: str = "auto",
-    overwrite: bool = False,
-    resume: bool = False,
-    compression: Compression = None,
-    decomposition: str = "balanced",
-    buffer_mb: float = DEFAULT_BUFFER_MB,
-    queue: Policy = "file",
-    chunks: str | None = None,
-) -> Rehearsal:
+def rehearse(source: SourceData, output: Path, ranks: int, settings: WriteSettings) -> Rehearsal:
     """Return what a conversion would do. Independent; nothing is written.
 
     Raises
@@ -99,29 +77,31 @@ def rehearse(
     ParnwbError
         It would be refused.
     """
-    from pynwb import get_manager
-
     target = Target(output)
-    settings = WriteSettings(
-        backend=backend,
-        compression=compression,
-        decomposition=decomposition,
-        buffer_mb=buffer_mb,
-        queue=queue,
-        chunks=chunks,
-        overwrite=overwrite,
-        resume=resume,
-    )
     earlier = look_for_earlier(target, settings)
     check_apart(source.path, output)
-    choice = choose_backend(backend)
-    options = AuthoringOptions(settings.rule, compression, choice, chunks=chunks)
-    skeleton = author(source.nwbfile(), target.path, get_manager(), options)
-    layout = skeleton.layout
-    about = expected_bytes(skeleton, [spec.nbytes for spec in layout]).about
-    skeleton.file.close()
-    plan = WritePlan(layout, ranks, decomposition, buffer_mb, queue=write_queue(queue, layout))
+    choice = choose_backend(settings.backend)
+    with _authored(source.nwbfile(), target.path, settings, choice) as skeleton:
+        plan = _planned(skeleton.layout, ranks, settings)
+        about = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout]).about
     return Rehearsal(plan, choice, _becomes(target, earlier), about, space_left(target.path.parent).free)
+
+
+@contextmanager
+def _authored(nwbfile: NWBFile, path: Path, settings: WriteSettings, choice: BackendChoice) -> Iterator[Skeleton]:
+    from pynwb import get_manager
+
+    options = AuthoringOptions(settings.rule, settings.compression, choice, chunks=settings.chunks)
+    skeleton = author(nwbfile, path, get_manager(), options)
+    try:
+        yield skeleton
+    finally:
+        skeleton.file.close()
+
+
+def _planned(layout: FileLayout, ranks: int, settings: WriteSettings) -> WritePlan:
+    queue = write_queue(settings.queue, layout)
+    return WritePlan(layout, ranks, settings.decomposition, settings.buffer_mb, queue=queue)
 
 
 def _becomes(target: Target, earlier: Earlier | None) -> str:

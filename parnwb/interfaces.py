@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Options = Mapping[str, str]
+# For which Python on no neuroconv can be installed.
+NO_NEUROCONV_FROM = (3, 14)
 
 _PATH_OPTIONS = ("folder_path", "file_path", "file_paths")
 """The parameters that neuroconv's interfaces take their source by."""
@@ -211,8 +214,17 @@ def import_neuroconv(module: str) -> Any:
     except ImportError as error:
         raise SourceError(
             f"reading a vendor's format needs neuroconv, which cannot be imported: {error}",
-            remedy='Install it with: pip install "parnwb[convert]"',
+            remedy=_how_to_install(sys.version_info[:2]),
         ) from error
+
+
+def _how_to_install(python: tuple[int, ...]) -> str:
+    if python >= NO_NEUROCONV_FROM:
+        return (
+            "neuroconv 0.10 needs numcodecs below 0.16, which is not to be had for Python 3.14 and newer: take Python "
+            "3.10 to 3.13 for conversions. Writing from Python, verify and repack work here"
+        )
+    return 'Install it with: pip install "parnwb[convert]"'
 
 
 def interface_class(name: str) -> Any:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from parnwb.agreement import agree_on_changes, agree_on_growth
 from parnwb.bulk_rule import DEFAULT_THRESHOLD_BYTES, BulkRule
@@ -22,12 +21,13 @@ from parnwb.extensions import extension_manager
 from parnwb.growth import Growth
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
-from parnwb.progress import Progress, progress_for
+from parnwb.progress import Progress, Published, View, meter_of, view_of
 from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.settings import DEFAULT_COMMIT_INTERVAL, WriteSettings
 from parnwb.site import versions
 from parnwb.target import FileBytes, SpreadTarget, Target, sync_folder
 from parnwb.target.process import Process
+from parnwb.voice import last_words
 from parnwb.write_queue import Policy
 from parnwb.writer import Written, look_for_earlier, write
 
@@ -90,8 +90,8 @@ class NWBParallelIO:
     overwrite
         Whether modes ``'w'`` and ``'resume'`` may replace an existing file.
     progress
-        True, False, or an object with ``start``, ``advance``, ``finish`` and perhaps ``show``; None shows a bar on
-        terminals.
+        True, False, or an object with ``start``, ``advance``, ``finish`` and perhaps ``show``, or with ``heed``; None
+        shows something on terminals. The logger ``parnwb`` is told all the same.
     commit_interval
         Seconds between commits (``direct``); what is committed survives any end of the job.
     watchdog
@@ -154,7 +154,7 @@ class NWBParallelIO:
         buffer_mb: float = DEFAULT_BUFFER_MB,
         compression: Compression = None,
         overwrite: bool = False,
-        progress: bool | Progress | None = None,
+        progress: bool | Progress | View | None = None,
         commit_interval: float = DEFAULT_COMMIT_INTERVAL,
         watchdog: float | None = DEFAULT_WATCHDOG,
         bulk_threshold: int = DEFAULT_THRESHOLD_BYTES,
@@ -202,7 +202,7 @@ class NWBParallelIO:
                     chunks=chunks,
                     local=None if local is None else str(local),
                 )
-                self._progress = _progress(progress)
+                self._view = view_of(progress)
                 if not isinstance(break_lock, bool):
                     raise ParnwbError(f"break_lock must be True or False, got {break_lock!r}")
             self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
@@ -465,7 +465,7 @@ class NWBParallelIO:
                 replace(self._settings, rule=rule),
                 arguments,
                 self._interrupts,
-                self._progress,
+                self._view,
                 self._opened,
                 self._earlier,
                 self._growths,
@@ -608,8 +608,15 @@ class NWBParallelIO:
                             warnings.warn("an earlier attempt has finished the file, without checksums", stacklevel=2)
                     else:
                         self._target.publish(overwrite=self._settings.overwrite)
+                        self._tell_published()
         finally:
             self._release()
+
+    def _tell_published(self) -> None:
+        """Tell views and the log that the file has its name. Independent; on the root."""
+        with suppress(OSError):  # a job that moves it at once need not hear of it
+            size = self.path.stat().st_size
+            meter_of(self._view, self._ranks.rank, self._ranks.host).tell(Published(str(self.path), size))
 
     def __enter__(self) -> NWBParallelIO:
         return self
@@ -684,7 +691,7 @@ class NWBParallelIO:
     def _stop(self, error: Interrupted) -> NoReturn:
         """End the program because it was asked to."""
         if self._ranks.is_root:
-            print(f"parnwb: {error}", file=sys.stderr, flush=True)
+            last_words(str(error), self._ranks.rank, self._ranks.host)
         self._handlers.pop_all()  # stay: the same signal may come twice, and must not change the status
         self._give_up()
         raise SystemExit(EX_TEMPFAIL) from error
@@ -804,17 +811,6 @@ def _parts_of(path: Path) -> tuple[Path, ...]:
 def _local_folder(given: str | Path | None) -> Path | None:
     """Return the folder of this rank's host: its variables may differ from those of other hosts."""
     return None if given is None else Path(os.path.expandvars(given)).expanduser().absolute()
-
-
-def _progress(given: object) -> Progress:
-    """Return what is told of bytes; refuse what cannot be told."""
-    if isinstance(given, bool | None):
-        return progress_for(given)
-    if not all(callable(getattr(given, name, None)) for name in ("start", "advance", "finish")):
-        raise ParnwbError(
-            f"progress must be True, False, None or an object with start, advance and finish, got {given!r}"
-        )
-    return cast("Progress", given)
 
 
 def check_mode(mode: str, path: str | Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parnwb.errors import PlanError
+from parnwb.machine import boot, text
 
 MiB = 1024 * 1024
 SLACK = 64 * MiB
@@ -78,7 +79,7 @@ def check_fits(claims: Sequence[Claim]) -> None:
 
 def rooms(process: Path = PROCESS) -> tuple[Room, ...]:
     """Return what every limit that is known leaves to this process. Independent; empty where /proc is not known."""
-    host = (socket.gethostname(), _text(Path("/proc/sys/kernel/random/boot_id")))
+    host = (socket.gethostname(), boot())
     memory = _table(process.parent / "meminfo")
     swap = memory.get("SwapFree", 0)
     found = list(_process_rooms(process, host))
@@ -102,11 +103,11 @@ def _cgroups(process: Path) -> Iterator[tuple[str, tuple[int, int], int]]:
     for kind, root, mount in _mounts(process):
         limit_file, usage_file, reclaimable = CGROUP_FILES[kind]
         for height, folder in enumerate(_upwards(mount, _path_within(process, kind, root))):
-            if height > 0 and _text(folder / "memory.use_hierarchy") == "0":
+            if height > 0 and text(folder / "memory.use_hierarchy") == "0":
                 continue  # its limit does not hold for cgroups below it
-            limit, usage = _text(folder / limit_file), _text(folder / usage_file)
+            limit, usage = text(folder / limit_file), text(folder / usage_file)
             if limit.isdigit() and usage.isdigit():  # "max" is no limit
-                stat, kernel = _table(folder / "memory.stat"), _text(folder / "memory.kmem.usage_in_bytes")
+                stat, kernel = _table(folder / "memory.stat"), text(folder / "memory.kmem.usage_in_bytes")
                 cached = sum(stat.get(name, 0) for name in reclaimable) + (int(kernel) if kernel.isdigit() else 0)
                 free = int(limit) - int(usage) + cached
                 yield f"the cgroup limit ({folder / limit_file})", _identity(folder), free
@@ -114,7 +115,7 @@ def _cgroups(process: Path) -> Iterator[tuple[str, tuple[int, int], int]]:
 
 def _mounts(process: Path) -> Iterator[tuple[str, str, Path]]:
     """Yield type, root and place of every file system with the cgroups that limit memory."""
-    for line in _text(process / "mountinfo").splitlines():
+    for line in text(process / "mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         kind, *_, options = after.split()
         if kind == "cgroup2" or (kind == "cgroup" and "memory" in options.split(",")):
@@ -124,7 +125,7 @@ def _mounts(process: Path) -> Iterator[tuple[str, str, Path]]:
 
 def _path_within(process: Path, kind: str, root: str) -> str:
     """Return the path of this process's cgroup below the root that is mounted; empty if it is not below it."""
-    for line in _text(process / "cgroup").splitlines():
+    for line in text(process / "cgroup").splitlines():
         number, controllers, path = line.split(":", 2)
         if (kind == "cgroup2" and number == "0") or (kind == "cgroup" and "memory" in controllers.split(",")):
             inside = os.path.relpath(path, root)
@@ -151,15 +152,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 def _table(path: Path) -> dict[str, int]:
     """Return the numbers of a file of names and numbers, in bytes where it says kB."""
     found = {}
-    for fields in (line.replace(":", " ").split() for line in _text(path).splitlines()):
+    for fields in (line.replace(":", " ").split() for line in text(path).splitlines()):
         if len(fields) >= 2 and fields[1].isdigit():
             found[fields[0]] = int(fields[1]) * (1024 if fields[-1] == "kB" else 1)
     return found
-
-
-def _text(path: Path) -> str:
-    """Return what a file says; nothing where there is none that can be read."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""

@@ -195,6 +195,28 @@ def predict(work: Work, site: Site) -> Prediction:
     return Prediction(seconds, phases, limit, root_suffices_to(work, site), work.raw_bytes)
 
 
+def paced(site: Site, rate_mbs: float, *, filtered: bool) -> Site:
+    """Return a site where one rank reads, encodes and writes so many MB in a second. Independent.
+
+    For who knows only what a rank does in all, as a scaling test on full nodes measures it. Steps stay in proportion.
+
+    Parameters
+    ----------
+    rate_mbs
+        Uncompressed MB/s of one rank.
+    filtered
+        Whether chunks were encoded.
+    """
+    encoding, ratio = (1 / site.encode_mbs, site.ratio) if filtered else (0.0, 1.0)
+    slower = rate_mbs * (1 / site.read_mbs + encoding + 1 / site.write_mbs / ratio)
+    return replace(
+        site,
+        read_mbs=site.read_mbs * slower,
+        encode_mbs=site.encode_mbs * slower,
+        write_mbs=site.write_mbs * slower,
+    )
+
+
 def root_suffices_to(work: Work, site: Site) -> int:
     """Return the number of ranks whose chunks one root can place as fast as they come. Independent.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from parnwb.gathering import gathered
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
-from parnwb.progress import Extrapolated, Progress
+from parnwb.progress import Extrapolated, Meter, Started
 from parnwb.site import BackendChoice
 from parnwb.sources import Access, Source, takes_over
 from parnwb.sources.sample import sample, stored_sample
@@ -201,18 +201,25 @@ def restore(earlier: Earlier, target: Target, options: AuthoringOptions, describ
         raise ResumeError("the journal does not say what was begun", where=str(target.journal), remedy=REMEDY)
     _check_same("the version of parnwb", begun["format"], journal_format())
     datasets = FileLayout.from_json(begun["layout"])
-    _check_same("the NWBFile", begun["signature"], signed)
+    # A file that was repacked in place is what is read now: it cannot be compared with what was read then.
+    own = {os.path.realpath(target.path)} & begun["signature"].keys() if earlier.finished else set()
+    _check_same("the NWBFile", _without(begun["signature"], own), _without(signed, own))
     _check_same("the compression", {"compression": begun["compression"]}, {"compression": options.compression})
     _check_same("the argument of write", begun["arguments"], said(options.write_arguments))
     accesses = {spec.path: spec.access for spec in datasets}
     _check_same("how data can be read", accesses, {path: sources[path].access.value for path in accesses})
-    _check_same("the data", begun["samples"], fingerprints(datasets, sources))
+    if not own:
+        _check_same("the data", begun["samples"], fingerprints(datasets, sources))
     overlay = Overlay(committed.extents, committed.end)
     for address, size in committed.records[:, [2, 3]]:
         overlay.discard(int(address), int(address + size))  # it may have been metadata's in an earlier frame
     file = reopen_on(overlay, target.path)
     choice = BackendChoice("direct", "the file was begun with it")
     return Skeleton(file, overlay, datasets, dict(sources), dict(signed), choice)
+
+
+def _without(signature: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in signature.items() if name not in names}
 
 
 @dataclass(frozen=True)
@@ -274,7 +281,7 @@ def check_committed(
     target: Target,
     layout: FileLayout,
     earlier: Earlier | None,
-    told: Progress,
+    told: Meter,
     look_up: Callable[[], None],
 ) -> None:
     """Read every committed chunk of the partial file and refuse one that is not as it was written. Collective.
@@ -298,12 +305,10 @@ def check_committed(
     """
     own = own_share(ranks, earlier.committed.records if earlier is not None else no_records())
     nbytes = [int(n) for n in ranks.gather_all(own[:, 3].sum())]
-    told.start(f"checking {target.partial.name}", sum(nbytes))
-    try:
+    label = f"checking {target.partial.name}"
+    with told.task(Started(str(target.path), "checking", label, sum(nbytes), ranks.size, ranks.host_names)):
         with ranks.agreed("checking what was committed"):
             bad = damaged(target.partial, own, look_up, Extrapolated(told, sum(nbytes), nbytes[ranks.rank]))
-    finally:
-        told.finish()
     found = ranks.gather_all((len(bad), min(bad[:, :2].tolist(), default=None)))
     count = sum(number for number, _ in found)
     if count:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from parnwb import site, storage
 from parnwb.bulk_rule import BulkRule
@@ -75,6 +77,11 @@ class WriteSettings:
     chunks: str | None = None
     threads: int | None = None
     local: str | None = None
+
+    @classmethod
+    def among(cls, given: Mapping[str, Any]) -> WriteSettings:
+        """Return those that are among other things which are given by name, such as a command's options."""
+        return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
 
     def __post_init__(self) -> None:
         if self.transfer not in TRANSFERS:

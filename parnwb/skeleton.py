@@ -52,7 +52,7 @@ from parnwb.site import BackendChoice, choose_backend
 from parnwb.sources import Access, Source, takes_over
 from parnwb.sources.binary import BinarySource
 from parnwb.sources.growing import GrowingSource
-from parnwb.sources.raw_chunks import read_spec
+from parnwb.sources.raw_chunks import creation_of_same, read_spec
 from parnwb.sources.sample import sample
 from parnwb.timing import Phases
 
@@ -393,13 +393,7 @@ class _UnfilledGroup(h5py.Group):
             dtype = source.dtype if self._dtype is None else np.dtype(self._dtype)
             self.create_dataset(name, shape=source.shape, dtype=dtype, **{**kept, **self._asked})
             return
-        creation = source.id.get_create_plist()
-        filters = read_spec(source).filters
-        if any(item.options != item.given_options for item in filters):
-            for item in filters:  # HDF5 would record other options, with which no chunk can be decoded
-                creation.remove_filter(item.identifier)
-            for item in filters:
-                creation.set_filter(item.identifier, h5py.h5z.FLAG_OPTIONAL, item.given_options)
+        creation = creation_of_same(source)
         if self._never_fill:
             creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         same = self._dtype is None or np.dtype(self._dtype) == source.dtype.newbyteorder("=")

@@ -95,6 +95,35 @@ def file_system(folder: Path) -> str:
 
 
 @dataclass(frozen=True)
+class Client:
+    """Through what a rank sees a folder. Ranks of one client have one cache of a file's pages.
+
+    Parameters
+    ----------
+    host
+        Told apart from others of the same name.
+    kernel_name
+        Type of the file system.
+    device
+        Number by which the kernel knows what is mounted there. A folder that a container was given has the host's
+        number; what a container has mounted by itself, such as sshfs, has another one and caches pages apart.
+    """
+
+    host: str
+    kernel_name: str
+    device: int
+
+    @classmethod
+    def of(cls, host: str, folder: Path) -> Client:
+        """Return through what this process sees ``folder``. Independent."""
+        try:
+            device = folder.stat().st_dev
+        except OSError:
+            device = 0  # whoever does not see the folder is refused when the file is begun
+        return cls(host, file_system(folder), device)
+
+
+@dataclass(frozen=True)
 class Writers:
     """Which ranks write to the file, and for whom.
 
@@ -139,43 +168,47 @@ def check_writers_per_node(given: object) -> None:
         )
 
 
-def writers(hosts: Sequence[str], kernel_names: Sequence[str], per_node: int | None) -> Writers:
+def writers(clients: Sequence[Client], per_node: int | None) -> Writers:
     """Return who writes. Independent.
 
     Parameters
     ----------
-    hosts
+    clients
         Of each rank.
-    kernel_names
-        The type of the output's file system, as each rank sees it.
     per_node
-        How many ranks of each host are to write; 0: the root alone, for all hosts; None: all, or where clients of
-        several hosts would damage each other's pages, the root.
+        How many ranks of each client are to write; 0: the root alone, for all; None: all, or where clients would
+        damage each other's pages, the root.
 
     Raises
     ------
     LaunchError
-        Several hosts are to write where that is not safe.
+        Several clients are to write where that is not safe.
     """
-    several = len(set(hosts)) > 1
-    unsafe = next((name for name in kernel_names if kind_of(name).sharing is Sharing.ROOT), None)
+    several = len(set(clients)) > 1
+    unsafe = next((c.kernel_name for c in clients if kind_of(c.kernel_name).sharing is Sharing.ROOT), None)
     if per_node is None and several and unsafe is not None:
-        reason = f"the root writes for all ranks, because {len(set(hosts))} hosts cannot write one file on {unsafe}"
-        return Writers((0,) * len(hosts), reason)
-    if per_node == 0 and len(hosts) > 1:
-        return Writers((0,) * len(hosts), "the root writes for all ranks, as asked for")
+        reason = f"the root writes for all ranks, because {_in_words(clients)} cannot write one file on {unsafe}"
+        return Writers((0,) * len(clients), reason)
+    if per_node == 0 and len(clients) > 1:
+        return Writers((0,) * len(clients), "the root writes for all ranks, as asked for")
     if per_node and several and unsafe is not None:
         raise LaunchError(
-            f"several hosts ({len(set(hosts))}) cannot write one file safely on a file system of type {unsafe}",
+            f"{_in_words(clients)} cannot write one file safely on a file system of type {unsafe}",
             where=f"writers_per_node={per_node}",
             remedy="Leave writers_per_node out, so that the root writes for all, or write to a parallel file system",
         )
     if not per_node:
-        return Writers.each(len(hosts))
-    members = {host: [rank for rank, other in enumerate(hosts) if other == host] for host in hosts}
-    of = [0] * len(hosts)
+        return Writers.each(len(clients))
+    members = {client: [rank for rank, other in enumerate(clients) if other == client] for client in set(clients)}
+    of = [0] * len(clients)
     for ranks in members.values():
         for place, rank in enumerate(ranks):
             of[rank] = ranks[place % min(per_node, len(ranks))]
-    reason = f"{per_node} rank(s) of each host write for the others" if of != list(range(len(hosts))) else ""
+    reason = f"{per_node} rank(s) of each host write for the others" if of != list(range(len(clients))) else ""
     return Writers(tuple(of), reason)
+
+
+def _in_words(clients: Sequence[Client]) -> str:
+    """Return who the clients are, where they are several."""
+    hosts, mounts = len({client.host for client in clients}), len(set(clients))
+    return f"{hosts} hosts" if hosts > 1 else f"{mounts} mounts of the folder on {clients[0].host}"

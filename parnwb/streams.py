@@ -19,6 +19,7 @@ from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.layers import OBJECT_BYTES, Rows, Window, split, windowed
 from parnwb.layout import DatasetSpec
 from parnwb.plan import MiB, WritePlan
+from parnwb.progress import FAILED
 from parnwb.rows import HeldRows, exchanged, owned
 from parnwb.sources.growing import Stream, StreamedRows
 
@@ -194,10 +195,12 @@ class OpenStreams:
         states = self._states()
         self._write(lambda item: item.rows)
         self._file.complete(states)
+        self._job.progress.end()
         self.close()
 
     def close(self) -> None:
         """Let go of the file, complete or not."""
+        self._job.progress.end(FAILED)
         self._file.close()
         if self._job.journal is not None:
             self._job.journal.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -38,9 +38,11 @@ from parnwb.links.following import (
     parts_of,
     stored_elsewhere,
 )
+from parnwb.open_files import most_open, room_for
+from parnwb.own_tally import OwnTally
 from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.preflight import preflight
-from parnwb.progress import Extrapolated, Guarded, Progress, Silent
+from parnwb.progress import Extrapolated, Meter, Progress, Started, View, meter_of, view_of
 from parnwb.skeleton import own_error
 from parnwb.sources import Source, read_checked
 from parnwb.sources.raw_chunks import read_spec
@@ -104,7 +106,7 @@ def verify(
     rule: BulkRule | None = None,
     validate: bool = True,
     dandi: bool = False,
-    progress: Progress | None = None,
+    progress: bool | Progress | View = False,
     watchdog: float | None = DEFAULT_WATCHDOG,
 ) -> Verdict:
     """Re-read a file, and what it links to, and say what is wrong with it. Collective.
@@ -132,7 +134,7 @@ def verify(
     dandi
         Whether to look for what DANDI refuses (external links, what nwbinspector finds critical, ...), on the root.
     progress
-        Used on the root.
+        As for ``NWBParallelIO``.
     watchdog
         Seconds that one step of a rank may take, such as reading one buffer or the validator, before it ends the job;
         None or 0 for no limit. With one rank there is none.
@@ -144,10 +146,13 @@ def verify(
     """
     began = time.monotonic()
     ranks, path = Ranks(comm, until_checked(watchdog)), Path(path).absolute()
-    told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
+    told = Meter()
     try:
         with ranks.agreed("opening the file"):
             check_watchdog(watchdog)
+            view = view_of(progress)
+            if ranks.is_root:
+                told = meter_of(view, ranks.rank, ranks.host)
         ranks.on_root("finishing an interrupted append", lambda: finish_append_alone(path))
         received = _sources(ranks, path, against, rule or BulkRule())
         sources = received.sources
@@ -162,10 +167,11 @@ def verify(
         sources = {name: source for name, source in sources.items() if tuple(source.shape) == shapes.get(name)}
         checksums, found = _compare_stored(ranks, path, manifest, told)
         findings += found
-        told.start(f"verifying {path.name}", layout.nbytes)
-        with ranks.agreed("reading the file back"):
-            findings += _read_back(ranks, path, layout, replace(received, sources=sources), buffer_mb, told)
-            findings += _read_back(ranks, path, objects, Received({}), buffer_mb / OBJECT_FACTOR, Silent())
+        label = f"verifying {path.name}"
+        with told.task(Started(str(path), "verifying", label, layout.nbytes, ranks.size, ranks.host_names)):
+            with ranks.agreed("reading the file back"):
+                findings += _read_back(ranks, path, layout, replace(received, sources=sources), buffer_mb, told)
+                findings += _read_back(ranks, path, objects, Received({}), buffer_mb / OBJECT_FACTOR, Meter())
         with ranks.agreed("validating"):
             if ranks.is_root and validate:
                 findings += _validate(path)
@@ -177,7 +183,6 @@ def verify(
         advice = ranks.broadcast(advice)
         everything = tuple(item for part in ranks.gather_all(findings[:MAX_FINDINGS]) for item in part)
     finally:
-        told.finish()
         ranks.free()
     compared = tuple(spec.path for spec in layout if spec.path in sources)
     return Verdict(path, everything, len(layout), layout.nbytes, compared, time.monotonic() - began, checksums, advice)
@@ -213,6 +218,9 @@ def _examine(
     specs: list[DatasetSpec] = []
     objects: list[DatasetSpec] = []
     with _opened(path) as file:
+        if (parts := len(parts_of(path))) and not room_for(parts):
+            limit = f"{most_open()} files can be open (ulimit -Hn)"
+            findings.append(Finding("/", None, f"has {parts} parts, and {limit}: the rest is read as fill values"))
         try:
             broken, outward = broken_links(file, path)
             findings += broken
@@ -272,9 +280,11 @@ def _opened(path: Path) -> h5py.File:
         raise VerificationError("a folder is no NWB file", where=str(path), remedy="Give the name of one file")
     try:
         _forget_cached(path)
-        for part in parts_of(path):
+        parts = parts_of(path)
+        for part in parts:
             if part.is_file():
                 _forget_cached(part)
+        room_for(len(parts))
         return h5py.File(path, "r")
     except OSError as error:
         raise VerificationError(
@@ -333,19 +343,17 @@ def _manifest(path: Path, ranks: Ranks) -> tuple[Manifest | None, list[Finding]]
 
 
 def _compare_stored(
-    ranks: Ranks, path: Path, manifest: Manifest | None, told: Progress
+    ranks: Ranks, path: Path, manifest: Manifest | None, told: Meter
 ) -> tuple[int, list[Finding]]:
     """Compare the stored bytes with their checksums, which the root has; return how many there are. Collective."""
     own = own_share(ranks, manifest.records if manifest is not None else no_records())
     counts = ranks.gather_all((len(own), int(own[:, 3].sum())))
     nbytes = sum(size for _, size in counts)
     names = ranks.broadcast(manifest.datasets if manifest is not None else ())
-    if nbytes:
-        told.start(f"checking the stored bytes of {path.name}", nbytes)
-    with ranks.agreed("comparing checksums"):
+    label = f"checking the stored bytes of {path.name}"
+    started = Started(str(path), "checking", label, nbytes, ranks.size, ranks.host_names)
+    with told.task(started) if nbytes else nullcontext(), ranks.agreed("comparing checksums"):
         bad = damaged(path, own, ranks.look_up, Extrapolated(told, nbytes, counts[ranks.rank][1]))
-    if nbytes:
-        told.finish()
     return sum(number for number, _ in counts), [_damage(names, row) for row in bad[:MAX_FINDINGS].tolist()]
 
 
@@ -364,12 +372,13 @@ def _read_back(
     layout: FileLayout,
     received: Received,
     buffer_mb: float,
-    told: Progress,
+    told: Meter,
 ) -> list[Finding]:
     plan = WritePlan(layout, ranks.size, "slab", buffer_mb, kept=layout.numbers_of(received.kept))
     buffers = list(_parts_of_others(ranks, plan))
     own = sum(buffer.slab.size * layout.datasets[buffer.dataset].itemsize for buffer in buffers)
-    told = Extrapolated(told, layout.nbytes, own)
+    everywhere, tally = layout.nbytes / own if own else 0.0, OwnTally(plan)
+    told.watch(tally.state)
     findings: list[Finding] = []
     for spec in layout:
         find_filters(spec)
@@ -381,7 +390,11 @@ def _read_back(
             source = received.sources.get(spec.path)
             found = _check(file[spec.path], spec.path, buffer.slab, source, spec.grid)
             findings += [found] if found and len(findings) < MAX_FINDINGS else []
-            told.advance(buffer.slab.size * spec.itemsize, 0)
+            guessed = buffer.slab.size * spec.itemsize * everywhere
+            tally.guess(buffer.dataset, guessed)
+            told.advance(round(guessed), 0)
+    for number in range(len(layout)):
+        tally.settle(number, plan.remaining_of(number))
     return findings
 
 

@@ -29,7 +29,7 @@ from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layers import settled
 from parnwb.layout import FileLayout
 from parnwb.plan import WritePlan
-from parnwb.progress import Guarded, Progress, Silent
+from parnwb.progress import Meter, Planned, Started, View, meter_of
 from parnwb.restore import (
     Described,
     Earlier,
@@ -128,7 +128,7 @@ def write(
     settings: WriteSettings,
     arguments: Mapping[str, Any],
     interrupts: Interrupts,
-    progress: Progress | None = None,
+    view: View | None = None,
     opened: Opened | None = None,
     earlier: Earlier | None = None,
     growths: Sequence[Growth] = (),
@@ -145,8 +145,8 @@ def write(
         For ``NWBHDF5IO.write``: ``cache_spec``, ``expandable`` and so on.
     interrupts
         Tells whether this rank was asked to stop.
-    progress
-        Used on the root.
+    view
+        What the root shows its events to.
     opened
         This rank's view of the file that is appended to; None for a new one.
     earlier
@@ -188,7 +188,7 @@ def write(
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
     _heed(ranks, target, interrupts)
-    told = Guarded(progress) if progress is not None and ranks.is_root else Silent()
+    told = meter_of(view, ranks.rank, ranks.host) if view is not None and ranks.is_root else Meter()
 
     def look_up() -> None:
         ranks.look_up()
@@ -201,8 +201,8 @@ def write(
     writers = _writers(ranks, target, settings) if choice.name != "virtual" else Writers.each(ranks.size)
     choice = replace(choice, reason="; ".join(filter(None, [choice.reason, writers.reason])))
     journal = _prepare(ranks, target, plan, choice, earlier, skeleton, writers, keeps_journal=keeps_journal)
-    told.start(f"writing {target.path.name} ({choice.name}{_on_hosts(ranks)})", plan.remaining_bytes)
-    try:
+    with told.task(_started(target, plan, choice, ranks)):
+        told.tell(_planned(target, plan, choice))
         with ranks.agreed("describing the file"):
             is_new, begun = journal is not None and earlier is None, _begun_with(settings, arguments)
             description = describe_attempt(skeleton, samples, begun) if is_new and skeleton else {}
@@ -222,9 +222,9 @@ def write(
                 return replace(written, backend=choice)
             opened_here.pop_all()  # they stay open until the streams are complete
             open_streams = OpenStreams(job, file, streams, plan.decomposition, plan.buffer_mb)
-            return replace(written, backend=choice, streams=open_streams)
-    finally:
-        told.finish()
+            written = replace(written, backend=choice, streams=open_streams)
+    told.begin(_started_appending(target, ranks))
+    return written
 
 
 def _drain(
@@ -497,13 +497,37 @@ def _prepare(
     return journal
 
 
-def _on_hosts(ranks: Ranks) -> str:
-    """Return where ranks are, in words; nothing for one host."""
-    hosts = list(dict.fromkeys(ranks.hosts))
-    if len(hosts) == 1:
-        return ""
-    more = f" and {len(hosts) - NAMED_HOSTS} more" if len(hosts) > NAMED_HOSTS else ""
-    return f" on {', '.join(hosts[:NAMED_HOSTS])}{more}"
+def _started(target: Target, plan: WritePlan, choice: site.BackendChoice, ranks: Ranks) -> Started:
+    """Return what is told when the writing begins."""
+    names = ranks.host_names
+    more = f" and {len(names) - NAMED_HOSTS} more" if len(names) > NAMED_HOSTS else ""
+    where = f" on {', '.join(names[:NAMED_HOSTS])}{more}" if len(names) > 1 else ""
+    label = f"writing {target.path.name} ({choice.name}{where})"
+    return Started(str(target.path), "writing", label, plan.remaining_bytes, ranks.size, names)
+
+
+def _started_appending(target: Target, ranks: Ranks) -> Started:
+    """Return what is told when a program may begin to append rows to streams."""
+    label = f"appending to {target.path.name}"
+    return Started(str(target.path), "appending", label, 0, ranks.size, ranks.host_names)
+
+
+def _planned(target: Target, plan: WritePlan, choice: site.BackendChoice) -> Planned:
+    """Return what is told of a plan. Independent."""
+    datasets = tuple(
+        {
+            "path": spec.path,
+            "shape": list(spec.shape),
+            "dtype": spec.dtype,
+            "chunks": list(spec.chunks) if spec.chunks else None,
+            "filters": [item.name for item in spec.filters],
+            "bytes": spec.nbytes,
+        }
+        for spec in plan.layout
+    )
+    return Planned(
+        str(target.path), choice.name, choice.reason, plan.decomposition, plan.ranks, plan.remaining_bytes, datasets
+    )
 
 
 def _striping(target: Target, nbytes: int, ranks: Ranks) -> Striping | None:
@@ -516,9 +540,10 @@ def _striping(target: Target, nbytes: int, ranks: Ranks) -> Striping | None:
 def _writers(ranks: Ranks, target: Target, settings: WriteSettings) -> Writers:
     """Return which ranks write to the file. Collective."""
     folder = target.path.parent
-    kernel_names = ranks.gather_agreed("looking at the file system", lambda: storage.file_system(folder))
+    host = ranks.hosts[ranks.rank]
+    clients = ranks.gather_agreed("looking at the file system", lambda: storage.Client.of(host, folder))
     with ranks.agreed("choosing who writes"):
-        return storage.writers(ranks.hosts, kernel_names, settings.writers_per_node)
+        return storage.writers(clients, settings.writers_per_node)
 
 
 def _journal(target: Target, earlier: Earlier | None) -> Journal:

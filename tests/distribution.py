@@ -47,7 +47,7 @@ ONCE = (
     "unit/test_metadata.py",
     "unit/test_neuroconv.py",
     "unit/test_plan.py",
-    "unit/test_progress.py",
+    "unit/progress",
     "unit/test_timeline.py",
     "unit/test_timing.py",
     "unit/test_write_queue.py",

@@ -19,6 +19,7 @@ EXPECTED = (
     r"stops MPICH's launcher",
     r"this HDF5 (records skipped filters under mpio|cannot encode szip|counts chunks from the first)",
     r"the same in both environments",
+    r"backend mpio needs parallel HDF5: .venv-mpio has it",
     r"plots are drawn where matplotlib is, in the other environment",
     # What no package brings: a kernel's options, the age of Python.
     r"needs root and a kernel with CONFIG_QFMT_V2",

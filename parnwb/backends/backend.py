@@ -14,7 +14,7 @@ from parnwb.hyperslab import Hyperslab
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layout import ChunkGrid, FileLayout
 from parnwb.plan import WritePlan
-from parnwb.progress import Progress, Silent
+from parnwb.progress import Meter
 from parnwb.sources import Source
 from parnwb.storage import Writers
 from parnwb.target import Target
@@ -43,7 +43,7 @@ class Job:
     skeleton
         On the root; None elsewhere.
     progress
-        On the root it speaks, elsewhere it is silent.
+        On the root it shows views what is done, elsewhere it is silent.
     interrupts
         Signals that ask this rank to stop.
     journal
@@ -67,7 +67,7 @@ class Job:
     layout: FileLayout
     plan: WritePlan
     skeleton: Skeleton | None
-    progress: Progress = field(default_factory=Silent)
+    progress: Meter = field(default_factory=Meter)
     interrupts: Interrupts = field(default_factory=Interrupts)
     journal: Journal | None = None
     commit_interval: float = math.inf

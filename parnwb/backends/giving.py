@@ -29,6 +29,7 @@ from parnwb.commits.journal import CLOSING, RECORD_COLUMNS, Frame, Records, Stre
 from parnwb.errors import Interrupted
 from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.layout import FileLayout
+from parnwb.progress import Committed, State
 from parnwb.target import FileBytes
 
 
@@ -50,9 +51,11 @@ class RootAddresses:
         self._tally = Tally(job.plan)
         self._stop = False
         self._commits = 0
+        self._has_ended = False
         self._in_one_piece = False
         self._shown = False
         self._committed_at = time.monotonic()
+        job.progress.watch(self._state)
         if job.journal is not None:
             self._append_frame(job.description)
 
@@ -66,7 +69,7 @@ class RootAddresses:
         for number, growth in portion.growth.items():
             self._allocator.grow(number, growth.grid.shape)
         self._in_one_piece = portion.in_one_piece
-        self._asking = set(range(1, self._ranks.size))
+        self._asking, self._has_ended = set(range(1, self._ranks.size)), False
         self._inbox.gone.clear()
         self._stretch = Stretch.own(portion.plan, self._ranks.rank)
         self._balance = Balance(self._ranks.size)
@@ -117,6 +120,7 @@ class RootAddresses:
 
     def finish(self) -> None:
         """Serve until nobody asks any more, and let all go."""
+        self._has_ended = True
         self._ranks.wait_until(lambda: not self._asking and not self._stopping(), self.serve)
         if self._placed and self._commit_is_due():
             self._commit()
@@ -193,11 +197,16 @@ class RootAddresses:
         records[:, 2] = addresses
         if self._job.journal is not None:
             self._placed.append(records)
-        self._tally.add(requests[:, 0])
+        complete = self._tally.add(requests[:, 0], requests[:, 2])
         self._job.progress.advance(raw_bytes, int(requests[:, 2].sum()))
-        if len(requests):
-            self._job.progress.show(self._tally.tell(int(requests[0, 0])))
+        for dataset in complete:
+            self._job.progress.tell(self._tally.done(str(self._job.target.path), dataset))
         return addresses
+
+    def _state(self) -> State:
+        """Return how far all datasets are; who asks no more waits for the last, and so does the root in the end."""
+        waiting = self._ranks.size - 1 - len(self._asking) + self._has_ended
+        return self._tally.state(waiting if waiting < self._ranks.size else 0)
 
     def _tell(self, rank: int, kind: int, numbers: Numbers | None = None) -> None:
         self._ranks.send(message_of(kind, numbers), rank, FROM_ROOT)
@@ -243,6 +252,9 @@ class RootAddresses:
             extents = tuple(overlay.take_changes())
             frame = Frame(dict(description), overlay.end, records, extents, streams=streams or no_streams())
             self._job.journal.append(frame)
+        if self._commits:  # the first describes what is begun
+            told = Committed(str(self._job.target.path), self._commits, len(records), overlay.end)
+            self._job.progress.tell(told)
         self._placed.clear()
         self._commits += 1
         self._committed_at = time.monotonic()

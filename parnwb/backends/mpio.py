@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from parnwb.backends.backend import Job, Portion, begins_anew
 from parnwb.backends.direct import write_overlay
+from parnwb.backends.own_part import OwnPart
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import alone, information
 from parnwb.commits.journal import StreamState
@@ -17,7 +19,7 @@ from parnwb.errors import StorageError
 from parnwb.hyperslab import Hyperslab
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
-from parnwb.progress import Extrapolated, Progress
+from parnwb.own_tally import OwnTally
 from parnwb.storage import LUSTRE, file_system, kind_of
 from parnwb.striping import striping_of
 from parnwb.target import FileBytes
@@ -56,11 +58,11 @@ class MpioBackend:
                 job.skeleton.file.close()
                 job.target.check_ours()
                 write_overlay(job.skeleton.overlay, job.target.partial)
-        hints = job.ranks.on_root("looking at the file's striping", lambda: _hints(job))
+        told = job.ranks.on_root("looking at the file's striping", lambda: hints(job.target.partial, job.ranks.size))
         opening = "opening the file in parallel"
         with job.ranks.agreed(opening), job.ranks.doing(opening, together=True):
             comm = job.ranks.comm or alone()
-            file = h5py.File(job.target.partial, "r+", driver="mpio", comm=comm, info=information(hints))
+            file = h5py.File(job.target.partial, "r+", driver="mpio", comm=comm, info=information(told))
         return MpioFile(job, file, transfer=self.transfer)
 
 
@@ -79,6 +81,8 @@ class MpioFile:
 
     def __init__(self, job: Job, file: h5py.File, *, transfer: str) -> None:
         self._job, self._ranks, self._file = job, job.ranks, file
+        self._tally = OwnTally(job.plan)
+        job.progress.watch(self._tally.state)
         self._writers = [
             _ChunkWriter(file, spec, collective=bool(spec.filters) or transfer == "collective") for spec in job.layout
         ]
@@ -92,14 +96,14 @@ class MpioFile:
             with self._ranks.doing(f"extending {self._writers[number].path}", together=True):
                 self._writers[number].grow(growth.grid.shape)
         self._ranks.phases.count(0, 0)
-        told = Extrapolated(self._job.progress, plan.remaining_bytes, plan.nbytes(self._ranks.rank))
+        told = OwnPart(self._job, self._tally, plan)
         try:
-            for complete, number in enumerate(plan.order.datasets):
+            for number in plan.order.datasets:
                 writer = self._writers[number]
                 if plan.rounds(number):
-                    told.show(f"{writer.path}, {complete} of {len(plan.layout)} datasets complete")
                     fill = self._fill_collectively if writer.collective else self._fill_independently
                     fill(portion, writer, number, told)
+                    told.settle(number)
         except BaseException as error:
             self._close(error)
             raise
@@ -124,7 +128,7 @@ class MpioFile:
         if self._file:
             self._close()
 
-    def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
+    def _fill_independently(self, portion: Portion, writer: _ChunkWriter, number: int, told: OwnPart) -> None:
         plan, rank = portion.plan, self._ranks.rank
         with self._ranks.agreed(f"writing {writer.path}", "writing"):
             stream = IndependentChunkIterator(plan, rank, number, portion.source(number), self._ranks.step)
@@ -138,9 +142,9 @@ class MpioFile:
                     writer.write(place, chunk.data[elements.relative_to(buffer.slab.start).slices])
                 nbytes = buffer.slab.size * plan.layout.datasets[number].itemsize
                 self._ranks.phases.count(nbytes, 0)
-                told.advance(nbytes, 0)
+                told.advance(number, nbytes)
 
-    def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: Progress) -> None:
+    def _fill_collectively(self, portion: Portion, writer: _ChunkWriter, number: int, told: OwnPart) -> None:
         """Write in lockstep; a rank whose source fails says so before the next collective write."""
         plan = portion.plan
         with self._ranks.agreed(f"writing {writer.path}", "writing"):
@@ -161,7 +165,7 @@ class MpioFile:
                 assert chunk is not None
                 self._write_together(writer, chunk, portion, number)
                 self._ranks.phases.count(chunk.data.nbytes, 0)
-                told.advance(chunk.data.nbytes, 0)
+                told.advance(number, chunk.data.nbytes)
 
     def _write_together(self, writer: _ChunkWriter, chunk: Any, portion: Portion, number: int) -> None:
         start = tuple(part.start for part in chunk.selection)
@@ -240,19 +244,18 @@ class _ChunkWriter:
             self.sums.append((elements, _sum(data) if self._lossless else None))
 
 
-def _hints(job: Job) -> dict[str, str]:
-    """Return what MPI-IO is told of the file; a library passes over what it does not know. Independent.
+def hints(path: Path, ranks: int) -> dict[str, str]:
+    """Return what MPI-IO is told of a file; a library passes over what it does not know. Independent.
 
     Chunks are contiguous, so nobody need read what lies between them, which others may be writing. On Lustre one
     process for each storage server writes what was collected.
     """
-    hints = {"romio_ds_write": "disable"}
-    folder = job.target.path.parent
-    if kind_of(file_system(folder)) is LUSTRE and (found := striping_of(job.target.partial)) is not None:
-        hints |= {"striping_factor": str(found.count), "striping_unit": str(found.size)}
+    told = {"romio_ds_write": "disable"}
+    if kind_of(file_system(path.parent)) is LUSTRE and (found := striping_of(path)) is not None:
+        told |= {"striping_factor": str(found.count), "striping_unit": str(found.size)}
         if found.count > 0:
-            hints["cb_nodes"] = str(min(found.count, job.ranks.size))
-    return hints
+            told["cb_nodes"] = str(min(found.count, ranks))
+    return told
 
 
 def _heed(job: Job, portion: Portion) -> None:

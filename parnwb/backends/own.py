@@ -7,9 +7,10 @@ import numpy as np
 from parnwb.allocator import Allocator
 from parnwb.backends.backend import Job, Portion, begins_anew
 from parnwb.backends.encoder import STORED_BYTES, Batch
+from parnwb.backends.own_part import OwnPart
 from parnwb.backends.requests import Numbers
 from parnwb.backends.stretch import Stretch
-from parnwb.progress import Extrapolated, Progress
+from parnwb.own_tally import OwnTally
 
 
 class OwnPlaces:
@@ -25,7 +26,9 @@ class OwnPlaces:
 
     def __init__(self, job: Job, allocator: Allocator) -> None:
         self._job, self._ranks, self._allocator = job, job.ranks, allocator
-        self._told: Progress = job.progress
+        self._tally = OwnTally(job.plan)
+        job.progress.watch(self._tally.state)
+        self._part: OwnPart | None = None
         self._heeds_signals = True
         self._written: list[Numbers] = []
 
@@ -41,7 +44,7 @@ class OwnPlaces:
             self._allocator.grow(number, growth.grid.shape)
         self._heeds_signals = not portion.in_one_piece
         plan, rank = portion.plan, self._ranks.rank
-        self._told = Extrapolated(self._job.progress, plan.remaining_bytes, plan.nbytes(rank))
+        self._part = OwnPart(self._job, self._tally, plan)
         return Stretch.own(plan, rank)
 
     def serve(self) -> bool:
@@ -60,9 +63,18 @@ class OwnPlaces:
         with self._ranks.phases("giving addresses"):
             addresses = self._allocator.place_all(batch.requests)
         self._written.append(batch.requests[:, :2].copy())
-        self._told.advance(batch.raw_bytes, int(batch.requests[:, STORED_BYTES].sum()))
-        self._told.show(batch.place)
+        if self._part is not None and len(batch.requests):
+            stored = int(batch.requests[:, STORED_BYTES].sum())
+            self._part.advance(int(batch.requests[0, 0]), batch.raw_bytes, stored)
         return addresses
+
+    def settle(self, portion: Portion) -> None:
+        """Count all of a portion, which all ranks have written."""
+        plan = portion.plan
+        for dataset in plan.order.datasets:
+            named = dataset not in plan.elsewhere and (plan.assigned is None or dataset in plan.assigned)
+            if self._part is not None and named and dataset not in portion.growth:
+                self._part.settle(dataset)
 
     def more(self) -> Stretch:
         """Do nothing for others: their chunks are in their files."""

@@ -6,6 +6,7 @@ that its rank has written. So a part has the place in the whole that it has in t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 from parnwb.allocator import Allocator
@@ -17,6 +18,7 @@ from parnwb.backends.pens import OwnPen
 from parnwb.boxes import boxes_of
 from parnwb.commits.journal import StreamState
 from parnwb.hyperslab import Hyperslab
+from parnwb.open_files import SPARE, USUAL_LIMIT
 from parnwb.overlay import Overlay
 from parnwb.target import FileBytes, SpreadTarget
 
@@ -67,6 +69,7 @@ class VirtualFile:
     def fill(self, portion: Portion) -> None:
         """Encode and write the chunks of a portion. Collective."""
         fill(self._ranks, portion, self._places, self._pen, self._job.threads)
+        self._places.settle(portion)
 
     def commit(self, streams: Mapping[int, StreamState]) -> None:
         """Do nothing: without a journal nobody could go on with it. Collective."""
@@ -128,6 +131,13 @@ def _write_whole(
         name = f"{target.parts.name}/{target.part(rank).partial.name}"
         for number, slabs in boxes.items():
             pieces.setdefault(number, []).extend(Piece(name, slab) for slab in slabs)
+    parts = sum(1 for boxes in everywhere if boxes)
+    if parts > USUAL_LIMIT - SPARE:
+        warnings.warn(
+            f"{target.path.name} has {parts} parts, and HDF5 reads as fill values those that a program cannot open "
+            f"beside the others: often {USUAL_LIMIT} files (ulimit -n). Merge it, with a larger limit (parnwb merge)",
+            stacklevel=2,
+        )
     overlay = spread(job.skeleton.file, target.path, allocator.layout, pieces)
     job.skeleton.file.close()
     target.check_ours()

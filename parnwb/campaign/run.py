@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from logging import INFO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,11 @@ from parnwb.comm import Ranks
 from parnwb.conversion import convert
 from parnwb.errors import Interrupted, ParnwbError
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
-from parnwb.progress import PlainLines, Progress, Silent
+from parnwb.progress import PlainLines, Silent, View
 from parnwb.target import Target
 from parnwb.target.lock import Lock
 from parnwb.target.process import Process
+from parnwb.voice import NOTICE
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -270,8 +271,8 @@ class _Team:
         return self._ended(CONVERTED, known, begun, say, raw_bytes=made.raw_bytes, file_bytes=made.file_bytes)
 
     def _convert_settings(self) -> dict[str, Any]:
-        progress: Progress = Silent() if self._quiet or not self.leads else PlainLines(interval=LINES_APART)
-        return {**self._settings, "progress": progress}
+        view: View = Silent() if self._quiet or not self.leads else PlainLines(interval=LINES_APART)
+        return {**self._settings, "progress": view}
 
     def _ended(self, status: str, known: Mapping[str, Any], begun: float, say: str, **more: Any) -> Outcome:
         seconds = time.monotonic() - begun
@@ -279,6 +280,4 @@ class _Team:
         return Outcome(status=status, seconds=seconds, **known, **more)
 
     def _tell(self, what: str) -> None:
-        if self.leads and not self._quiet:
-            sys.stderr.write(f"campaign: {what}\n")
-            sys.stderr.flush()
+        self._ranks.say("campaign", what, INFO if self._quiet else NOTICE)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from parnwb.conversion import Converted, SourceData
-    from parnwb.progress import Progress
+    from parnwb.progress import View
     from parnwb.verification import Verdict
 
 
@@ -52,7 +52,7 @@ class Afterwards:
         if self.report is not None:
             conversion.check_report_place(self.report, comm)
 
-    def do(self, made: Sequence[Converted], comm: MPI.Intracomm, progress: Progress) -> bool:
+    def do(self, made: Sequence[Converted], comm: MPI.Intracomm, view: View) -> bool:
         """Do it for each file; tell whether all are good. Collective."""
         from parnwb import conversion
 
@@ -60,7 +60,7 @@ class Afterwards:
         for result in made:
             if speaks and not self.quiet:
                 _show_converted(result, comm.Get_size())
-            verdict = self._verdict(result, comm, progress)
+            verdict = self._verdict(result, comm, view)
             good = good and (verdict is None or verdict.ok)
             if verdict is not None and speaks and not (self.quiet and verdict.ok):
                 show_verdict(verdict)
@@ -71,12 +71,12 @@ class Afterwards:
                     click.echo(f"  report: {place}")
         return good
 
-    def _verdict(self, result: Converted, comm: MPI.Intracomm, progress: Progress) -> Verdict | None:
+    def _verdict(self, result: Converted, comm: MPI.Intracomm, view: View) -> Verdict | None:
         from parnwb import conversion
 
         if not (self.verify or (self.verify is None and self.report is not None)):
             return None
-        return conversion.check(result.path, comm, against=self.against, progress=progress, watchdog=self.watchdog)
+        return conversion.check(result.path, comm, against=self.against, progress=view, watchdog=self.watchdog)
 
 
 def _beside(report: Path, output: Path) -> Path:

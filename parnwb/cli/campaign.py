@@ -11,6 +11,7 @@ import click
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import THREADS, WATCHDOG, WRITERS, compression_of, planning
+from parnwb.cli.speaking import Voice, speaking
 from parnwb.progress import MB
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 @WRITERS
 @THREADS
 @WATCHDOG
-@click.option("--quiet", is_flag=True, help="No progress and no summary.")
-def campaign(sessions: Path, results: Path | None, quiet: bool, compression: str | None, **given: Any) -> None:
+@speaking("No progress and no summary.")
+def campaign(sessions: Path, results: Path | None, voice: Voice, compression: str | None, **given: Any) -> None:
     """Convert the recordings that SESSIONS lists, under mpiexec with all ranks.
 
     SESSIONS is a YAML file: 'sessions:' with a 'source' and an 'output' each. Ranks are divided among them so that all
@@ -49,10 +50,11 @@ def campaign(sessions: Path, results: Path | None, quiet: bool, compression: str
 
     import_pynwb()
     comm = world()
+    voice.check(comm)
     place = results if results is not None else sessions.with_suffix(".results.json")
     given["compression"] = compression_of(compression or "auto")
-    tell = None if quiet else partial(_show, results=place)
-    done = campaign.run(sessions, comm, results=place.absolute(), quiet=quiet, tell=tell, **given)
+    tell = None if voice.quiet else partial(_show, results=place)
+    done = campaign.run(sessions, comm, results=place.absolute(), quiet=voice.quiet, tell=tell, **given)
     if done.status:
         raise click.exceptions.Exit(done.status)
 

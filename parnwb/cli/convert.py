@@ -13,15 +13,15 @@ from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import LOCAL, SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
 from parnwb.cli.rehearsal import rehearse_recording, rehearse_specification
-from parnwb.cli.speaking import speaks
+from parnwb.cli.speaking import Voice, speaking, speaks
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from parnwb.conversion import Converted
-    from parnwb.progress import Progress
+    from parnwb.progress import View
 
-Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
+Work = Callable[["MPI.Intracomm", "View"], "list[Converted]"]
 
 
 @command(
@@ -68,14 +68,14 @@ Work = Callable[["MPI.Intracomm", "Progress | None"], "list[Converted]"]
     show_default="with --report",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
-@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+@speaking("No progress and no summary.")
 def convert(
     source: Path,
     output: Path | None,
     report: Path | None,
     verify: bool | None,
     dry_run: bool,
-    quiet: bool,
+    voice: Voice,
     **given: Any,
 ) -> None:
     """Convert the recording SOURCE to the file OUTPUT, under mpiexec with all ranks.
@@ -84,7 +84,6 @@ def convert(
     folder OUTPUT or beside it.
     """
     from parnwb.comm import world
-    from parnwb.progress import progress_for
 
     if speaks():  # the others need none of it where the root can send them what they are to read
         import_pynwb()
@@ -94,12 +93,13 @@ def convert(
             (rehearse_recording if is_one else rehearse_specification)(source, output, given)
         return
     against = source_data(source, dict(given)) if is_one else None
-    afterwards = Afterwards(report, verify, against, given["watchdog"], quiet)
+    afterwards = Afterwards(report, verify, against, given["watchdog"], voice.quiet)
     work = (_convert_recording if is_one else _convert_specification)(source, output, given)
     comm = world()
     afterwards.check(comm)
-    progress = progress_for(not quiet)
-    if not afterwards.do(work(comm, progress), comm, progress):
+    voice.check(comm)
+    view = voice.view()
+    if not afterwards.do(work(comm, view), comm, view):
         raise click.exceptions.Exit(1)
 
 
@@ -117,8 +117,8 @@ def _convert_recording(source: Path, output: Path | None, given: dict[str, Any])
         raise click.UsageError("--data-folder is for a YAML conversion specification as SOURCE")
     compression = compression_of(given.pop("compression") or "auto")
     data, file = source_data(source, given), output
-    return lambda comm, progress: [
-        conversion.convert(data, file, comm, progress=progress, compression=compression, **given)
+    return lambda comm, view: [
+        conversion.convert(data, file, comm, progress=view, compression=compression, **given)
     ]
 
 
@@ -134,6 +134,6 @@ def _convert_specification(source: Path, output: Path | None, given: dict[str, A
             raise click.UsageError(f"--{name.removesuffix('s')} is for a recording: write it into the specification")
     given["compression"] = compression_of(given["compression"] or "neuroconv")
     given |= {"data_folder_path": given.pop("data_folder"), "parallel_backend": given.pop("backend")}
-    return lambda comm, progress: run_conversion_from_yaml(
-        source, output_folder_path=output, comm=comm, progress=progress, **given
+    return lambda comm, view: run_conversion_from_yaml(
+        source, output_folder_path=output, comm=comm, progress=view, **given
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -23,7 +24,11 @@ def demo(context: click.Context, megabytes: int, folder: Path) -> None:
     from parnwb.demo import run, run_within
 
     if launched_size() == 1:
-        raise click.exceptions.Exit(run(folder, megabytes))
+        raise click.exceptions.Exit(run(folder, megabytes, click.echo))
     commands = context.find_root().command
-    status = run_within(folder, megabytes, lambda words: commands.main(list(words), standalone_mode=False) or 0)
+
+    def run_command(words: Sequence[str]) -> int:
+        return commands.main(list(words), standalone_mode=False) or 0
+
+    status = run_within(folder, megabytes, run_command, click.echo)
     raise click.exceptions.Exit(status)

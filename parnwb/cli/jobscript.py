@@ -120,7 +120,7 @@ def _summary(needs: Needs, size: JobSize) -> str:
     return (
         f"{needs.nbytes / MB:.1f} MB on {size.nodes} node(s) with {size.tasks_per_node} rank(s) each, "
         f"{size.memory_mb} MB of memory a node; about {size.estimated_seconds:.0f} s with verifying, "
-        f"limit {size.minutes} minutes"
+        f"limited by {size.limited_by}; time limit {size.minutes} minutes"
     )
 
 

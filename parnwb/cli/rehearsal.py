@@ -13,7 +13,6 @@ from parnwb.cli.showing import say, show_datasets, show_prediction
 from parnwb.progress import MB
 
 NOTHING_WRITTEN = "nothing was written: leave --dry-run out to do it"
-PLANNING = ("decomposition", "buffer_mb", "queue", "chunks")
 
 
 def rehearse_recording(source: Path, output: Path | None, given: Mapping[str, Any]) -> None:
@@ -21,20 +20,13 @@ def rehearse_recording(source: Path, output: Path | None, given: Mapping[str, An
     from parnwb.comm import launched_size
     from parnwb.dry_run import rehearse
     from parnwb.model import Site, Work, predict
+    from parnwb.settings import WriteSettings
 
     if output is None:
         raise click.UsageError("Missing argument 'OUTPUT'.")
     ranks = launched_size()
-    found = rehearse(
-        source_data(source, dict(given)),
-        output,
-        ranks,
-        backend=given["backend"],
-        overwrite=given["overwrite"],
-        resume=given["resume"],
-        compression=compression_of(given["compression"] or "auto"),
-        **{name: given[name] for name in PLANNING},
-    )
+    settings = WriteSettings.among({**given, "compression": compression_of(given["compression"] or "auto")})
+    found = rehearse(source_data(source, dict(given)), output, ranks, settings)
     plan = found.plan
     say(f"would convert {source}")
     say(f"to {output.absolute()}: {found.what}")

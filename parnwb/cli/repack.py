@@ -10,7 +10,7 @@ import click
 
 from parnwb.cli.command import command
 from parnwb.cli.options import SOURCE, WATCHDOG, WRITERS, compression_of
-from parnwb.cli.speaking import speaks
+from parnwb.cli.speaking import Voice, speaking, speaks
 from parnwb.progress import MB
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def writing(decorated: Command) -> Command:
         click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once."),
         WRITERS,
         WATCHDOG,
-        click.option("--quiet", is_flag=True, help="No progress and no table."),
+        speaking("No progress and no table."),
     ):
         decorated = option(decorated)
     return decorated
@@ -84,14 +84,14 @@ def writing(decorated: Command) -> Command:
 @recoding
 @click.option("--inplace", is_flag=True, help="Let the new file take the place of SOURCE, when it is complete.")
 @writing
-def repack(source: Path, output: Path | None, quiet: bool, compression: str, **given: Any) -> None:
+def repack(source: Path, output: Path | None, voice: Voice, compression: str, **given: Any) -> None:
     """Write SOURCE once more with other chunks or another compression, without the space that it wastes.
 
     Under mpiexec with all ranks. Any HDF5 file will do. What is not asked to change stays as it is.
     """
     from parnwb.repacking import repack
 
-    _run(repack, (source, output), quiet, given | {"compression": _compression(compression)})
+    _run(repack, (source, output), voice, given | {"compression": _compression(compression)})
 
 
 @command(
@@ -102,14 +102,14 @@ def repack(source: Path, output: Path | None, quiet: bool, compression: str, **g
 @click.argument("output", required=False, type=click.Path(path_type=Path))
 @recoding
 @writing
-def merge(source: Path, output: Path | None, quiet: bool, compression: str, **given: Any) -> None:
+def merge(source: Path, output: Path | None, voice: Voice, compression: str, **given: Any) -> None:
     """Write SOURCE once more, with all that its links and virtual datasets have in other files.
 
     Under mpiexec with all ranks.
     """
     from parnwb.repacking import merge
 
-    _run(merge, (source, output), quiet, given | {"compression": _compression(compression)})
+    _run(merge, (source, output), voice, given | {"compression": _compression(compression)})
 
 
 @command(
@@ -129,7 +129,7 @@ def merge(source: Path, output: Path | None, quiet: bool, compression: str, **gi
     "without it there is a file for every series that is large.",
 )
 @writing
-def split(source: Path, output: Path, quiet: bool, parts: Sequence[tuple[str, str]], **given: Any) -> None:
+def split(source: Path, output: Path, voice: Voice, parts: Sequence[tuple[str, str]], **given: Any) -> None:
     """Write the large series of SOURCE to files of their own, and OUTPUT with all else and links to them.
 
     Under mpiexec with all ranks.
@@ -139,16 +139,16 @@ def split(source: Path, output: Path, quiet: bool, parts: Sequence[tuple[str, st
     named: dict[str, list[str]] = {}
     for name, pattern in parts:
         named.setdefault(name, []).append(pattern)
-    _run(split, (source, output), quiet, given | {"parts": named or None})
+    _run(split, (source, output), voice, given | {"parts": named or None})
 
 
-def _run(work: Command, paths: Sequence[Path | None], quiet: bool, given: dict[str, Any]) -> None:
+def _run(work: Command, paths: Sequence[Path | None], voice: Voice, given: dict[str, Any]) -> None:
     from parnwb.comm import world
-    from parnwb.progress import progress_for
 
     comm = world()
-    result = work(*paths, comm, progress=progress_for(not quiet), **given)
-    if speaks() and not (quiet and not given.get("dry_run")):
+    voice.check(comm)
+    result = work(*paths, comm, progress=voice.view(), **given)
+    if speaks() and not (voice.quiet and not given.get("dry_run")):
         for one in result if isinstance(result, tuple) else (result,):
             show(one, comm.Get_size())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 import time
 import warnings
@@ -20,9 +21,10 @@ from parnwb.cli.doctor import doctor
 from parnwb.cli.jobscript import jobscript
 from parnwb.cli.plan import plan
 from parnwb.cli.repack import merge, repack, split
-from parnwb.cli.speaking import show_warning, speaks
+from parnwb.cli.speaking import listening, show_warning, speaks
 from parnwb.cli.verify import verify
 from parnwb.errors import LaunchError, ParnwbError
+from parnwb.voice import say
 
 FIRST_WORD_SECONDS = 8
 # Imports make a million objects that stay. To look through them for garbage as often as Python does by itself takes a
@@ -86,6 +88,11 @@ def main() -> NoReturn:
     """Run the command line; errors are told once, whatever the number of ranks."""
     warnings.showwarning = show_warning
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    with listening():
+        _run()
+
+
+def _run() -> NoReturn:
     try:
         sys.exit(commands.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as error:
@@ -104,7 +111,8 @@ def main() -> NoReturn:
 
             rank = getattr(error, "parnwb_rank", None)
             text = f"{error if rank is None else describe(error, rank)}"
-            print(f"parnwb: {text}{_next_step(error)}", file=sys.stderr, flush=True)
+            host = getattr(error, "parnwb_host", None)
+            say(logging.ERROR, "job", f"{text}{_next_step(error)}", rank or 0, host, kind=type(error).__name__)
         elif isinstance(error, LaunchError):
             time.sleep(FIRST_WORD_SECONDS)  # the root may still be importing what the others do without
         sys.exit(1)

@@ -10,6 +10,7 @@ import click
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import OUTPUT, WATCHDOG, reading, source_data
+from parnwb.cli.speaking import Voice, speaking
 from parnwb.cli.verdict import show_verdict
 
 
@@ -26,7 +27,7 @@ from parnwb.cli.verdict import show_verdict
 @click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once.")
 @WATCHDOG
 @click.option("--report", type=click.Path(path_type=Path), help="Leave a page about what was found, as NAME.html.")
-@click.option("--quiet", is_flag=True, help="No progress; only the verdict.")
+@speaking("No progress; only the verdict.")
 def verify(
     output: Path,
     against: Path | None,
@@ -34,20 +35,20 @@ def verify(
     buffer_mb: float,
     watchdog: float,
     report: Path | None,
-    quiet: bool,
+    voice: Voice,
     **given: Any,
 ) -> None:
     """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""
     from parnwb.comm import world
-    from parnwb.progress import progress_for
 
     if against is None and (ignored := [name for name in ("interface", "options", "metadata") if given[name]]):
         raise click.UsageError(f"--{ignored[0].removesuffix('s')} says how the recording of --against is read: add it")
     import_pynwb()
     comm = world()
+    voice.check(comm)
     source = source_data(against, given) if against is not None else None
     settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "dandi": dandi}
-    settings["progress"] = progress_for(not quiet)
+    settings["progress"] = voice.view()
     from parnwb import conversion
 
     if report is not None:
@@ -57,7 +58,7 @@ def verify(
         show_verdict(verdict)
     if report is not None:
         conversion.save_verification_report(report, verdict, comm)
-        if comm.Get_rank() == 0 and not quiet:
+        if comm.Get_rank() == 0 and not voice.quiet:
             click.echo(f"  report: {report}")
     if not verdict.ok:
         raise click.exceptions.Exit(1)

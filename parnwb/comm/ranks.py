@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -21,12 +19,14 @@ import numpy.typing as npt
 
 from parnwb.comm import exchange
 from parnwb.comm.launch import alone, check_launch, end_all, may_call_mpi, tell_once
+from parnwb.comm.node import Node, distinct_names
 from parnwb.comm.roll_call import RollCall
 from parnwb.comm.signs import SignsOfLife, Silence
 from parnwb.comm.travel import describe, portable, unpacked
 from parnwb.comm.watchdog import Lane, Watchdog
 from parnwb.errors import AgreementError, ParnwbError
 from parnwb.timing import Phases
+from parnwb.voice import NOTICE, last_words, say
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -89,10 +89,12 @@ class Ranks:
         # Messages to and from each rank; and sends that nobody waits for, with their buffers.
         self._sent, self._received = [0] * self.size, [0] * self.size
         self._unfinished: list[tuple[MPI.Request, npt.NDArray[Any]]] = []
-        self._hosts: tuple[str, ...] = (socket.gethostname(),)
+        nodes: tuple[Node, ...] = (Node.here(),)
+        self._hosts = distinct_names(nodes)
         if self._comm is not None:
             tell_once(self.rank)
-            self._hosts, watch = zip(*self.gather_all((socket.gethostname(), self._watchdog.active)), strict=True)
+            nodes, watch = zip(*self.gather_all((*nodes, self._watchdog.active)), strict=True)
+            self._hosts = distinct_names(nodes)
             self._roll_call = RollCall(self._comm)
             if all(watch):  # where some have no watchdog, by mistake, nobody counts on signs of theirs
                 self._signs = SignsOfLife(self.rank, self.size, self._watchdog, self._post_sign, self._collect_signs)
@@ -104,8 +106,18 @@ class Ranks:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The host of each rank."""
+        """The host of each rank: its name, and a number where several hosts have that name."""
         return self._hosts
+
+    @property
+    def host(self) -> str:
+        """The host of this rank."""
+        return self._hosts[self.rank]
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The hosts, each once, in the order of their first ranks."""
+        return tuple(dict.fromkeys(self._hosts))
 
     @property
     def leads_host(self) -> bool:
@@ -126,6 +138,11 @@ class Ranks:
         comm = self._comm if self._comm is not None else alone()
         made: Any = comm.Split(team, place)
         return made
+
+    def say(self, part: str, text: str, level: int = NOTICE) -> None:
+        """Log a text as ``parnwb.PART``, once for all of these ranks: the root speaks. Independent."""
+        if self.is_root:
+            say(level, part, text, self.rank, self.host)
 
     def must_be_freed(self) -> None:
         """From here on, end the whole job if this process ends without ``free``: others would wait for ever."""
@@ -230,6 +247,7 @@ class Ranks:
     def known_to_all(self, error: BaseException, rank: int = 0) -> BaseException:
         """Mark an error that all of these ranks raise, so that only ``rank`` prints it. Independent."""
         error.parnwb_rank, error.parnwb_ranks = rank, self._number  # type: ignore[attr-defined]
+        error.parnwb_host = self._hosts[rank]  # type: ignore[attr-defined]
         return error
 
     def all_know(self, error: BaseException) -> bool:
@@ -431,7 +449,8 @@ class Ranks:
         """End the whole job at once because this rank cannot take part any longer. Independent."""
         if self.rank != getattr(error, "parnwb_rank", 0):
             time.sleep(2)  # where that rank fails as well, it speaks, and ends this one
-        print(f"parnwb: {describe(error, getattr(error, 'parnwb_rank', self.rank))}", file=sys.stderr, flush=True)
+        culprit = getattr(error, "parnwb_rank", self.rank)
+        last_words(describe(error, culprit), culprit, getattr(error, "parnwb_host", self.host))
         if self._comm is None:
             raise SystemExit(1)
         end_all(self._comm)
@@ -531,7 +550,7 @@ class Ranks:
         """End the job; only one rank says why, but if that does not help the others end themselves. Independent."""
         rank = comm.Get_rank()
         if rank == speaker:
-            print(f"parnwb: {describe(error, rank)}", file=sys.stderr, flush=True)
+            last_words(describe(error, rank), rank)
         else:
             time.sleep(10)
         end_all(comm)

@@ -11,7 +11,7 @@ import numpy as np
 from parnwb.comm import Ranks
 from parnwb.commits.journal import Records, crc32c, no_records
 from parnwb.errors import StorageError
-from parnwb.progress import Progress
+from parnwb.progress import Counting
 
 PIECE_BYTES = 4 * 1024 * 1024  # read at once
 SENT_ROWS = 1 << 16  # records that are sent at once: 3 MiB
@@ -40,7 +40,7 @@ def own_share(ranks: Ranks, records: Records) -> Records:
     return np.concatenate(own)
 
 
-def damaged(path: Path, records: Records, look_up: Callable[[], None], told: Progress) -> Records:
+def damaged(path: Path, records: Records, look_up: Callable[[], None], told: Counting) -> Records:
     """Return the records whose bytes in the file are not those that were written. Independent.
 
     The kernel's copy is dropped first as far as it is clean, and the disk is read, some MiB at once.

@@ -22,20 +22,8 @@ reading=({reading})
 
 if [[ ! -e $output || -e $output.partial.journal ]]; then
     stripe "$(dirname "$output")" {stripes}
-    # In the background, because bash runs a trap only when the command that it waits for has ended.
-    launch parnwb convert "$recording" "$output" --resume ${{break_lock:+--break-lock}} {converting}"${{reading[@]}}" &
-    ranks=$!
-    trap 'stopping=yes; kill -USR1 $ranks 2> /dev/null || true' USR1  # before the time is over, by --signal
-    status=0 stopping=
-    while kill -0 $ranks 2> /dev/null; do
-        wait $ranks && status=0 || status=$?
-    done
-    # 75: all is committed, run me again. srun may say otherwise of ranks that were not as quick as others.
-    if ((status == 75)) || [[ $status != 0 && $stopping && -e $output.partial.journal ]]; then
-        scontrol requeue "$SLURM_JOB_ID"
-        exit 75
-    fi
-    ((status == 0)) || exit $status
+    launch_and_requeue parnwb convert "$recording" "$output" --resume ${{break_lock:+--break-lock}} \\
+        {converting}"${{reading[@]}}"
 fi
 launch parnwb verify "$output" --against "$recording" "${{reading[@]}}"
 """
@@ -76,7 +64,8 @@ def render(
     ]
     return TEMPLATE.format(
         sbatch="\n".join(f"#SBATCH {option}" for option in options),
-        summary=f"{size.ranks} ranks, about {size.estimated_seconds / 60:.0f} minutes with verifying",
+        summary=f"{size.ranks} ranks, about {size.estimated_seconds / 60:.0f} minutes with verifying, "
+        f"limited by {size.limited_by}",
         site=shlex.quote(str(site.path.absolute())),
         recording=shlex.quote(str(recording.absolute())),
         output=shlex.quote(str(output.absolute())),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from parnwb.errors import SourceError
+
+NUMBERS = ("cores_per_node", "memory_per_node_mb", "rate_per_rank_mb", "file_system_mbs", "longest_minutes")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class SiteFile:
         Of one node: cores for ranks, and MB of memory for jobs.
     rate_per_rank_mb
         Uncompressed MB that a rank does in a second: what ``strong_scaling.sbatch`` has measured there.
+    file_system_mbs
+        MB that all ranks together can write to the file system in a second.
+    costs
+        What ``benchmarks/calibrate.py`` has measured there, instead of the two before; None without.
     longest_minutes
         For which a job may run.
     sbatch_options
@@ -33,11 +39,13 @@ class SiteFile:
     cores_per_node: int = 16
     memory_per_node_mb: int = 64_000
     rate_per_rank_mb: float = 40.0
+    file_system_mbs: float = 2000.0
+    costs: Path | None = None
     longest_minutes: int = 1440
     sbatch_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("cores_per_node", "memory_per_node_mb", "rate_per_rank_mb", "longest_minutes"):
+        for name in NUMBERS:
             if not getattr(self, name) > 0:
                 raise SourceError(f"{name} must be positive", where=str(self.path), remedy="Correct it there")
 
@@ -46,6 +54,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "cores_per_node": int,
     "memory_per_node_mb": int,
     "rate_per_rank_mb": float,
+    "file_system_mbs": float,
+    "costs": lambda text: Path(text) if text else None,
     "longest_minutes": int,
     "sbatch_options": lambda text: tuple(shlex.split(text)),
 }
@@ -76,4 +86,5 @@ def read_site(path: Path) -> SiteFile:
                 raise SourceError(
                     f"{name} must be a number, got {value!r}", where=str(path), remedy="Correct it there"
                 ) from error
-    return SiteFile(path, **said)  # type: ignore[arg-type]
+    found = SiteFile(path, **said)  # type: ignore[arg-type]
+    return found if found.costs is None else replace(found, costs=path.parent / found.costs)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from parnwb import estimate
 from parnwb.errors import PlanError
 from parnwb.jobscript.site_file import SiteFile
+from parnwb.model import Prediction, Site, Work, fitted, paced, predict
 from parnwb.striping import advised_stripes
 
-MB = 1_000_000
+MB, MiB = 1_000_000, 1024 * 1024
 RANK_BYTES = 400 * MB
 """Of a rank without its buffers: Python, pynwb, neuroconv, MPI."""
 
 MEMORY_MARGIN, TIME_MARGIN = 1.25, 2.0
 PASSES = 2.0
 """The script converts, and then reads everything once more to verify."""
+
+GAIN = 1.1
+"""More ranks are not worth it for less than a tenth of the time."""
 
 LEAST_MINUTES, ROUND_MINUTES, START_MINUTES = 10, 5, 3
 LEAST_SIGNAL_SECONDS, SIGNAL_SECONDS = 120, 300
@@ -38,12 +42,24 @@ class Needs:
         More ranks than this would have nothing to do.
     ranks
         For which it was planned; None if for no number in particular.
+    pieces_at_once
+        That a rank asks the root for in one message: those of a buffer.
+    filtered
+        Whether anything is compressed.
     """
 
     nbytes: int
     buffer_bytes: int
     pieces: int
     ranks: int | None = None
+    pieces_at_once: float = 1.0
+    filtered: bool = True
+
+    def work(self, ranks: int) -> Work:
+        """Return what so many ranks have to do. Independent."""
+        largest = math.ceil(self.pieces / ranks) * ranks / self.pieces
+        at_once = max(1.0, min(self.pieces_at_once, self.pieces / ranks))
+        return Work(self.nbytes, self.pieces, ranks, largest, at_once, self.filtered)
 
 
 @dataclass(frozen=True)
@@ -61,7 +77,9 @@ class JobSize:
     signal_seconds
         How long before that the ranks are told to commit and stop.
     estimated_seconds
-        That it may take in all.
+        That converting and verifying may take, without margin.
+    limited_by
+        What converting waits for.
     stripes
         Storage servers over which the file is to be spread, on Lustre.
     """
@@ -73,6 +91,7 @@ class JobSize:
     minutes: int
     signal_seconds: int
     estimated_seconds: float
+    limited_by: str
     stripes: int
 
     @property
@@ -90,8 +109,15 @@ def needs_of_plan(plan: Mapping[str, Any]) -> Needs:
         It is none.
     """
     try:
-        chunks = sum(_chunks(dataset) for dataset in plan["datasets"])
-        return Needs(int(plan["total_bytes"]), int(plan["projected_memory_bytes"]), max(1, chunks), int(plan["ranks"]))
+        nbytes, pieces = int(plan["total_bytes"]), max(1, sum(_chunks(dataset) for dataset in plan["datasets"]))
+        return Needs(
+            nbytes,
+            int(plan["projected_memory_bytes"]),
+            pieces,
+            int(plan["ranks"]),
+            max(1.0, float(plan["buffer_mb"]) * MiB * pieces / max(1, nbytes)),
+            any(dataset["filters"] for dataset in plan["datasets"]),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise PlanError(
             f"this is not a plan's JSON: {error!r}", remedy="Make one with parnwb plan --json > plan.json"
@@ -118,7 +144,7 @@ def job_size(
     Parameters
     ----------
     nodes, ranks
-        As the user wants them; None for as few as finish in time.
+        As the user wants them; None for as few as finish in time, or where that cannot be, as gain something.
     rate_mb
         MB that a rank does in a second; None for the site's.
     minutes
@@ -131,7 +157,6 @@ def job_size(
     PlanError
         One rank alone needs more memory than a node has.
     """
-    rate = (rate_mb or site.rate_per_rank_mb) * MB
     per_rank_mb = math.ceil((RANK_BYTES + needs.buffer_bytes) * MEMORY_MARGIN / MB)
     most_per_node = min(site.cores_per_node, site.memory_per_node_mb // per_rank_mb)
     if most_per_node < 1:
@@ -140,14 +165,16 @@ def job_size(
             where=str(site.path),
             remedy="Use a smaller --buffer-mb",
         )
+    costs = _costs(needs, site, rate_mb, most_per_node)
     wanted = ranks or (nodes * most_per_node if nodes else None) or needs.ranks
     if wanted is None:
-        wanted = math.ceil(needs.nbytes / (rate * minutes * 60))
+        wanted = _enough(needs, costs, minutes * 60)
         wanted = max(wanted, min(most_per_node, needs.pieces))  # a part of a node is not worth asking for
     count = max(1, min(wanted, needs.pieces) if ranks is None else wanted)
     node_count = max(nodes or 1, math.ceil(count / most_per_node))
     per_node = math.ceil(count / node_count)
-    total = PASSES * estimate.seconds(needs.nbytes, node_count * per_node, rate)
+    predicted = _predicted(needs, costs, node_count * per_node)
+    total = PASSES * predicted.seconds
     limit = START_MINUTES + TIME_MARGIN * total / 60
     limit_minutes = max(LEAST_MINUTES, ROUND_MINUTES * math.ceil(limit / ROUND_MINUTES))
     limit_minutes = min(limit_minutes, site.longest_minutes)
@@ -159,5 +186,30 @@ def job_size(
         minutes=limit_minutes,
         signal_seconds=min(SIGNAL_SECONDS, max(LEAST_SIGNAL_SECONDS, limit_minutes * 15)),
         estimated_seconds=total,
+        limited_by=predicted.limit,
         stripes=stripes or advised_stripes(needs.nbytes, node_count),
     )
+
+
+def _costs(needs: Needs, site: SiteFile, rate_mb: float | None, ranks_per_node: int) -> Site:
+    """Return what things cost there: as measured step by step, or as a rank's pace tells."""
+    known = Site.from_file(site.costs) if site.costs is not None else Site(file_system_mbs=site.file_system_mbs)
+    if rate_mb is not None or site.costs is None:
+        known = paced(known, rate_mb or site.rate_per_rank_mb, filtered=needs.filtered)
+    return fitted(known, cores_per_node=site.cores_per_node, ranks_per_node=ranks_per_node)
+
+
+def _predicted(needs: Needs, costs: Site, ranks: int) -> Prediction:
+    return predict(needs.work(ranks), costs)
+
+
+def _enough(needs: Needs, costs: Site, seconds: float) -> int:
+    """Return the fewest ranks that finish in time; where none do, the fewest that are about as fast as any number."""
+
+    def takes(ranks: int) -> float:
+        return _predicted(needs, costs, ranks).seconds
+
+    counts = range(1, needs.pieces + 1)
+    shortest = min(takes(min(2**power, needs.pieces)) for power in range(needs.pieces.bit_length() + 1))
+    target = max(seconds, GAIN * shortest)
+    return counts[min(bisect_left(counts, True, key=lambda ranks: takes(ranks) <= target), len(counts) - 1)]

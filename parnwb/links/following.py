@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,17 @@ def parts_of(path: Path) -> tuple[Path, ...]:
     except (OSError, RuntimeError, KeyError, ValueError):  # a partial file may be anything
         return ()
     return tuple(path.parent / name for name in names)
+
+
+def stored_bytes(dataset: h5py.Dataset) -> int:
+    """Return what a dataset takes, or the parts of a virtual one, as far as they are there. Independent."""
+    if not dataset.is_virtual:
+        return int(dataset.id.get_storage_size())
+    total, folder = 0, Path(dataset.file.filename).parent
+    for name, paths in sources_of(dataset).items():
+        with suppress(OSError, KeyError), h5py.File(folder / name, "r") as file:
+            total += sum(int(file[path].id.get_storage_size()) for path in paths)
+    return total
 
 
 def files_behind(path: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 
 from parnwb.layout import DatasetSpec
+from parnwb.links.following import stored_bytes
 from parnwb.sources.raw_chunks import read_spec
 
 
@@ -33,7 +34,7 @@ class Stored:
     def of(cls, dataset: h5py.Dataset) -> Stored:
         """Return how an open dataset is stored."""
         if dataset.is_virtual:
-            return cls(None, "virtual", 0)
+            return cls(None, "virtual", stored_bytes(dataset))
         if dataset.external:
             return cls(None, "external", 0)
         return cls.expected(read_spec(dataset), dataset.id.get_storage_size())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ import numpy.typing as npt
 
 from parnwb.index import chunk_index
 from parnwb.layout import ChunkGrid
-from parnwb.links.following import datasets_in, parts_of
-from parnwb.links.tiles import sources_of
+from parnwb.links.following import datasets_in, parts_of, stored_bytes
 
 COLUMNS = 120
 """Of chunks that are one after another, so many averages are kept."""
@@ -125,7 +123,7 @@ def _stored(dataset: h5py.Dataset, look_up: Callable[[], None]) -> Stored:
         "chunks": dataset.chunks,
         "filters": _filters(dataset),
         "raw_bytes": dataset.size * dataset.dtype.itemsize,
-        "stored_bytes": _stored_bytes(dataset),
+        "stored_bytes": stored_bytes(dataset),
     }
     is_quick = hasattr(dataset.id, "chunk_iter")
     if not dataset.chunks or not known["filters"] or not dataset.size:
@@ -140,17 +138,6 @@ def _stored(dataset: h5py.Dataset, look_up: Callable[[], None]) -> Stored:
     means = tuple(float(raw[part].sum() / stored[part].sum()) for part in parts)
     single = raw / stored
     return Stored(**known, count=len(raw), ratios=means, lowest=float(single.min()), highest=float(single.max()))
-
-
-def _stored_bytes(dataset: h5py.Dataset) -> int:
-    """Return what a dataset takes, or the parts of a virtual one, as far as they are there."""
-    if not dataset.is_virtual:
-        return int(dataset.id.get_storage_size())
-    total, folder = 0, Path(dataset.file.filename).parent
-    for name, paths in sources_of(dataset).items():
-        with suppress(OSError, KeyError), h5py.File(folder / name, "r") as file:
-            total += sum(file[path].id.get_storage_size() for path in paths)
-    return total
 
 
 def _raw_sizes(dataset: h5py.Dataset, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from parnwb.layout import ChunkGrid, DatasetSpec
 from parnwb.links.tiles import Point, Tile, by_dataset, tiles_of
+from parnwb.open_files import room_for
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.raw_chunks import RawChunks, is_plain, read_spec
 from parnwb.sources.source import Room, Stored
@@ -79,6 +80,7 @@ class MosaicSource(HDF5DatasetSource):
 
         key = (tile.file, tile.path)
         if key not in self._open:
+            room_for(1)
             self._open[key] = RawChunks(h5py.File(tile.file, "r")[tile.path])
         return self._open[key]
 

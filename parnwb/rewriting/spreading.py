@@ -21,6 +21,7 @@ from parnwb.rewriting.names import parted
 from parnwb.rewriting.references import key_of
 from parnwb.rewriting.rewriting import file_creation
 from parnwb.rewriting.survey import Item, Kind, Scope, survey
+from parnwb.sources.raw_chunks import creation_of_same
 
 NOTHING_LARGE = BulkRule(threshold=1 << 62)
 
@@ -54,8 +55,7 @@ def empty_part(file: h5py.File, layout: FileLayout) -> Overlay:
     overlay = Overlay()
     with open_on(overlay, Path("part.h5")) as part:
         for spec in layout:
-            there = file[spec.path].id
-            kind, creation = there.get_type(), there.get_create_plist()
+            kind, creation = file[spec.path].id.get_type(), creation_of_same(file[spec.path])
             creation.set_chunk(spec.chunks)
             creation.set_alloc_time(h5py.h5d.ALLOC_TIME_INCR)  # or HDF5 would write what other ranks have
             link = h5py.h5p.create(h5py.h5p.LINK_CREATE)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
+from parnwb.open_files import most_open, room_for
 from parnwb.sources.access import Access
 from parnwb.sources.raw_chunks import RawChunks
 from parnwb.sources.source import Room, Stored
@@ -37,6 +38,7 @@ class HDF5DatasetSource:
         self._dtype = np.dtype(dataset.dtype)
         self._file = os.path.abspath(os.fsdecode(dataset.file.filename))
         self._path = dataset.name
+        self._has_room = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,8 +63,11 @@ class HDF5DatasetSource:
         SourceError
             The file cannot be opened again, or no longer holds this dataset.
         """
+        dataset = self._opened()
+        if not self._has_room:
+            self._make_room(dataset)
         box: Any = (*slab.slices, ...)  # the ellipsis keeps the one element of a scalar an array
-        return np.asarray(self._opened()[box])
+        return np.asarray(dataset[box])
 
     def fits(self, spec: DatasetSpec) -> bool:
         """Tell whether the dataset's chunks can be taken over into one of ``spec`` as they are. Independent."""
@@ -94,7 +99,7 @@ class HDF5DatasetSource:
                 where=f"{self._file}:{self._path}",
                 remedy="Save it to a file first, or build the NWBFile on every rank",
             )
-        return {**self.__dict__, "_dataset": None}
+        return {**self.__dict__, "_dataset": None, "_has_room": False}
 
     def __repr__(self) -> str:
         return f"HDF5DatasetSource({self._file}:{self._path}, {self._shape}, {self._dtype})"
@@ -103,6 +108,18 @@ class HDF5DatasetSource:
         if self._dataset is None:
             self._dataset = self._reopened()
         return self._dataset
+
+    def _make_room(self, dataset: h5py.Dataset) -> None:
+        """See to it that all parts of a virtual dataset can be open."""
+        parts = len({part.file_name for part in dataset.virtual_sources()}) if dataset.is_virtual else 0
+        if parts and not room_for(parts):
+            raise SourceError(
+                f"a virtual dataset of {parts} files cannot be read where {most_open()} can be open: HDF5 takes fill "
+                "values for the rest",
+                where=f"{self._file}:{self._path}",
+                remedy="Raise the limit (ulimit -Hn) on all hosts",
+            )
+        self._has_room = True
 
     def _reopened(self) -> h5py.Dataset:
         import h5py

@@ -101,6 +101,19 @@ def read_spec(dataset: h5py.Dataset) -> DatasetSpec:
     )
 
 
+def creation_of_same(dataset: h5py.Dataset) -> h5py.h5p.PropDCID:
+    """Return the properties with which HDF5 creates a dataset that is stored as this one. Independent."""
+    import h5py
+
+    creation, filters = dataset.id.get_create_plist(), read_spec(dataset).filters
+    if any(item.options != item.given_options for item in filters):
+        for item in filters:  # HDF5 would record other options, with which no chunk can be decoded
+            creation.remove_filter(item.identifier)
+        for item in filters:
+            creation.set_filter(item.identifier, h5py.h5z.FLAG_OPTIONAL, item.given_options)
+    return creation
+
+
 def is_plain(dataset: h5py.Dataset) -> bool:
     """Tell whether a dataset is stored as the dtype that h5py shows, and where ranks can reach it. Independent."""
     import h5py

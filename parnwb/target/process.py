@@ -6,7 +6,8 @@ import os
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+
+from parnwb import machine
 
 # The number of the first namespace of process ids, which is the same on every Linux machine.
 FIRST_NAMESPACE = "pid:[4026531836]"
@@ -37,12 +38,7 @@ class Place:
     @classmethod
     def here(cls) -> Place:
         """Return the place of this process. Independent."""
-        boot, machine = _text("/proc/sys/kernel/random/boot_id"), _text("/etc/machine-id")
-        try:
-            namespace = os.readlink("/proc/self/ns/pid")
-        except OSError:
-            namespace = ""
-        return cls(socket.gethostname(), boot, machine, namespace)
+        return cls(socket.gethostname(), machine.boot(), machine.text("/etc/machine-id"), machine.namespace("pid"))
 
     def is_here(self) -> bool:
         """Tell whether this process can see the processes of that place. Independent."""
@@ -106,7 +102,7 @@ def _runs(number: int, started: int) -> bool:
 
 def _stat(number: int) -> list[str]:
     """Return the fields of ``/proc/PID/stat`` after the program's name, which may hold anything."""
-    return _text(f"/proc/{number}/stat").rpartition(")")[2].split()
+    return machine.text(f"/proc/{number}/stat").rpartition(")")[2].split()
 
 
 def _started(fields: list[str]) -> int:
@@ -116,10 +112,3 @@ def _started(fields: list[str]) -> int:
 @lru_cache
 def _here() -> Place:
     return Place.here()
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace").strip()
-    except OSError:
-        return ""

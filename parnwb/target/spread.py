@@ -203,7 +203,9 @@ class SpreadTarget(Target):
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of parts, and nothing in it that is no part."""
+    """Remove a folder of parts, and nothing in it that is no part; a link is not followed."""
+    if folder.is_symlink():
+        return
     with contextlib.suppress(OSError):
         for part in list(folder.iterdir()):
             if OWN_NAME.fullmatch(part.name):

@@ -87,7 +87,7 @@ def test_a_jobscript_needs_no_mpi(without_mpi: dict[str, Any]) -> None:
     result = without_mpi["jobscript"]
     assert result["status"] == 0, result
     assert result["out"].startswith("#!/usr/bin/env bash\n#SBATCH --job-name=parnwb-out\n")
-    assert "launch parnwb convert" in result["out"] and "on 1 node(s)" in result["err"]
+    assert "launch_and_requeue parnwb convert" in result["out"] and "on 1 node(s)" in result["err"]
 
 
 def test_version(without_mpi: dict[str, Any]) -> None:

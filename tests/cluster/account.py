@@ -48,6 +48,20 @@ class Account:
         """Options by which recordings are read."""
         return ["--metadata", str(self.home / "metadata.yaml")]
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the user's shell has set."""
+        search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        return {"HOME": str(self.home), "PYTHONPATH": search, "PARNWB_SITE": str(JOBSCRIPTS / "site.sh")}
+
+    def run(self, *argv: str | os.PathLike[str], seconds: float) -> str:
+        """Run a program on the head and return what it prints."""
+        return self.slurm.run(*argv, cwd=self.home, timeout=seconds, **self.variables)
+
+    def parnwb(self, *arguments: str | os.PathLike[str], seconds: float = 120) -> str:
+        """Run parnwb on the head and return what it prints."""
+        return self.run(Path(sys.prefix) / "bin" / "parnwb", *arguments, seconds=seconds)
+
     def submit(
         self, name: str, *arguments: str | os.PathLike[str], options: tuple[str, ...] = (), **env: str
     ) -> int:
@@ -59,8 +73,7 @@ class Account:
         self, script: Path, *arguments: str | os.PathLike[str], options: tuple[str, ...] = ("--nodes=2",), **env: str
     ) -> int:
         """Submit any script on two ranks of each node, with the site file that users get."""
-        search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        env = {"HOME": str(self.home), "PYTHONPATH": search, "PARNWB_SITE": str(JOBSCRIPTS / "site.sh"), **env}
+        env = {**self.variables, **env}
         sbatch = ["--ntasks-per-node=2", "--export=ALL", f"--output={self.home}/%x-%j.log", *options]
         return self.slurm.submit(*sbatch, script, *arguments, cwd=self.home, **env)
 

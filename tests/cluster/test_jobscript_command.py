@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
 import pytest
-from cluster.account import JOBSCRIPTS, ROOT, Account
+from cluster.account import JOBSCRIPTS, Account
 
 pytestmark = pytest.mark.mpi_skip
 SECONDS = 240
 
 
-def parnwb(account: Account, *arguments: str | os.PathLike[str]) -> str:
-    """Run parnwb on the head, as the user; return what it prints."""
-    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    program = Path(sys.prefix) / "bin" / "parnwb"
-    env = {"HOME": str(account.home), "PYTHONPATH": search}
-    return account.slurm.run(program, *arguments, cwd=account.home, timeout=SECONDS, **env)
-
-
 def test_a_recording_becomes_a_job_that_is_followed_to_its_end(account: Account) -> None:
     recording, output = account.recording("recording"), account.home / "followed.nwb"
     size = ["--site", str(JOBSCRIPTS / "site.sh"), "--ranks", "4", "--nodes", "2"]
-    said = parnwb(account, "jobscript", recording, output, *size, *account.reading, "--wait")
+    said = account.parnwb("jobscript", recording, output, *size, *account.reading, "--wait", seconds=SECONDS)
     assert "RUNNING on node[1-2]" in said, said
     assert f"GOOD: {output}" in said and "on 4 rank(s)" in said, said
     assert said.rstrip().endswith("COMPLETED on node[1-2]") or "COMPLETED" in said
@@ -36,8 +24,8 @@ def test_a_recording_becomes_a_job_that_is_followed_to_its_end(account: Account)
 
 def test_a_plan_is_enough(account: Account) -> None:
     recording = account.recording("planned")
-    plan = parnwb(account, "plan", recording, "--ranks", "3", *account.reading, "--json")
+    plan = account.parnwb("plan", recording, "--ranks", "3", *account.reading, "--json")
     (account.home / "plan.json").write_text(plan)
     given = ["--plan", str(account.home / "plan.json"), "--site", str(JOBSCRIPTS / "site.sh")]
-    script = parnwb(account, "jobscript", account.home / "elsewhere", account.home / "o.nwb", *given)
+    script = account.parnwb("jobscript", account.home / "elsewhere", account.home / "o.nwb", *given)
     assert "#SBATCH --ntasks-per-node=3" in script and f"recording={account.home}/elsewhere" in script

@@ -9,8 +9,7 @@ from cluster.account import JOBSCRIPTS, Account, assert_done
 
 pytestmark = pytest.mark.mpi_skip
 SECONDS = 300
-# Several hosts with either MPI; what a script does besides starting ranks is the same.
-EACH = ["many_nodes", *(pytest.param(name, marks=pytest.mark.once) for name in ("container", "requeue", "single_node"))]
+EACH = ["container", "many_nodes", "requeue", "single_node"]
 SCALING = ["strong_scaling", "weak_scaling"]
 JOBS = {"test_many_nodes_are_two": "many_nodes", "test_an_array_converts_every_session_once": "array"}
 
@@ -62,7 +61,7 @@ def stand_in(home: Path) -> str:
 
 def test_none_is_left_out() -> None:
     scripts = {path.stem for path in JOBSCRIPTS.glob("*.sbatch")}
-    assert scripts == {*JOBS.values(), "campaign", "container", "requeue", "single_node", *SCALING}
+    assert scripts == {*JOBS.values(), "campaign", *EACH, *SCALING}
 
 
 @pytest.mark.parametrize("name", EACH)
@@ -77,7 +76,6 @@ def test_many_nodes_are_two(account: Account, jobs: dict[str, int]) -> None:
     assert "4 on 2 host(s): node1 (2), node2 (2)" in account.slurm.wait(jobs["many_nodes"], seconds=SECONDS).log
 
 
-@pytest.mark.once
 def test_an_array_converts_every_session_once(account: Account, jobs: dict[str, int]) -> None:
     for task in (1, 2):
         job = account.slurm.wait(f"{jobs['array']}_{task}", seconds=SECONDS)
@@ -91,7 +89,6 @@ def test_an_array_converts_every_session_once(account: Account, jobs: dict[str, 
     assert (account.home / "array-1.nwb").stat() == before
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", SCALING)
 def test_scaling_is_measured_at_each_number_of_ranks(account: Account, jobs: dict[str, int], name: str) -> None:
     job = account.slurm.wait(jobs[name], seconds=SECONDS)

@@ -1,14 +1,15 @@
-"""Ranks that do not know of each other, as srun starts them with the wrong --mpi, are refused."""
+"""Ranks that a job starts without the site file: by mpirun, as many do, and by srun with the wrong --mpi."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from cluster.account import Account
+from cluster.account import Account, assert_done
 from mpi_launch import mpi_vendor
 
 pytestmark = pytest.mark.mpi_skip
+SECONDS = 200
 WORDS = {
     "mpich": "the launcher started 4 ranks, but MPI sees 1: every rank is a world of its own",
     "openmpi": "OMPI was not built with SLURM's PMI support",  # its own words: it does not start at all
@@ -21,7 +22,24 @@ def test_the_wrong_mpi_of_srun_is_refused(account: Account, tmp_path: Path) -> N
     command = f"parnwb convert {recording} {output} {' '.join(account.reading)}"
     site = 'source "$PARNWB_SITE"'
     script.write_text(f"#!/usr/bin/env bash\n{site}\nsrun --mpi=none -n 4 {command}\n")
-    job = account.slurm.wait(account.submit_file(script), seconds=200)
+    job = account.slurm.wait(account.submit_file(script), seconds=SECONDS)
     assert job.status != 0, job.log
     assert WORDS[mpi_vendor()] in job.log, job.log
     assert not list(tmp_path.glob("out.nwb*"))
+
+
+def test_mpirun_starts_ranks_on_the_nodes_of_the_job(account: Account, tmp_path: Path) -> None:
+    """In a batch job, and from the head, where salloc leaves its user."""
+    recording = account.recording("recording", megabytes=1)
+    script = tmp_path / "mpirun.sbatch"
+    script.write_text(f"""#!/usr/bin/env bash
+source "$HOME/parnwb/.venv/bin/activate"
+mpirun parnwb convert {recording} {tmp_path}/$1.nwb {" ".join(account.reading)} --verify 2>&1
+""")
+    number = account.submit_file(script, "sbatch")
+    from_head = account.run("salloc", "--nodes=2", "--ntasks-per-node=2", "bash", script, "salloc", seconds=SECONDS)
+    job = account.slurm.wait(number, seconds=SECONDS)
+    assert_done(job)
+    for way, log in (("salloc", from_head), ("sbatch", job.log)):
+        assert "(direct on node1, node2)" in log and " on 4 rank(s)" in log, log
+        assert f"GOOD: {tmp_path}/{way}.nwb" in log, log

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cluster.account import JOBSCRIPTS, ROOT, Account, assert_done
-from cluster.slurm import ENDED
+from cluster.slurm import ENDED, Job
 from contract.compare import Allowed, differences
 from failure.resuming import comparable
 
@@ -19,6 +19,8 @@ pytestmark = pytest.mark.mpi_skip
 SECONDS = 240
 # neuroconv takes the columns of a table from a set.
 SAME_ORDER = {"PYTHONHASHSEED": "0"}
+OFTEN = ("--commit-interval", "1", "--buffer-mb", "1")
+SIGNALLED = ("campaign", "made")
 SLOWLY = str(ROOT / "tests" / "cluster" / "slow")
 
 
@@ -39,21 +41,27 @@ def recording(account: Account) -> Path:
 
 
 @pytest.fixture(scope="module")
-def slow_site(account: Account) -> dict[str, str]:
-    """Return what makes jobs slow: a site file of their own, over the one that users get."""
+def slow_site(account: Account) -> Path:
+    """Return a site file over the one that users get: the first run of a job is slow, PACE seconds for each write."""
     site = account.home / "slow.sh"
     site.write_text(f"""
 source {JOBSCRIPTS}/site.sh
-export PYTHONPATH={SLOWLY}:$PYTHONPATH PARNWB_TEST_DELAY=1
+((${{SLURM_RESTART_COUNT:-0}})) || export PARNWB_TEST_DELAY=${{PACE:-1}}
+export PYTHONPATH={SLOWLY}:$PYTHONPATH
 """)
-    return {"PARNWB_SITE": str(site), **SAME_ORDER}
+    return site
 
 
-def submit_slow(account: Account, recording: Path, output: Path, slow_site: dict[str, str], *options: str) -> int:
+@pytest.fixture(scope="module")
+def slow(slow_site: Path) -> dict[str, str]:
+    """Return what makes jobs slow."""
+    return {"PARNWB_SITE": str(slow_site), **SAME_ORDER}
+
+
+def submit_slow(account: Account, recording: Path, output: Path, env: dict[str, str], *options: str) -> int:
     """Submit the job that requeues itself, so that it lasts, and commits every second."""
-    often = ["--commit-interval", "1", "--buffer-mb", "1"]
     given = [recording, output, *account.reading]
-    return account.submit("requeue", *given, options=options, PARNWB_CONVERT=" ".join(often), **slow_site)
+    return account.submit("requeue", *given, options=options, PARNWB_CONVERT=" ".join(OFTEN), **env)
 
 
 def assert_equals_uninterrupted(account: Account, path: Path, recording: Path) -> None:
@@ -70,25 +78,63 @@ def assert_equals_uninterrupted(account: Account, path: Path, recording: Path) -
     assert sorted(item.name for item in path.parent.glob(f"{path.name}*")) == [path.name]
 
 
+@pytest.fixture(scope="module")
+def jobs(account: Account, recording: Path, slow_site: Path, slow: dict[str, str]) -> dict[str, int]:
+    """Submit at once all jobs that requeue themselves; they sleep for most of their time."""
+    home = account.home
+    script, sessions = home / "made.sbatch", home / "sessions.yaml"
+    size = ["--site", slow_site, "--ranks", "4", "--nodes", "2", *OFTEN, *account.reading]
+    account.parnwb("jobscript", recording, home / "made.nwb", *size, "--script", script)
+    sessions.write_text(f"metadata: metadata.yaml\nsessions:\n- {{source: {recording}, output: campaign.nwb}}\n")
+    # SLURM looks at limits every half minute, and sends a signal by so much too early: here 20 to 50 s after the start.
+    in_a_minute = ("--time=1", "--signal=B:USR1@10")
+    return {
+        "limit": submit_slow(account, recording, home / "limit.nwb", {**slow, "PACE": "4"}, *in_a_minute),
+        "made": account.submit_file(script, options=(), **slow),
+        "campaign": account.submit("campaign", sessions, *OFTEN, **slow),
+    }
+
+
+@pytest.fixture(scope="module")
+def signalled(account: Account, jobs: dict[str, int]) -> dict[str, int]:
+    """Signal two of them, as soon as they have committed something."""
+    chosen = {name: number for name, number in jobs.items() if name in SIGNALLED}
+    for name, number in chosen.items():
+        account.slurm.wait(number, lambda job, name=name: has_committed(account.home / f"{name}.nwb"), seconds=SECONDS)
+        account.slurm.run("scancel", "--batch", "--signal=USR1", str(number))
+    return chosen
+
+
+@pytest.mark.parametrize("name", SIGNALLED)
 def test_a_job_that_is_signalled_is_requeued_and_goes_on(
-    account: Account, recording: Path, slow_site: dict[str, str]
+    account: Account, recording: Path, signalled: dict[str, int], name: str
 ) -> None:
-    """As by --signal at the wall-clock limit, which SLURM sends at a time of its own, up to a minute early."""
-    output = account.home / "signalled.nwb"
-    number = submit_slow(account, recording, output, slow_site)
-    account.slurm.wait(number, lambda job: has_committed(output), seconds=SECONDS)
-    account.slurm.run("scancel", "--batch", "--signal=USR1", str(number))
-    job = account.slurm.wait(number, lambda job: job.restarts == 1 and job.state == "COMPLETED", seconds=SECONDS)
-    assert "the job was asked to stop" in job.log
-    assert "were there from an earlier job" in job.log, job.log
-    assert f"GOOD: {output}" in job.log
+    """The script that ``parnwb jobscript`` writes, and a campaign."""
+    assert_requeued_and_done(account, signalled[name], recording, account.home / f"{name}.nwb")
+
+
+def test_a_job_whose_time_runs_out_is_requeued_and_goes_on(
+    account: Account, recording: Path, jobs: dict[str, int]
+) -> None:
+    """Nobody but SLURM sends the signal."""
+    job = assert_requeued_and_done(account, jobs["limit"], recording, account.home / "limit.nwb")
+    assert job.fields["TimeLimit"] == "00:01:00"
+
+
+def assert_requeued_and_done(account: Account, number: int, recording: Path, output: Path) -> Job:
+    """Check that ranks were asked to stop and have committed, and that the job's second run has done the rest."""
+    job = account.slurm.wait(number, lambda job: job.restarts == 1 and job.state in ENDED, seconds=SECONDS)
+    assert_done(job)
+    assert "the job was asked to stop" in job.log and f"job {number} is requeued" in job.log, job.log
+    assert re.search("ended with status 75|Exited with exit code 75", job.log), job.log  # mpiexec and srun
+    assert "DUE TO TIME LIMIT" not in job.log, job.log
     assert_equals_uninterrupted(account, output, recording)
+    return job
 
 
-@pytest.mark.once
-def test_a_cancelled_job_is_resumed_by_a_new_one(account: Account, recording: Path, slow_site: dict[str, str]) -> None:
+def test_a_cancelled_job_is_resumed_by_a_new_one(account: Account, recording: Path, slow: dict[str, str]) -> None:
     output = account.home / "cancelled.nwb"
-    number = submit_slow(account, recording, output, slow_site)
+    number = submit_slow(account, recording, output, slow)
     account.slurm.wait(number, lambda job: has_committed(output), seconds=SECONDS)
     account.slurm.run("scancel", str(number))
     assert account.slurm.wait(number, seconds=SECONDS).state == "CANCELLED"
@@ -109,11 +155,11 @@ def wait_for_end_of_steps(number: int) -> None:
 
 
 def test_a_lost_node_ends_the_run_and_the_next_one_goes_on(
-    account: Account, recording: Path, slow_site: dict[str, str]
+    account: Account, recording: Path, slow: dict[str, str]
 ) -> None:
     """SLURM requeues the job itself, which takes its own output over when the node is back."""
     output, node = account.home / "lost.nwb", account.slurm.hosts.nodes[1]
-    number = submit_slow(account, recording, output, slow_site)
+    number = submit_slow(account, recording, output, slow)
     account.slurm.wait(number, lambda job: has_committed(output), seconds=SECONDS)
     node.set_link("down")
     try:
@@ -124,6 +170,7 @@ def test_a_lost_node_ends_the_run_and_the_next_one_goes_on(
         node.set_link("up")
     # The job's next step has the number of the one that is still on the node, which takes one step of a number only.
     wait_for_end_of_steps(number)
+    account.slurm.until_idle(SECONDS)  # else what SLURM has still to say of the first run ends the second one's steps
     account.slurm.run("scontrol", "release", str(number))
     account.slurm.run("scontrol", "update", f"job={number}", "starttime=now")
     job = account.slurm.wait(number, lambda job: job.restarts >= 1 and job.state in ENDED, seconds=SECONDS)

@@ -82,12 +82,12 @@ def test_a_link_that_is_down_for_a_while_delays_only(two_hosts: Hosts, tmp_path:
 
 def test_doctor_reports_once_and_names_the_host_without_the_folder(two_hosts: Hosts, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "parnwb", "doctor", str(tmp_path)]
-    with two_hosts.nodes[1].without(tmp_path):
+    with two_hosts.nodes[1].without(tmp_path), two_hosts.called("clone"):
         done = two_hosts.run_mpi(1, argv, timeout=SECONDS, PYTHONPATH=str(ROOT))
     assert done.returncode != 0
     assert done.stdout.count("MPI         ") == 1, done.stdout
-    assert "2 on 2 host(s): node1 (1), node2 (1)" in done.stdout
-    assert f"wrong: {tmp_path} on node2: it does not see what is written there" in done.stdout
+    assert "2 on 2 host(s): clone#1 (1), clone#2 (1)" in done.stdout
+    assert f"wrong: {tmp_path} on clone#2: it does not see what is written there" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,8 +155,17 @@ def test_on_nfs_the_root_writes_for_all_hosts(two_hosts: Hosts, tmp_path: Path) 
     assert_is_plain(tmp_path / "out.nwb")
 
 
+def test_two_hosts_of_one_name_are_two_on_nfs(two_hosts: Hosts, tmp_path: Path) -> None:
+    """Taken for one, each would write, and undo what the other has put beside."""
+    with two_hosts.called("clone"):
+        done = run(two_hosts, tmp_path / "out.nwb", "direct", "nfs")
+    assert done.returncode == 0, done.stderr
+    assert "the root writes for all ranks, because 2 hosts cannot write one file on nfs4" in done.stdout
+    assert_is_plain(tmp_path / "out.nwb")
+
+
 def test_writers_on_every_host_are_refused_on_nfs(two_hosts: Hosts, tmp_path: Path) -> None:
     done = run(two_hosts, tmp_path / "out.nwb", "direct", "nfs", "1")
     assert done.returncode != 0
-    assert "several hosts (2) cannot write one file safely on a file system of type nfs4" in done.stderr, done.stderr
+    assert "2 hosts cannot write one file safely on a file system of type nfs4" in done.stderr, done.stderr
     assert list(tmp_path.iterdir()) == []

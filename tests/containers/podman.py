@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,13 @@ class Podman:
         """Variables with which podman is called."""
         return {**os.environ, "CONTAINERS_CONF": str(self.folder / "containers.conf")}
 
+    @property
+    def for_pip(self) -> dict[Path, str]:
+        """What pip needs to know of this machine, and where it looks for that."""
+        if not CERTIFICATES.exists():
+            return {}
+        return {CERTIFICATES: "/run/certificates.crt", self.folder / "pip.conf": "/etc/pip.conf"}
+
     def call(
         self, *argv: str | os.PathLike[str], timeout: float = SECONDS, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
@@ -84,16 +92,15 @@ class Podman:
     def build(self, tag: str, file: Path, context: Path = ROOT, **arguments: str) -> str:
         """Build an image from a file and return its tag."""
         given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-        if CERTIFICATES.exists():
-            given += [f"--volume={CERTIFICATES}:/run/certificates.crt:ro"]
-            given += [f"--volume={self.folder / 'pip.conf'}:/etc/pip.conf:ro"]
+        given += [f"--volume={source}:{place}:ro" for source, place in self.for_pip.items()]
         isolated = ["--format=docker", "--isolation=chroot", "--network=host"]
         self.call("build", *isolated, *given, f"--tag={tag}", f"--file={file}", context)
         return tag
 
-    def run(self, image: str, *argv: str, timeout: float = 120) -> str:
-        """Run a program in a container and return what it prints."""
+    def run(self, image: str, *argv: str, timeout: float = 120, mounted: Mapping[Path, str] | None = None) -> str:
+        """Run a program in a container, with files of this machine at other places, and return what it prints."""
         options = ["--rm", "--network=host", "--shm-size=256m", "--no-healthcheck"]
+        options += [f"--volume={source}:{place}:ro" for source, place in (mounted or {}).items()]
         return self.call("run", *options, image, *argv, timeout=timeout).stdout
 
     def settings(self, image: str) -> dict[str, Any]:

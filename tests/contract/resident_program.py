@@ -142,7 +142,7 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     folder = Path(sys.argv[1])
     if COMM.rank == 0:
-        for kind in ("direct", "mpio"):
+        for kind in ("direct", "virtual", "mpio"):
             (folder / kind).mkdir(parents=True, exist_ok=True)
     COMM.Barrier()
     write_all(folder)

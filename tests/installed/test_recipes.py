@@ -38,6 +38,23 @@ def test_condas_recipe() -> None:
     assert set(recipe) == known and recipe["schema_version"] == 1
 
 
+def test_condas_recipe_is_one_of_rattler_build() -> None:
+    """What builds it reads it, refuses what it does not know, and renders it for each Python."""
+    rattler = pytest.importorskip("rattler_build", reason='needs the extra "lint"')
+    path = ROOT / "packaging/conda/recipe.yaml"
+    with pytest.raises(rattler.RattlerBuildError, match="unknown top-level field"):
+        rattler.Stage0Recipe.from_yaml(path.read_text().replace("requirements:", "requires:"))
+    pythons = {"python": ["3.10.*", "3.13.*"], "c_compiler": ["gcc"], "c_stdlib": ["sysroot"]}
+    variants = rattler.VariantConfig.from_yaml(yaml.safe_dump(pythons))
+    platform = rattler.PlatformConfig(target_platform="linux-64")
+    rendered = rattler.Stage0Recipe.from_file(path).render(variants, rattler.RenderConfig(platform=platform))
+    recipes = [made.recipe.to_dict() for made in rendered]
+    assert len(recipes) == len(pythons["python"]), "parnwb has compiled code, so there is a package for each"
+    for recipe in recipes:
+        assert recipe["package"] == {"name": "parnwb", "version": "0.1.0"}
+        assert any("gcc" in need for need in recipe["requirements"]["build"])
+
+
 def test_spacks_recipe() -> None:
     tree = ast.parse((ROOT / "packaging/spack/package.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from mpi4py import MPI
 
+from parnwb.comm.node import Node
 from parnwb.comm.ranks import ALARM_TAG, Alarmed, Ranks
 from parnwb.errors import AgreementError, LayoutError, ParnwbError, RemoteError, SourceError
 
@@ -492,6 +493,21 @@ def case_part_of_the_world(ranks: Ranks) -> None:
         private.meet("even")
     private.free()
     half.Free()
+
+
+def case_hosts_of_one_name_are_told_apart(ranks: Ranks) -> None:
+    """As clones of a machine have it; ranks 0 and 1 are on one of them, 2 and 3 on the other."""
+    real = Node.here
+    Node.here = classmethod(lambda cls: cls("clone", f"boot-{ranks.rank // 2}", "net:[1]"))
+    try:
+        private = Ranks(MPI.COMM_WORLD)
+    finally:
+        Node.here = real
+    assert private.hosts == ("clone#1", "clone#1", "clone#2", "clone#2")
+    assert private.leads_host == (private.rank % 2 == 0)
+    found = caught(private, "x", lambda: private.same({"x": private.rank // 2}, "Mend it"))
+    assert "rank 2 on clone#2 has 1" in str(found), found
+    private.free()
 
 
 def case_rank_by_itself(ranks: Ranks) -> None:

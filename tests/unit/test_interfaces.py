@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from parnwb.errors import SourceError
-from parnwb.interfaces import build_nwbfile, open_interface, recognise
+from parnwb.interfaces import _how_to_install, build_nwbfile, open_interface, recognise
 from parnwb.metadata import merge
 from parnwb.sources import as_source
 from parnwb.sources.binary import BinarySource
@@ -107,6 +107,10 @@ class TestOpen:
         monkeypatch.setitem(sys.modules, "neuroconv.datainterfaces", None)
         with pytest.raises(SourceError, match=re.escape('pip install "parnwb[convert]"')):
             open_interface(spikeglx_run)
+
+    def test_a_python_for_which_there_is_no_neuroconv(self) -> None:
+        assert "take Python 3.10 to 3.13" in _how_to_install((3, 14))
+        assert "pip install" in _how_to_install((3, 13))
 
 
 class TestDamaged:

@@ -9,7 +9,7 @@ import pytest
 
 from parnwb.errors import PlanError
 from parnwb.layout import DatasetSpec, FileLayout, FilterSpec
-from parnwb.model import Site, Work, fitted, predict, root_suffices_to
+from parnwb.model import Site, Work, fitted, paced, predict, root_suffices_to
 from parnwb.plan import WritePlan
 
 CLUSTER = replace(Site(), file_system_mbs=100_000.0)
@@ -41,6 +41,13 @@ def test_more_ranks_than_cores_share_them() -> None:
     site = replace(Site(), cores_per_node=2)
     alone, crowded = (predict(replace(TEN_TB, ranks=ranks), site).seconds for ranks in (2, 4))
     assert crowded == pytest.approx(alone, rel=0.1)
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_a_rank_at_a_pace_takes_as_long_on_a_full_node(filtered: bool) -> None:
+    site = paced(Site(cores_per_node=16, ranks_per_node=16), 25.0, filtered=filtered)
+    work = Work(raw_bytes=16e9, chunks=100, ranks=16, filtered=filtered)
+    assert predict(work, site).seconds == pytest.approx(1000 / 25, rel=0.05)
 
 
 def test_one_root_suffices_for_more_ranks_if_chunks_are_larger() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from parnwb.errors import LaunchError, PlanError
-from parnwb.storage import Sharing, check_writers_per_node, file_system, kind_of, writers
+from parnwb.storage import Client, Sharing, check_writers_per_node, file_system, kind_of, writers
 
 MOUNTS = """\
 sysfs /sys sysfs rw 0 0
@@ -102,42 +102,47 @@ def test_kinds_have_a_policy(name: str, kind: str, sharing: Sharing) -> None:
 HOSTS = ("a", "a", "b", "b", "b")
 
 
+def clients(kind: str, hosts: tuple[str, ...] = HOSTS) -> list[Client]:
+    """Return those of ranks that all see one kind of file system, each host through one mount."""
+    return [Client(host, kind, 40) for host in hosts]
+
+
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.glusterfs"])
 def test_the_root_writes_where_hosts_would_damage_each_others_pages(kind: str) -> None:
-    found = writers(HOSTS, [kind] * 5, None)
+    found = writers(clients(kind), None)
     assert found.of == (0,) * 5 and found.root_alone
     assert f"2 hosts cannot write one file on {kind}" in found.reason
     assert found.served_by(0) and not found.served_by(2)
 
 
 def test_one_host_that_sees_the_servers_own_disk_is_enough_to_be_careful() -> None:
-    assert writers(HOSTS, ["ext4", "ext4", "nfs", "nfs", "nfs"], None).root_alone
+    assert writers([*clients("ext4", HOSTS[:2]), *clients("nfs", HOSTS[2:])], None).root_alone
 
 
 @pytest.mark.parametrize("kind", ["lustre", "ext4", "newfs"])
 def test_elsewhere_all_write(kind: str) -> None:
-    found = writers(HOSTS, [kind] * 5, None)
+    found = writers(clients(kind), None)
     assert (found.of, found.reason) == ((0, 1, 2, 3, 4), "")
     assert not found.root_alone and not any(map(found.served_by, range(5)))
 
 
 def test_ranks_of_one_host_write_to_nfs() -> None:
-    assert writers(("a",) * 3, ["nfs"] * 3, None).of == (0, 1, 2)
+    assert writers(clients("nfs", ("a",) * 3), None).of == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
     ("per_node", "of"), [(0, (0, 0, 0, 0, 0)), (1, (0, 0, 2, 2, 2)), (2, (0, 1, 2, 3, 2)), (9, (0, 1, 2, 3, 4))]
 )
 def test_so_many_of_each_host_write(per_node: int, of: tuple[int, ...]) -> None:
-    found = writers(HOSTS, ["lustre"] * 5, per_node)
+    found = writers(clients("lustre"), per_node)
     assert found.of == of
     assert bool(found.reason) == (of != (0, 1, 2, 3, 4))
 
 
 def test_writers_on_several_hosts_are_refused_where_that_is_not_safe() -> None:
-    with pytest.raises(LaunchError, match=r"several hosts \(2\) cannot write one file safely.*nfs.*the root writes"):
-        writers(HOSTS, ["nfs"] * 5, 1)
-    assert writers(HOSTS, ["nfs"] * 5, 0).root_alone
+    with pytest.raises(LaunchError, match="2 hosts cannot write one file safely.*nfs.*the root writes"):
+        writers(clients("nfs"), 1)
+    assert writers(clients("nfs"), 0).root_alone
 
 
 @pytest.mark.parametrize("given", [-1, True, 1.5, "all"])
@@ -146,6 +151,22 @@ def test_what_is_no_number_of_writers_is_refused(given: object) -> None:
         check_writers_per_node(given)
 
 
+def test_containers_of_one_host_that_mounted_it_apart_are_several() -> None:
+    apart = [Client("a", "fuse.sshfs", device) for device in (40, 40, 41)]
+    found = writers(apart, None)
+    assert found.root_alone and "2 mounts of the folder on a cannot write one file on fuse.sshfs" in found.reason
+    with pytest.raises(LaunchError, match="2 mounts of the folder on a cannot write one file safely"):
+        writers(apart, 2)
+
+
+def test_a_client_is_what_is_mounted_there(tmp_path: Path) -> None:
+    inside = tmp_path / "folder"
+    inside.mkdir()
+    assert Client.of("a", inside) == Client.of("a", tmp_path) != Client.of("b", tmp_path)
+    assert Client.of("a", tmp_path) != Client.of("a", Path("/proc"))
+    assert Client.of("a", tmp_path / "missing").device == 0
+
+
 def test_one_process_writes_for_itself() -> None:
-    assert writers(("a",), ["nfs"], 0).of == (0,)
-    assert not writers(("a",), ["nfs"], 0).root_alone
+    assert writers(clients("nfs", ("a",)), 0).of == (0,)
+    assert not writers(clients("nfs", ("a",)), 0).root_alone

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from parnwb.errors import LaunchError, PlanError, SourceError
 from parnwb.jobscript import Needs, SiteFile, follow, job_size, needs_of_plan, read_site, render, submit
+from parnwb.model import Site
 
 SITE = Path(__file__).parents[3] / "jobscripts" / "site.sh"
 GB, MB = 10**9, 10**6
@@ -30,8 +32,10 @@ def test_the_site_file_that_users_get_says_what_there_is() -> None:
 
 def test_a_site_file_may_say_more(tmp_path: Path) -> None:
     path = tmp_path / "site.sh"
-    path.write_text('cores_per_node=48  # of 52\nsbatch_options="--account=lab --partition=long"\nother=$(rm -rf /)\n')
+    lines = ["cores_per_node=48  # of 52", 'sbatch_options="--account=lab --partition=long"', "other=$(rm -rf /)"]
+    path.write_text("\n".join([*lines, "costs=measured/site.json"]) + "\n")
     found = read_site(path)
+    assert found.costs == tmp_path / "measured" / "site.json"
     assert (found.cores_per_node, found.sbatch_options) == (48, ("--account=lab", "--partition=long"))
 
 
@@ -68,11 +72,41 @@ def test_memory_is_that_of_the_plan(site: SiteFile) -> None:
 
 def test_time_has_a_margin_and_the_signal_comes_before(site: SiteFile) -> None:
     size = job_size(NEEDS, site, ranks=16)
-    assert size.estimated_seconds == pytest.approx(2 * (3 + 125))
+    assert size.estimated_seconds == pytest.approx(2 * 125, rel=0.05)  # written and read again at 50 MB/s for each rank
     assert size.minutes == 15 and size.minutes * 60 > 2 * size.estimated_seconds
     assert size.signal_seconds == 225
     slow = job_size(NEEDS, site, ranks=16, rate_mb=0.1)
     assert (slow.minutes, slow.signal_seconds) == (site.longest_minutes, 300)
+
+
+def test_time_is_the_models_and_what_limits_is_told(site: SiteFile, tmp_path: Path) -> None:
+    size = job_size(NEEDS, site, ranks=16)
+    assert size.limited_by == "codec"
+    narrow = replace(site, file_system_mbs=100.0)
+    slow = job_size(NEEDS, narrow, ranks=64)
+    assert slow.limited_by == "file system"
+    assert slow.estimated_seconds == pytest.approx(2 * 100_000 / 2.5 / 100, rel=0.05)
+    assert slow.minutes * 60 >= 2 * slow.estimated_seconds
+    tiny = job_size(replace(NEEDS, pieces=100_000_000), site, ranks=1000)
+    assert tiny.limited_by == "allocator" and tiny.estimated_seconds > 2 * 100_000_000 * 18e-6
+    text = render(narrow, slow, tmp_path / "r", tmp_path / "o.nwb")
+    assert "about 13 minutes with verifying, limited by file system" in text
+
+
+def test_ranks_that_gain_nothing_are_not_asked_for(site: SiteFile) -> None:
+    """100 GB take some 400 s at 100 MB/s of stored bytes, whatever the number of ranks."""
+    narrow = replace(site, file_system_mbs=100.0)
+    size = job_size(NEEDS, narrow, minutes=1)
+    assert size.nodes == 1 and size.limited_by == "file system"
+    assert job_size(NEEDS, narrow, minutes=1, nodes=5).nodes == 5  # as asked for
+
+
+def test_costs_that_were_measured_count_instead_of_the_pace_of_a_rank(site: SiteFile, tmp_path: Path) -> None:
+    Site(read_mbs=2000.0, encode_mbs=500.0, write_mbs=2000.0).to_file(tmp_path / "costs.json")
+    measured = replace(site, costs=tmp_path / "costs.json")
+    assert job_size(NEEDS, measured, ranks=16).estimated_seconds < job_size(NEEDS, site, ranks=16).estimated_seconds / 3
+    by_hand = [job_size(NEEDS, each, ranks=16, rate_mb=20.0).estimated_seconds for each in (measured, site)]
+    assert by_hand == pytest.approx([2 * 100_000 / 16 / 20] * 2, rel=0.05)
 
 
 def test_no_more_ranks_than_there_are_pieces(site: SiteFile) -> None:
@@ -87,9 +121,11 @@ def test_stripes_follow_from_bytes_and_nodes(site: SiteFile) -> None:
 
 
 def test_a_plan_tells_what_is_needed() -> None:
-    datasets = [{"shape": [100, 64], "chunks": [30, 64]}, {"shape": [5], "chunks": None}]
-    plan = {"total_bytes": 7, "projected_memory_bytes": 8, "ranks": 9, "datasets": datasets}
-    assert needs_of_plan(plan) == Needs(7, 8, 5, 9)
+    deflate = [[1, [4], "deflate"]]
+    datasets = [{"shape": [100, 64], "chunks": [30, 64], "filters": deflate}]
+    datasets += [{"shape": [5], "chunks": None, "filters": []}]
+    plan = {"total_bytes": 10 * MB, "projected_memory_bytes": 8, "ranks": 9, "buffer_mb": 4, "datasets": datasets}
+    assert needs_of_plan(plan) == Needs(10 * MB, 8, 5, 9, pytest.approx(2.1, rel=0.01), filtered=True)
     with pytest.raises(PlanError, match="not a plan's JSON"):
         needs_of_plan({"ranks": 2})
 

@@ -104,6 +104,15 @@ def test_what_is_no_part_stays(tmp_path: Path) -> None:
     assert names(tmp_path / "out.nwb.parts") == ["notes.txt"]
 
 
+def test_a_link_in_the_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "0000.h5").write_text("mine")
+    (tmp_path / "out.nwb.partial.parts").symlink_to("elsewhere")
+    with pytest.raises(TargetError, match="folder of the parts cannot be created"):
+        begun(tmp_path / "out.nwb")
+    assert (tmp_path / "elsewhere" / "0000.h5").read_text() == "mine"
+
+
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("last", ["parts", "master", "fsync"])
 def test_a_job_may_end_between_any_two_renames(
