@@ -37,6 +37,7 @@ from parnwb.element import NUMERIC_KINDS
 from parnwb.errors import LinkError, SourceError
 from parnwb.links.attributes import Mismatch, mismatches
 from parnwb.links.raw import check_left_in_place
+from parnwb.links.series import place_of
 from parnwb.resident import Resident
 from parnwb.sources import Source, as_source
 from parnwb.sources.array import CastSource
@@ -254,7 +255,7 @@ def _set_compound(original: Any) -> Any:
             if isinstance(array, Resident):
                 raise SourceError(
                     f"data that are spread over ranks must have their column's fields, {fields}, not {array.dtype}",
-                    where=location(builder),
+                    where=place_of(container),
                     remedy="Make the rows of that dtype",
                 )
         # Others are converted as tuples are: by the order of their fields.

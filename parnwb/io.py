@@ -823,7 +823,13 @@ def _parts_of(path: Path) -> tuple[Path, ...]:
 
 def _local_folder(given: str | Path | None) -> Path | None:
     """Return the folder of this rank's host: its variables may differ from those of other hosts."""
-    return None if given is None else Path(os.path.expandvars(given)).expanduser().absolute()
+    if given is None:
+        return None
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise ParnwbError(
+            f"local must be the path of a folder, got {given!r}", remedy="Name one that every host has, like '$TMPDIR'"
+        )
+    return Path(os.path.expandvars(given)).expanduser().absolute()
 
 
 def check_mode(mode: str, path: str | Path) -> None:

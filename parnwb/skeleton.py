@@ -276,6 +276,7 @@ class _SkeletonIO(NWBHDF5IO):
             return self._write_small(parent, builder, path, kwargs)
         is_converted = isinstance(builder.dtype, type) and self._options.rule.is_mended(builder)
         dtype, asked = builder.dtype if is_converted else None, self._options.rule.asked_settings(builder)
+        forget_limits(builder.data)
         group = _UnfilledGroup(parent, path, self.sources[path], self._options, dtype, asked)
         with unread_zarr_arrays():
             result = super().write_dataset(group, builder, **kwargs)
@@ -310,6 +311,16 @@ class _SkeletonIO(NWBHDF5IO):
     def layout(self) -> FileLayout:
         """Return what was created."""
         return FileLayout(tuple(self._specs[path] for path in sorted(self._specs)))
+
+
+def forget_limits(data: Any) -> None:
+    """Let hdmf decide how far data that are spread over ranks may grow, as it does for arrays. Independent.
+
+    ``H5DataIO`` takes the shape of all that looks like an iterator for its limit.
+    """
+    whole = unwrapped(data)
+    if isinstance(whole, Resident) and whole is not data and data.io_settings.get("maxshape") == whole.shape:
+        del data.io_settings["maxshape"]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 NAME = "parnwb"
@@ -43,5 +44,6 @@ def last_words(text: str, rank: int, host: str | None = None) -> None:
     log = threading.Thread(
         target=say, args=(logging.CRITICAL, "job", text, rank, host), kwargs={"is_said": True}, daemon=True
     )
-    log.start()
-    log.join(LAST_WORDS_SECONDS)
+    with suppress(RuntimeError):  # Python 3.12 and newer start no thread any more when the interpreter ends
+        log.start()
+        log.join(LAST_WORDS_SECONDS)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parnwb.progress import MODES
 from parnwb.voice import NAME, NOTICE, say
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 LOGGER = logging.getLogger(NAME)
 LEVELS = (NOTICE, logging.INFO, logging.DEBUG)
-MODES = ("auto", "terminal", "plain", "none")
 
 
 class Lines(logging.Handler):
@@ -106,7 +106,6 @@ def speaking(quiet: str) -> Callable[[Command], Command]:
         ),
         click.option(
             "--progress",
-            "mode",
             type=click.Choice(MODES),
             default="auto",
             show_default=True,
@@ -124,8 +123,8 @@ def speaking(quiet: str) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         @wraps(command)
-        def run(*arguments: Any, quiet: bool, verbose: int, mode: str, log_json: str | None, **given: Any) -> Any:
-            voice = Voice(quiet, mode, _events(log_json))
+        def run(*arguments: Any, quiet: bool, verbose: int, progress: str, log_json: str | None, **given: Any) -> Any:
+            voice = Voice(quiet, progress, _events(log_json))
             if verbose:
                 level = LEVELS[min(verbose, len(LEVELS) - 1)]
                 LOGGER.setLevel(min(level, LOGGER.level))

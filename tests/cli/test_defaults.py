@@ -135,3 +135,11 @@ def test_the_next_step_is_named_where_an_error_does_not(monkeypatch: pytest.Monk
     monkeypatch.setattr("sys.argv", ["parnwb", "plan", "rec"])
     assert start._next_step(start.ParnwbError("bad")) == ". See parnwb plan --help"
     assert start._next_step(start.ParnwbError("bad", remedy="Do this")) == ""
+
+
+def test_how_a_command_speaks_has_defaults_too(here: Path) -> None:
+    (here / "here" / "parnwb.toml").write_text('progress = "plain"\n[verify]\nlog-json = "events.jsonl"\n')
+    assert parameters("convert", "a", "b")["progress"] == "plain"
+    assert parameters("convert", "a", "b", env={"PARNWB_CONVERT_PROGRESS": "terminal"})["progress"] == "terminal"
+    found = parameters("verify", "a", "--verbose", env={"PARNWB_VERIFY_QUIET": "1"})
+    assert (found["log_json"], found["verbose"], found["quiet"]) == ("events.jsonl", 1, True)

@@ -123,6 +123,7 @@ def kinds(file: NWBFile, holder: Holder) -> None:
     _series(file, "late_axis", H5DataIO(holder.along(values.astype(">i2"), 1), chunks=(50, 20), fillvalue=-3))
     _series(file, "boxes", H5DataIO(holder.boxes(values.astype("i4")), **gzip))
     _series(file, "resized", H5DataIO(holder.columns(values.astype("u2"), 0), maxshape=(None, CELLS)))
+    _series(file, "filled", H5DataIO(holder.along(values.astype("i2")), fillvalue=-3))
     _series(file, "flags", holder.along(values > 0))
     _series(file, "few", holder.along(np.arange(3.0)))
     times = holder.boxes(np.arange(120, dtype="f4"))

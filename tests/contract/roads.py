@@ -10,6 +10,7 @@ TRANSFERS = ("independent", "collective")
 RANKS = (1, 2, 3, 5)
 VIRTUAL_RANKS = (3, 5)
 TYPE_RANKS = (1, 3, 4)
+VIRTUAL_TYPE_RANKS = 4
 # Every combination of everything, in each environment: some four times as long.
 FULL = os.environ.get("PARNWB_CONTRACT") == "full"
 
@@ -88,6 +89,8 @@ def type_roads(case: int, ranks: int, *, parallel_hdf5: bool) -> dict[Road, bool
     turn = case + TYPE_RANKS.index(ranks)
     decomposition = DECOMPOSITIONS[turn % 3]
     found = {Road("direct", "independent", decomposition): turn % 2 == 0}
+    if ranks == VIRTUAL_TYPE_RANKS:
+        found[Road("virtual", "independent", decomposition)] = turn % 2 == 1
     if parallel_hdf5:
         found[Road("mpio", TRANSFERS[turn // 2 % 2], decomposition)] = turn % 2 == 1
     return found

@@ -69,7 +69,8 @@ def test_file_is_the_one_that_pynwb_writes(contract: Files, case: str, road: Roa
 @pytest.mark.parametrize("case", TYPES)
 def test_pynwb_reads_the_same_objects_from_it(contract: Files, case: str) -> None:
     contract.expected(case)
-    road = list(type_roads(list(TYPES).index(case), 4, parallel_hdf5=parallel_hdf5()))[-1]
+    number = list(TYPES).index(case)
+    road = list(type_roads(number, 4, parallel_hdf5=parallel_hdf5()))[-1 - number % 2]
     path = contract.written(case, road, 4)
     assert pynwb.validate(path=path) == []
     with NWBHDF5IO(path, "r") as ours, NWBHDF5IO(contract.folder / "pynwb" / "alone" / f"{case}.nwb", "r") as theirs:

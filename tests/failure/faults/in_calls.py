@@ -34,6 +34,7 @@ _refused("virtual_resume", "ResumeError", "backend 'virtual' cannot resume", bac
 _refused("virtual_manifest", "ParnwbError", "cannot leave a manifest", "merge", backend="virtual", manifest=True)
 _refused("virtual_writers", "PlanError", "has no writers_per_node", backend="virtual", writers_per_node=1)
 _refused("local_alone", "ParnwbError", "which backend 'direct' does not write", backend="direct", local="/tmp")
+_refused("local_number", "ParnwbError", "local must be the path of a folder, got 5", backend="virtual", local=5)
 _refused("local_missing", "TargetError", "exist on every host", "on host", backend="virtual", local="no/such/folder")
 _refused("transfer", "ParnwbError", "transfer must be one of independent, collective", "'both'", transfer="both")
 _refused("decomposition", "PlanError", "decomposition must be one of", "balanced", "'dice'", decomposition="dice")
