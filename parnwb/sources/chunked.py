@@ -88,7 +88,7 @@ class ChunkedSource(BlockedSource):
 class UnmaskedSource(ChunkedSource):
     """A chunked dataset of which every chunk has gone through all filters, as Zarr takes it for granted."""
 
-    def read_chunk(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
+    def read_chunk(self, start: tuple[int, ...], out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(0, bytes)`` of the chunk that begins at ``start``; None if it was never written.
 
         Where a filter was skipped the chunk is encoded anew. Independent; raises as ``HDF5DatasetSource.read_chunk``.

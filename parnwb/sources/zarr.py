@@ -15,7 +15,7 @@ from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
 from parnwb.sources.array import MAX_PICKLED_BYTES
 from parnwb.sources.blocks import BlockedSource
-from parnwb.sources.source import Stored
+from parnwb.sources.source import Room, Stored
 
 STORES_IN_MEMORY = ("MemoryStore", "KVStore", "GpuMemoryStore")
 
@@ -82,7 +82,7 @@ class ZarrSource(BlockedSource):
         fields = ("shape", "dtype", "chunks", "filters")
         return all(getattr(found, name) == getattr(spec, name) for name in fields)
 
-    def read_chunk(self, start: tuple[int, ...], out: bytearray | None = None) -> tuple[int, Stored] | None:
+    def read_chunk(self, start: tuple[int, ...], out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(0, bytes)`` of the chunk that begins at ``start``; None if it has no file. Independent.
 
         Parameters
