@@ -4,6 +4,8 @@ granted, which `SCENES` gives; a line ``name = ...`` of a block stands for one o
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import re
 import shutil
@@ -169,6 +171,21 @@ def memory(names: Names) -> Scene:
     yield
 
 
+def logged(names: Names) -> Scene:
+    values = of_values(names)
+    yield
+    names["handler"].setStream(heard := io.StringIO())
+    with parnwb.NWBParallelIO("session.nwb", "w", comm=comm, compression="auto", progress=True) as file:
+        file.write(names["session"]())
+    logging.getLogger("parnwb").setLevel(logging.NOTSET)
+    logging.getLogger("parnwb").removeHandler(names["handler"])
+    if comm.rank == 0:
+        assert re.search(r"^\S+ \S+ rank 0 on \S+: .*session\.nwb", heard.getvalue(), re.MULTILINE), heard.getvalue()
+    else:
+        assert not heard.getvalue(), "one rank speaks for all"
+    has("session.nwb", "/acquisition/raw/data", values)
+
+
 SCENES: dict[str, Callable[[Names], Scene]] = {
     "README.md": one_file,
     "docs/index.md": landing_page,
@@ -178,6 +195,7 @@ SCENES: dict[str, Callable[[Names], Scene]] = {
     "docs/howto/backends.md": one_file,
     "docs/howto/chunks-and-codecs.md": one_file,
     "docs/howto/memory.md": memory,
+    "docs/reference/events.md": logged,
 }
 
 

@@ -45,6 +45,7 @@ def run(page: Path, scheme: str) -> str:
 
 def look(html: str, folder: Path, width: int, scheme: str) -> dict[str, Any]:
     """Return what look.js finds on a page of some width: that of a frame, because windows are never narrow."""
+    chromium()  # or skip, before what comes with it is read
     scripts = "".join(f"<script>{path.read_text()}</script>" for path in (AXE, HERE / "look.js"))
     framed = escape(html.replace("</body>", f"{scripts}</body>"))
     style = f"border:0;width:{width}px;height:900px"
