@@ -31,7 +31,7 @@ def test_mpio_needs_parallel_hdf5(monkeypatch):
 
 
 def test_unknown_backend_is_refused_by_name():
-    with pytest.raises(PlanError, match="backend must be one of auto, direct, mpio, virtual, got 'adios'"):
+    with pytest.raises(PlanError, match="backend must be one of auto, direct, mpio, virtual, zarr, got 'adios'"):
         choose_backend("adios")
 
 

@@ -29,7 +29,7 @@ _refused(
 _refused("mode_r_plus", "TargetError", r"mode 'r\+' needs a file that exists", "out.nwb", "Use mode 'a'", mode="r+")
 _refused("mode_nonsense", "ParnwbError", "mode must be one of w, w-, x", "'write it'", mode="write it")
 _refused("mode_none", "ParnwbError", "mode must be one of w, w-, x", "None", mode=None)
-_refused("backend", "PlanError", "backend must be one of auto, direct, mpio, virtual", "'zarr'", backend="zarr")
+_refused("backend", "PlanError", "backend must be one of auto, direct, mpio, virtual, zarr", "'adios'", backend="adios")
 _refused("virtual_resume", "ResumeError", "backend 'virtual' cannot resume", backend="virtual", mode="resume")
 _refused("virtual_manifest", "ParnwbError", "cannot leave a manifest", "merge", backend="virtual", manifest=True)
 _refused("virtual_writers", "PlanError", "has no writers_per_node", backend="virtual", writers_per_node=1)
