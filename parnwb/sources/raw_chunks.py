@@ -93,7 +93,7 @@ class RawChunks:
         info = self._dataset.id.get_chunk_info_by_coord(start)
         if info.byte_offset is None or info.size > len(out):
             return None
-        view, done = memoryview(out)[: info.size], 0
+        view, done = out.data[: info.size], 0
         while done < info.size:
             count = os.preadv(self._descriptor, [view[done:]], info.byte_offset + done)
             if count == 0:
