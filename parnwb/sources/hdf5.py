@@ -102,7 +102,7 @@ class HDF5DatasetSource:
                 where=f"{self._file}:{self._path}",
                 remedy="Save it to a file first, or build the NWBFile on every rank",
             )
-        return {**self.__dict__, "_dataset": None, "_has_room": False}
+        return {**self.__dict__, "_dataset": None, "_chunks": None, "_has_room": False}
 
     def __repr__(self) -> str:
         return f"HDF5DatasetSource({self._file}:{self._path}, {self._shape}, {self._dtype})"

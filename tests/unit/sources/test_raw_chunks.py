@@ -49,6 +49,7 @@ def test_bytes_are_those_that_hdf5_gives(tmp_path: Path, name: str, of_file: dic
     with h5py.File(path) as file:
         source = pickle.loads(pickle.dumps(HDF5DatasetSource(file["data"])))
         found = [source.read_chunk(start, np.empty(room, np.uint8)) for start in STARTS]
+        pickle.dumps(source)  # also when it has been read from
         expected = [by_hdf5(file["data"], start) for start in STARTS]
     assert [None if one is None else (one[0], bytes(one[1])) for one in found] == expected
     assert None in expected and any(expected)
