@@ -34,6 +34,7 @@ class HDF5DatasetSource:
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         self._dataset: h5py.Dataset | None = dataset
+        self._chunks: RawChunks | None = None
         self._shape = tuple(int(extent) for extent in dataset.shape)
         self._dtype = np.dtype(dataset.dtype)
         self._file = os.path.abspath(os.fsdecode(dataset.file.filename))
@@ -88,7 +89,9 @@ class HDF5DatasetSource:
         SourceError
             The file cannot be opened again, or the chunk not be read.
         """
-        return RawChunks(self._opened()).read(start, out)
+        if self._chunks is None:
+            self._chunks = RawChunks(self._opened())
+        return self._chunks.read(start, out)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the description to pickle.
@@ -104,7 +107,7 @@ class HDF5DatasetSource:
                 where=f"{self._file}:{self._path}",
                 remedy="Save it to a file first, or build the NWBFile on every rank",
             )
-        return {**self.__dict__, "_dataset": None, "_has_room": False}
+        return {**self.__dict__, "_dataset": None, "_chunks": None, "_has_room": False}
 
     def __repr__(self) -> str:
         return f"HDF5DatasetSource({self._file}:{self._path}, {self._shape}, {self._dtype})"
