@@ -1,86 +1,49 @@
-"""Stored chunks, read from the file itself where HDF5 need not be asked: always the bytes that HDF5 would give."""
+"""Chunks as they are stored."""
 
 from __future__ import annotations
 
-import os
-import pickle
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from parnwb.errors import SourceError
-from parnwb.sources.hdf5 import HDF5DatasetSource
-from parnwb.sources.raw_chunks import RawChunks
+from parnwb.sources import as_source, takes_over
+from parnwb.sources.raw_chunks import RawChunks, read_spec
 
-SHAPE, CHUNK = (1000, 40), (130, 16)
-STARTS = [(row, column) for row in range(0, SHAPE[0], CHUNK[0]) for column in range(0, SHAPE[1], CHUNK[1])]
-SETTINGS: dict[str, dict[str, Any]] = {
-    "gzip": {"compression": "gzip", "shuffle": True},
-    "lzf, which skips chunks": {"compression": "lzf"},
-    "no filter": {},
-    "another index": {"maxshape": (None, 40), "compression": "gzip", "fletcher32": True},
-}
+SETTINGS = {"chunks": (10, 3), "compression": "gzip", "maxshape": (None, 3)}
 
 
-def made(path: Path, settings: dict[str, Any], **of_file: Any) -> Path:
-    """Write a dataset whose last chunks are missing."""
-    with h5py.File(path, "w", **of_file) as file:
-        data = file.create_dataset("data", SHAPE, "i2", chunks=CHUNK, **settings)
-        data[:700] = np.random.default_rng(0).integers(-5000, 5000, (700, SHAPE[1]))
-    return path
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file.create_dataset("x", (35, 3), "i2", **SETTINGS)[:15] = 7
+        file["contiguous"] = np.arange(5)
+    return tmp_path / "raw.h5"
 
 
-def by_hdf5(dataset: h5py.Dataset, start: tuple[int, int]) -> tuple[int, bytes] | None:
-    """Return what HDF5 gives."""
-    if dataset.id.get_chunk_info_by_coord(start).byte_offset is None:
-        return None
-    mask, stored = dataset.id.read_direct_chunk(start)
-    return mask, bytes(stored)
-
-
-@pytest.mark.parametrize("room", [10_000, 10])
-@pytest.mark.parametrize("of_file", [{}, {"libver": "latest"}, {"userblock_size": 512}], ids=str)
-@pytest.mark.parametrize("name", SETTINGS)
-def test_bytes_are_those_that_hdf5_gives(tmp_path: Path, name: str, of_file: dict[str, Any], room: int) -> None:
-    path = made(tmp_path / "source.h5", SETTINGS[name], **of_file)
+def test_stored_bytes_are_those_of_the_file(path: Path) -> None:
     with h5py.File(path) as file:
-        source = pickle.loads(pickle.dumps(HDF5DatasetSource(file["data"])))
-        found = [source.read_chunk(start, np.empty(room, np.uint8)) for start in STARTS]
-        pickle.dumps(source)  # also when it has been read from
-        expected = [by_hdf5(file["data"], start) for start in STARTS]
-    assert [None if one is None else (one[0], bytes(one[1])) for one in found] == expected
-    assert None in expected and any(expected)
+        chunks, found = RawChunks(file["x"]), {}
+        for start in (0, 10, 20, 30):
+            found[start] = chunks.read((start, 0))
+        assert found[20] is None and found[30] is None
+        for start in (0, 10):
+            info = file["x"].id.get_chunk_info_by_coord((start, 0))
+            assert found[start] == (0, path.read_bytes()[info.byte_offset :][: info.size])
+        with pytest.raises(SourceError, match=r"as it is stored.*/x, chunk at \(5, 0\)"):
+            chunks.read((5, 0))
 
 
-@pytest.mark.parametrize(
-    ("of_file", "mode", "past_hdf5"),
-    [({}, "r", True), ({}, "r+", False), ({"userblock_size": 512}, "r", False)],
-)
-def test_hdf5_is_asked_where_it_alone_knows(
-    tmp_path: Path, of_file: dict[str, Any], mode: str, past_hdf5: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may hold chunks that are not in the file yet, and addresses count from where its own part begins."""
-    read: list[int] = []
-    preadv = os.preadv
-    monkeypatch.setattr(os, "preadv", lambda *given: read.append(1) or preadv(*given))
-    with h5py.File(made(tmp_path / "source.h5", {}, **of_file), mode) as file:
-        if mode == "r+":
-            file["data"][0, 0] = 77
-        found = RawChunks(file["data"]).read((0, 0), np.empty(10_000, np.uint8))
-        assert found is not None and bytes(found[1])[:2] == file["data"][0, :1].tobytes()
-    assert bool(read) == past_hdf5
-
-
-def test_a_file_that_was_cut_is_an_error(tmp_path: Path) -> None:
-    """HDF5 gives zeros."""
-    path = made(tmp_path / "source.h5", {})
+def test_they_go_only_where_they_mean_the_same(path: Path) -> None:
     with h5py.File(path) as file:
-        chunks = RawChunks(file["data"])
-        chunks.read((0, 0), np.empty(10_000, np.uint8))
-        os.truncate(path, path.stat().st_size // 2)
-        assert not any(by_hdf5(file["data"], (520, 32))[1])
-        with pytest.raises(SourceError, match=r"cannot be read as it is stored.*ends after 0 of its 4160 bytes"):
-            chunks.read((520, 32), np.empty(10_000, np.uint8))
+        source, spec = as_source(file["x"]), read_spec(file["x"])
+        assert takes_over(source, replace(spec, path="/elsewhere", maxshape=(35, 3), access="random", coder="zlib-1"))
+        for other in ({"shape": (36, 3)}, {"dtype": ">i2"}, {"chunks": (5, 3)}, {"filters": ()}, {"chunks": None}):
+            assert not takes_over(source, replace(spec, **other))
+        contiguous = read_spec(file["contiguous"])
+        assert not takes_over(as_source(file["contiguous"]), contiguous)
+        assert not takes_over(as_source(np.zeros((35, 3), "i2")), spec)
+        assert not takes_over(None, spec)
