@@ -291,6 +291,9 @@ _odd_error("error_of_a_class_of_one_rank", _class_of_one_rank, "OfOneRank|Remote
 _odd_error("error_with_a_long_text", lambda: _UserError("x" * 2_000_000), "_UserError", "xxx")
 
 
+PROGRESS = ("start", "advance", "finish")
+
+
 class _BrokenProgress:
     """Raises where it is told to."""
 
@@ -298,6 +301,9 @@ class _BrokenProgress:
         self.where = where
 
     def __getattr__(self, name: str) -> Any:
+        if name not in PROGRESS:
+            raise AttributeError(name)
+
         def told(*_: Any) -> None:
             if name == self.where:
                 raise OSError(28, f"no space left for the log in {name}")
@@ -311,7 +317,7 @@ def _broken_progress(where: str) -> None:
         place.write(session(), progress=_BrokenProgress(where))
 
 
-for _where in ("start", "advance", "finish"):
+for _where in PROGRESS:
     _broken_progress(_where)
 
 
