@@ -21,7 +21,7 @@ class Interrupts:
 
     A handler only sets a flag: one that raised would do so inside of HDF5. A SIGTERM or SIGINT that comes 2 s or more
     after the first signal ends the process at once. Off the main thread, where Python allows no handlers, nothing is
-    remembered.
+    remembered. Of several, one within another, all remember: what the inner one comes too late for concerns the outer.
     """
 
     def __init__(self) -> None:
@@ -43,8 +43,18 @@ class Interrupts:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if not self.received:
-            self.received, self._since = True, now
-        elif number != signal.SIGUSR1 and now - self._since >= GRACE_SECONDS:
+        if self._hear(number, now):
+            return
+        if number != signal.SIGUSR1 and now - self._since >= GRACE_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+    def _hear(self, number: int, now: float) -> bool:
+        """Remember a signal, here and in the one around this; tell whether it is the first."""
+        around = getattr(self._previous.get(number), "__self__", None)
+        if isinstance(around, Interrupts):
+            around._hear(number, now)
+        is_first = not self.received
+        if is_first:
+            self.received, self._since = True, now
+        return is_first

@@ -1,6 +1,6 @@
 """Where a file goes: its names, the bytes on disk, the lock beside it, and its permissions."""
 
-from parnwb.target.disk import MAX_CALL_BYTES, ExistingBytes, FileBytes, sync_folder
+from parnwb.target.disk import MAX_CALL_BYTES, ExistingBytes, FileBytes, identity, sync_folder
 from parnwb.target.folder import FolderTarget, stored_bytes
 from parnwb.target.folder_files import FolderFiles
 from parnwb.target.lock import Lock
@@ -23,6 +23,7 @@ __all__ = [
     "SpreadTarget",
     "Target",
     "create_file",
+    "identity",
     "stored_bytes",
     "sync_folder",
 ]

@@ -165,6 +165,13 @@ class SpreadTarget(Target):
         if is_ours and not os.path.lexists(self.partial):
             _remove(self.partial_parts)
 
+    def withdraw(self, published: tuple[int, int]) -> None:
+        """Remove the finished file with its checksums and parts, if it is the one that is meant."""
+        folders = self._folders(self.path) if self.path.exists() else set()
+        super().withdraw(published)
+        for folder in folders if not os.path.lexists(self.path) else ():
+            _remove(folder)
+
     def publish(self, *, overwrite: bool = False) -> None:
         """Give first the parts their names, then the file; then remove the parts of the file that it replaces."""
         replaced = self._folders(self.path) if overwrite else set()

@@ -346,6 +346,19 @@ class Target:
                 self.partial_manifest.unlink(missing_ok=True)
                 self.partial.unlink()
 
+    def withdraw(self, published: tuple[int, int]) -> None:
+        """Remove the finished file and its checksums.
+
+        Parameters
+        ----------
+        published
+            The ``identity`` of the file that is meant: another one that has its name now stays.
+        """
+        with contextlib.suppress(OSError):
+            if identity(os.lstat(self.path)) == published:
+                self.manifest.unlink(missing_ok=True)
+                self.path.unlink()
+
     def publish(self, *, overwrite: bool = False) -> None:
         """Give the complete file its name and make the folder remember it.
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
 import pytest
-from failure.faults.material import session
+from failure.faults.material import CHUNK, session, values
 from hypothesis import given
 from hypothesis import strategies as some
+from pynwb import H5DataIO, NWBFile
 
-from parnwb import write_modular
-from parnwb.errors import ParnwbError
+from parnwb import NWBParallelIO, write_modular
+from parnwb.backends import encoder
+from parnwb.errors import ParnwbError, TargetError
+from parnwb.interrupts import SIGNALS
 from parnwb.modular import teams
 
 
@@ -39,6 +48,8 @@ def test_weights() -> None:
         ({"out.nwb": session}, {}, "names of their own"),
         ({"a.nwb": session}, {"weights": {"b.nwb": 1}}, "weights must be positive"),
         ({"there.nwb": session}, {}, "is there already: there.nwb"),
+        ({"a.nwb": session}, {"mode": "a"}, "mode must be one of w, resume, got 'a'"),
+        ({"a.nwb": session}, {"mode": "resume", "overwrite": True}, "Pass one of both"),
     ],
 )
 def test_refused(tmp_path: Path, parts: dict, settings: dict, words: str) -> None:
@@ -55,3 +66,148 @@ def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="no such series"):
         write_modular(tmp_path / "out.nwb", {"a.nwb": session}, fail, progress=False)
     assert not list(tmp_path.iterdir())
+
+
+def fail(files: object) -> NWBFile:
+    raise KeyError("no such series")
+
+
+def linking(files: Mapping[str, NWBFile]) -> NWBFile:
+    nwbfile = session(name="own")
+    for file in files.values():
+        nwbfile.add_acquisition(next(iter(file.acquisition.values())))
+    return nwbfile
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_was_replaced_stays_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.nwb").write_text("an earlier job's")
+    parts = {"a.nwb": session, "b.nwb": session}
+    with pytest.raises(KeyError, match="no such series"):
+        write_modular(tmp_path / "out.nwb", parts, fail, progress=False, overwrite=True, manifest=True)
+    assert names(tmp_path) == ["a.nwb", "a.nwb.crc"]
+    assert "probe" in h5py.File(tmp_path / "a.nwb")["acquisition"]
+
+
+def test_parts_of_virtual_datasets_go_with_their_file(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="no such series"):
+        write_modular(tmp_path / "out.nwb", {"a.nwb": session}, fail, progress=False, backend="virtual")
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_appears_meanwhile_is_not_removed(tmp_path: Path) -> None:
+    def second() -> NWBFile:
+        (tmp_path / "b.nwb").write_text("another job's")
+        return session()
+
+    with pytest.raises(TargetError, match="has appeared while it was written"):
+        write_modular(
+            tmp_path / "out.nwb", {"a.nwb": session, "b.nwb": second}, linking, progress=False, bulk_threshold=1024
+        )
+    assert (tmp_path / "b.nwb").read_text() == "another job's"
+    assert "a.nwb" not in names(tmp_path)
+
+
+def test_a_file_that_another_job_has_put_in_place_of_ours_is_not_removed(tmp_path: Path) -> None:
+    def second() -> NWBFile:
+        (tmp_path / "other").write_text("another job's")
+        (tmp_path / "other").rename(tmp_path / "a.nwb")
+        raise KeyError("no such device")
+
+    with pytest.raises(KeyError, match="no such device"):
+        write_modular(tmp_path / "out.nwb", {"a.nwb": session, "b.nwb": second}, linking, progress=False)
+    assert (tmp_path / "a.nwb").read_text() == "another job's"
+    assert names(tmp_path) == ["a.nwb"]
+
+
+def test_a_file_that_another_job_finishes_is_not_removed(tmp_path: Path) -> None:
+    """It had the lock when this job began, and no final name yet."""
+    other = NWBParallelIO(tmp_path / "b.nwb", progress=False)
+
+    def first() -> NWBFile:
+        with other:
+            other.write(session(name="others"))
+        return session()
+
+    with pytest.raises(TargetError, match="exists and is not replaced"):
+        write_modular(tmp_path / "out.nwb", {"a.nwb": first, "b.nwb": session}, linking, progress=False)
+    assert names(tmp_path) == ["b.nwb"]
+    assert "others" in h5py.File(tmp_path / "b.nwb")["acquisition"]
+
+
+# -- signals ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Give signals their handlers back, which a job that was stopped keeps."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    yield
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
+
+
+def compressed(name: str) -> NWBFile:
+    return session(H5DataIO(values(), chunks=CHUNK, compression="gzip"), name=name)
+
+
+@pytest.mark.parametrize("when", ["made", "written"])
+def test_a_signal_keeps_what_is_finished_and_the_next_job_goes_on(
+    tmp_path: Path,
+    when: str,
+    handlers: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, settings = tmp_path / "out.nwb", {"progress": False, "bulk_threshold": 1024, "buffer_mb": 0.01}
+    real, calls = encoder.encode, []
+
+    def encode(*arguments: Any) -> Any:
+        calls.append(1)
+        if when == "written" and len(calls) == 4 and "a.nwb" in names(tmp_path):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    def second() -> NWBFile:
+        calls.clear()
+        if when == "made":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return compressed("second")
+
+    monkeypatch.setattr(encoder, "encode", encode)
+    parts = {"a.nwb": session, "b.nwb": second, "c.nwb": lambda: compressed("third")}
+    with pytest.raises(SystemExit) as raised:
+        write_modular(path, parts, linking, **settings)
+    assert raised.value.code == 75
+    assert "Data files that are finished stay: call write_modular again with mode='resume'" in capsys.readouterr().err
+    begun = ["b.nwb.partial", "b.nwb.partial.journal"] if when == "written" else []
+    assert names(tmp_path) == ["a.nwb", *begun]
+    first = (tmp_path / "a.nwb").stat()
+
+    with pytest.raises(ParnwbError, match="is there already: a.nwb.*mode='resume' if an earlier job was ended"):
+        write_modular(path, parts, linking, **settings)
+
+    def not_again() -> NWBFile:
+        raise AssertionError("a data file that is finished is not made again")
+
+    calls.clear()
+    parts |= {"a.nwb": not_again, "b.nwb": lambda: compressed("second")}
+    when = "resumed"
+    assert write_modular(path, parts, linking, mode="resume", **settings)[-1] == path
+    assert names(tmp_path) == ["a.nwb", "b.nwb", "c.nwb", "out.nwb"]
+    assert (tmp_path / "a.nwb").stat().st_ino == first.st_ino
+    assert len(calls) < 14 if begun else len(calls) == 14, len(calls)
+    with h5py.File(path) as file:
+        for name in ("probe", "second", "third"):
+            assert np.array_equal(file[f"acquisition/{name}/data"], values())
+    with pytest.raises(ParnwbError, match="is there already: out.nwb.*It is finished"):
+        write_modular(path, parts, linking, mode="resume", **settings)
+
+
+def test_what_fails_when_it_is_resumed_keeps_what_is_finished(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="no such series"):
+        write_modular(tmp_path / "out.nwb", {"a.nwb": session}, fail, progress=False, mode="resume")
+    assert names(tmp_path) == ["a.nwb"]

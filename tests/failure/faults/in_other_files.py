@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from failure.faults.material import CHUNK, Asked, session, values
 from pynwb import H5DataIO, NWBFile, TimeSeries
 
 from parnwb import write_modular
+from parnwb.interrupts import SIGNALS
 
 LONG_ROWS = 20_000  # of shorter arrays hdmf makes converted copies
 # -- values that stay in flat files; what HDF5 makes of such is in tests/unit/links/test_raw.py ----------------------
@@ -86,6 +89,60 @@ def modular_source_fails(place: Place) -> None:
         return data
 
     _modular(place, lambda: session(H5DataIO(Asked(spoil), chunks=CHUNK), name="second"))
+
+
+@fault(
+    "TargetError",
+    "second.nwb",
+    "has appeared while it was written",
+    name="link_modular_another_appears",
+    backends=("direct",),
+    leaves=True,
+    clean=False,  # the partial file, which holds all data
+)
+def modular_another_appears(place: Place) -> None:
+    """Another job finishes a data file after this one has found none: it stays, and what this one has made goes."""
+    another = place.path.with_name("second.nwb")
+
+    def second() -> NWBFile:
+        if place.rank == place.last:
+            another.write_text("another job's")
+        return session(name="second")
+
+    try:
+        _modular(place, second)
+    finally:
+        place.comm.Barrier()
+        assert another.read_text() == "another job's"
+        assert not place.path.with_name("first.nwb").exists()
+
+
+@fault(None, name="link_modular_is_stopped", backends=("direct",), leaves=True)
+def modular_is_stopped(place: Place) -> None:
+    """A signal that one rank gets ends all of them with 75, even those of other teams; the next job goes on."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    def second() -> NWBFile:
+        if place.rank == place.last:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return session(name="second")
+
+    try:
+        _modular(place, second)
+        raise AssertionError("it went on")
+    except SystemExit as stop:
+        assert stop.code == 75, stop.code
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+    place.comm.Barrier()
+    first = place.path.with_name("first.nwb").stat().st_ino
+    place.comm.Barrier()
+    _modular(place, lambda: session(name="second"), mode="resume")
+    assert place.path.with_name("first.nwb").stat().st_ino == first
+    if place.rank == 0:
+        with h5py.File(place.path) as file:
+            assert np.array_equal(file["/acquisition/second/data"], values())
 
 
 @fault(None, name="link_modular_is_written", backends=("direct",), leaves=True)
