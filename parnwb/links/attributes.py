@@ -15,15 +15,13 @@ import numpy as np
 from hdmf.build import Builder, DatasetBuilder, GroupBuilder
 
 from parnwb.builders import location, unwrapped
+from parnwb.links.clocks import Clock, Difference, different_clocks
+from parnwb.links.values import equal, shown
 
 # What readers take where a dataset has no such attribute.
 DEFAULTS = {"conversion": 1.0, "offset": 0.0, "resolution": -1.0, "interval": 1}
 # Each object has its own.
 OWN = ("object_id",)
-# Numbers that went through another precision are the same.
-TOLERANCE = 1e-6
-# Timestamps jitter; a rate that is further from theirs is another one.
-RATE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,9 @@ def mismatches(builder: DatasetBuilder) -> tuple[Mismatch, ...]:
         *_different_attributes(builder.attributes, dataset),
         *_different_lengths(builder, dataset),
         *_different_dimensions(builder, dataset),
-        *_different_rates(builder, dataset),
+        *_different_times(builder, dataset),
     )
     return tuple(Mismatch(path, target, *item) for item in found)
-
-
-Difference = tuple[str, str, str]
 
 
 def _different_types(builder: DatasetBuilder, dataset: h5py.Dataset) -> Iterator[Difference]:
@@ -123,32 +118,24 @@ def _plain(name: str) -> str:
     return name.lower().removeprefix("num_").rstrip("s")
 
 
-def _different_rates(builder: DatasetBuilder, dataset: h5py.Dataset) -> Iterator[Difference]:
-    """Compare with the rate that the series has, of which the dataset is the data."""
+def _different_times(builder: DatasetBuilder, dataset: h5py.Dataset) -> Iterator[Difference]:
+    """Compare when the rows were taken with the series of which the dataset is the data."""
+    if builder.name == "data" and "neurodata_type" in dataset.parent.attrs:
+        yield from different_clocks(_asked_clock(builder), _clock_there(dataset.parent))
+
+
+def _asked_clock(builder: DatasetBuilder) -> Clock | None:
     start = _beside(builder, "starting_time")
-    if builder.name != "data" or not isinstance(start, DatasetBuilder) or "neurodata_type" not in dataset.parent.attrs:
-        return
-    asked, series = float(start.attributes["rate"]), dataset.parent
-    if isinstance(series.get("starting_time"), h5py.Dataset):
-        there = series["starting_time"]
-        found = float(there.attrs.get("rate", np.nan))
-        if not equal(asked, found):
-            yield "rate", shown(asked), shown(found)
-        if not equal(start.data, there[()]):
-            yield "starting_time", shown(start.data), shown(there[()])
-    elif isinstance(series.get("timestamps"), h5py.Dataset):
-        times = series["timestamps"]
-        rate = regular_rate(times)
-        if rate is None or abs(rate - asked) > RATE_TOLERANCE * asked:
-            about = "too few" if rate is None else f"{rate:.6g} a second on average"
-            yield "rate", shown(asked), f"timestamps, {about}"
+    if isinstance(start, DatasetBuilder):
+        return Clock.of(start.attributes["rate"], start.data, None)
+    return Clock.of(None, None, _data(_beside(builder, "timestamps")))
 
 
-def regular_rate(times: Any) -> float | None:
-    """Return the average rate of timestamps, None where they tell none. Independent."""
-    rows = len(times)
-    span = float(times[rows - 1]) - float(times[0]) if rows > 1 else 0.0
-    return (rows - 1) / span if span > 0 else None
+def _clock_there(series: h5py.Group) -> Clock | None:
+    start, times = series.get("starting_time"), series.get("timestamps")
+    if isinstance(start, h5py.Dataset):
+        return Clock.of(start.attrs.get("rate", np.nan), start[()], None)
+    return Clock.of(None, None, times) if isinstance(times, h5py.Dataset) else None
 
 
 def _beside(builder: DatasetBuilder, name: str) -> Any:
@@ -158,33 +145,13 @@ def _beside(builder: DatasetBuilder, name: str) -> Any:
 
 def _length(builder: Any) -> int | None:
     """Return the extent of a dataset's first axis, None where that cannot be known yet."""
-    target = getattr(builder, "builder", builder)  # of a link: what it leads to
-    data = unwrapped(getattr(target, "data", None))
+    data = _data(builder)
     shape = getattr(data, "shape", None) or getattr(data, "maxshape", None)
     if shape is None and isinstance(data, list | tuple):
         return len(data)
     return int(shape[0]) if shape and shape[0] is not None else None
 
 
-def equal(one: Any, other: Any) -> bool:
-    """Tell whether two values of an attribute mean the same. Independent."""
-    one, other = _bare(one), _bare(other)
-    if isinstance(one, float | int) and isinstance(other, float | int):
-        return one == other or (one != one and other != other) or abs(one - other) <= TOLERANCE * abs(one)
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return bool(np.array_equal(np.asarray(one), np.asarray(other)))
-    return bool(one == other)
-
-
-def _bare(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, np.ndarray | list | tuple):
-        array = np.asarray(value)
-        return array if array.ndim else array.item()
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def shown(value: Any) -> str:
-    """Return a value for a message. Independent."""
-    return repr(_bare(value))
+def _data(builder: Any) -> Any:
+    """Return what a dataset beside this one holds; of a link what it leads to."""
+    return unwrapped(getattr(getattr(builder, "builder", builder), "data", None))

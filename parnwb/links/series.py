@@ -7,7 +7,10 @@ from typing import Any
 
 from pynwb import NWBFile, TimeSeries
 
-from parnwb.links.attributes import Mismatch, equal, shown
+from parnwb.builders import unwrapped
+from parnwb.links.attributes import Mismatch
+from parnwb.links.clocks import Clock, different_clocks
+from parnwb.links.values import equal, shown
 
 FIELDS = ("unit", "conversion", "resolution", "offset")
 
@@ -25,14 +28,18 @@ def _of(series: TimeSeries) -> Iterator[Mismatch]:
     owner = _owner(series, "data")
     if owner is None:
         return
-    target = f"{owner.container_source or ''}:{place_of(owner)}/data"
+    path, target = f"{place_of(series)}/data", f"{owner.container_source or ''}:{place_of(owner)}/data"
     for name in FIELDS:
         asked, found = getattr(series, name), getattr(owner, name)
         if not equal(asked, found):
-            yield Mismatch(f"{place_of(series)}/data", target, name, shown(asked), shown(found))
-    is_elsewhere = owner.container_source is not None  # within a file the same data may have two clocks
-    if is_elsewhere and None not in (series.rate, owner.rate) and not equal(series.rate, owner.rate):
-        yield Mismatch(f"{place_of(series)}/data", target, "rate", shown(series.rate), shown(owner.rate))
+            yield Mismatch(path, target, name, shown(asked), shown(found))
+    if owner.container_source is not None:  # within a file the same data may have two clocks
+        for difference in different_clocks(_clock(series), _clock(owner)):
+            yield Mismatch(path, target, *difference)
+
+
+def _clock(series: TimeSeries) -> Clock | None:
+    return Clock.of(series.rate, series.starting_time, unwrapped(series.timestamps))
 
 
 def _owner(series: TimeSeries, field: str) -> TimeSeries | None:

@@ -13,7 +13,7 @@ from pynwb import NWBFile
 from pynwb.image import ImageSeries
 
 from parnwb.errors import LinkError
-from parnwb.links.attributes import RATE_TOLERANCE
+from parnwb.links.clocks import RATE_TOLERANCE
 from parnwb.links.series import place_of
 from parnwb.movies.clip import STACKS, Clip, examine
 

@@ -102,6 +102,34 @@ register(
     "rate is 25.0 in the container, timestamps, 30 a second on average there",
 )
 register(
+    "timestamps_for_rate",
+    lambda folder: linking(other(folder).acquisition["source"].data, timestamps=np.arange(ROWS) / 25.0),
+    lambda path: _times(path),
+    (1 / 25.0, 30.0),
+    "rate is timestamps, 25 a second on average in the container, 30.0 there",
+)
+register(
+    "other_timestamps",
+    lambda folder: linking(other(folder).acquisition["timed"].data, timestamps=np.arange(ROWS) / 30.0 + 1.0),
+    lambda path: _first_times(path),
+    (1.0, 0.0),
+    r"other.nwb:/acquisition/timed/data: timestamps\[0\] is 1.0 in the container, 0.0 there",
+)
+register(
+    "series_rate",
+    lambda folder: _managed(folder, rate=25.0),
+    lambda path: _rates(path),
+    (25.0, 30.0),
+    "/source/data: rate is 25.0 in the container, 30.0 there",
+)
+register(
+    "series_starting_time",
+    lambda folder: _managed(folder, starting_time=7.0),
+    lambda path: h5py.File(path)["/acquisition/linked/data"].parent["starting_time"][()],
+    0.0,
+    "/source/data: starting_time is 7.0 in the container, 0.0 there",
+)
+register(
     "unit_of_a_series",
     lambda folder: _managed(folder, unit="mA", conversion=5.0),
     lambda path: (read_back("unit")(path), h5py.File(path)["/acquisition/linked/data"].attrs["conversion"]),
@@ -144,6 +172,20 @@ def _rates(path: Path) -> tuple[float, float]:
         return tuple(float(item["starting_time"].attrs["rate"]) for item in (series, series["data"].parent))
 
 
+def _times(path: Path) -> tuple[float, float]:
+    """Return the time between two rows by the series' own timestamps, and the rate of the series it links to."""
+    with h5py.File(path) as file:
+        series = file["/acquisition/linked"]
+        own, there = series["timestamps"], series["data"].parent["starting_time"]
+        return float(own[1] - own[0]), float(there.attrs["rate"])
+
+
+def _first_times(path: Path) -> tuple[float, float]:
+    with h5py.File(path) as file:
+        series = file["/acquisition/linked"]
+        return tuple(float(item["timestamps"][0]) for item in (series, series["data"].parent))
+
+
 def _electrical(folder: Path) -> NWBFile:
     nwbfile = session(name="own")
     group = nwbfile.create_electrode_group(
@@ -153,9 +195,7 @@ def _electrical(folder: Path) -> NWBFile:
         nwbfile.add_electrode(location="CA1", group=group)
     region = nwbfile.create_electrode_table_region(region=list(range(COLUMNS - 1)), description="all")
     data = raw(folder)
-    nwbfile.add_acquisition(
-        ElectricalSeries(name="linked", data=data, electrodes=region, conversion=2.0, rate=30.0)
-    )
+    nwbfile.add_acquisition(ElectricalSeries(name="linked", data=data, electrodes=region, conversion=2.0, rate=30.0))
     return nwbfile
 
 

@@ -16,8 +16,9 @@ from parnwb.builders import datasets_of, location
 from parnwb.bulk import build, link_mismatches
 from parnwb.bulk_rule import BulkRule
 from parnwb.errors import LinkError, ParnwbError
-from parnwb.links.attributes import equal, regular_rate
+from parnwb.links.clocks import Clock, different_clocks, regular_rate
 from parnwb.links.policy import heed
+from parnwb.links.values import equal
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -53,6 +54,33 @@ def test_values() -> None:
 def test_rate_of_timestamps() -> None:
     assert regular_rate(np.arange(10) / 25) == pytest.approx(25)
     assert regular_rate(np.zeros(1)) is None and regular_rate(np.zeros(5)) is None
+
+
+TIMES = 5 + np.arange(100) / 25
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "differs"),
+    [
+        ((25, 5.0, None), (25.0, 5, None), []),
+        ((25, None, None), (25, 0.0, None), []),
+        ((25, 6.0, None), (24, 5.0, None), ["rate", "starting_time"]),
+        ((25, 5.0, None), (None, None, TIMES), []),
+        ((25, 0.0, None), (None, None, TIMES), ["starting_time"]),
+        ((None, None, TIMES), (25, 5.0, None), []),
+        ((None, None, TIMES), (30, 0.0, None), ["rate", "starting_time"]),
+        ((None, None, TIMES.astype("f4")), (None, None, TIMES + 0.01), []),
+        ((None, None, TIMES[:-1]), (None, None, TIMES), ["timestamps"]),
+        ((None, None, TIMES), (None, None, 5 + np.arange(100) / 24.8), ["timestamps[68]"]),
+        ((None, None, [3.0]), (None, None, [4.0]), ["timestamps[0]"]),
+        ((None, None, [3.0]), (25, 0.0, None), []),
+        ((None, None, None), (25, 0.0, None), []),
+        ((None, None, iter(TIMES)), (25, 0.0, None), []),
+        ((25, 0.0, None), (None, None, []), []),
+    ],
+)
+def test_clocks(asked: tuple, there: tuple, differs: list[str]) -> None:
+    assert [name for name, _, _ in different_clocks(Clock.of(*asked), Clock.of(*there))] == differs
 
 
 @pytest.mark.parametrize("name", ["data", "labelled_right"])
