@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from pynwb.image import ImageSeries
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.errors import LinkError, ParnwbError
 from parnwb.links.series import place_of
+from parnwb.target import Permissions, create_file, sync_folder
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -41,6 +44,11 @@ class Placing:
     source: str
     target: str
     nbytes: int
+
+    @property
+    def partial(self) -> Path:
+        """Its name while it is copied."""
+        return Path(f"{self.target}.partial")
 
 
 def place_movies(
@@ -79,14 +87,18 @@ def place_movies(
             if how not in HOW:
                 raise ParnwbError(f"how must be one of {', '.join(HOW)}, got {how!r}")
         named, placings = ranks.on_root("looking for movies", lambda: _planned(nwbfile, Path(path).absolute(), how))
-        with ranks.agreed("making room for movies"):
-            if ranks.is_root:
-                _make_room(placings)
-        with ranks.agreed("copying movies"):
-            _copy_share(ranks, placings)
-        with ranks.agreed("naming movies"):
-            if ranks.is_root:
-                _publish(placings, how)
+        with _tidied_up(placings if ranks.is_root else []):
+            with ranks.agreed("making room for movies"):
+                if ranks.is_root:
+                    _make_room(placings)
+            with ranks.agreed("copying movies"):
+                _copy_share(ranks, placings)
+            with ranks.agreed("naming movies"):
+                if ranks.is_root:
+                    _publish(placings)
+        with ranks.agreed("removing the originals"):
+            if ranks.is_root and how == "move":
+                _remove_originals(placings)
             if nwbfile is not None:
                 _rename(nwbfile, named)
         return named
@@ -119,10 +131,7 @@ def _planned(nwbfile: NWBFile | None, path: Path, how: str) -> tuple[dict[str, l
                     where=f"{place}: {source}",
                     remedy="Name it relative to the NWB file, or by its absolute path",
                 )
-            if os.path.lexists(path.parent / new):
-                raise LinkError(
-                    "a movie must not replace another file", where=str(path.parent / new), remedy="Remove it first"
-                )
+            _refuse_to_replace(str(path.parent / new))
             placings[new] = Placing(str(source), str(path.parent / new), source.stat().st_size)
             named[place].append(new)
     if how == "move" and len({item.source for item in placings.values()}) < len(placings):
@@ -132,9 +141,13 @@ def _planned(nwbfile: NWBFile | None, path: Path, how: str) -> tuple[dict[str, l
 
 def _make_room(placings: list[Placing]) -> None:
     for item in placings:
-        Path(item.target).parent.mkdir(exist_ok=True)
-        with open(f"{item.target}.partial", "wb") as file:
-            file.truncate(item.nbytes)
+        item.partial.parent.mkdir(exist_ok=True)
+        item.partial.unlink(missing_ok=True)  # of a job that was killed; a link goes, what it leads to stays
+        descriptor = create_file(item.partial, Permissions.of(Path(item.source)))
+        try:
+            os.ftruncate(descriptor, item.nbytes)
+        finally:
+            os.close(descriptor)
 
 
 def _copy_share(ranks: Ranks, placings: list[Placing]) -> None:
@@ -147,7 +160,7 @@ def _copy_share(ranks: Ranks, placings: list[Placing]) -> None:
 
 
 def _copy_piece(item: Placing, start: int, nbytes: int) -> None:
-    with open(item.source, "rb", buffering=0) as source, open(f"{item.target}.partial", "r+b", buffering=0) as target:
+    with open(item.source, "rb", buffering=0) as source, open(item.partial, "r+b", buffering=0) as target:
         done = 0
         while done < nbytes:
             data = os.pread(source.fileno(), min(2**20, nbytes - done), start + done)
@@ -157,12 +170,46 @@ def _copy_piece(item: Placing, start: int, nbytes: int) -> None:
         os.fsync(target.fileno())
 
 
-def _publish(placings: list[Placing], how: str) -> None:
+@contextmanager
+def _tidied_up(placings: list[Placing]) -> Iterator[None]:
+    """Remove what is not whole, or has no name yet, if anything fails."""
+    try:
+        yield
+    except BaseException:
+        for item in placings:
+            with suppress(OSError):
+                item.partial.unlink(missing_ok=True)
+        raise
+
+
+def _publish(placings: list[Placing]) -> None:
+    """Give all movies their names, and make these safe; or none."""
+    named: list[Placing] = []
+    try:
+        for item in placings:
+            shutil.copystat(item.source, item.partial)
+            _refuse_to_replace(item.target)
+            os.replace(item.partial, item.target)
+            named.append(item)
+        for folder in dict.fromkeys(item.partial.parent for item in placings):
+            sync_folder(folder)
+            sync_folder(folder.parent)
+    except BaseException:
+        for item in named:
+            with suppress(OSError):
+                os.unlink(item.target)
+        raise
+
+
+def _remove_originals(placings: list[Placing]) -> None:
+    """Remove them; after a power failure the new names must be there, so these are safe by now."""
     for item in placings:
-        shutil.copystat(item.source, f"{item.target}.partial")
-        os.replace(f"{item.target}.partial", item.target)
-    for item in placings if how == "move" else []:
         os.unlink(item.source)
+
+
+def _refuse_to_replace(target: str) -> None:
+    if os.path.lexists(target):
+        raise LinkError("a movie must not replace another file", where=target, remedy="Remove it first")
 
 
 def _rename(nwbfile: NWBFile, named: dict[str, list[str]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from failure.faults.material import session
 from pynwb.image import ImageSeries
 
 from parnwb import place_movies
-from parnwb.errors import LinkError, ParnwbError
+from parnwb.errors import LinkError, ParnwbError, StorageError
 from parnwb.movies import placing
 
 
@@ -58,4 +60,89 @@ def test_refused(folder: Path) -> None:
     (folder / "session" / f"{nwbfile.acquisition['camera'].object_id}_external_file_0.avi").touch()
     with pytest.raises(LinkError, match="must not replace another file"):
         place_movies(nwbfile, folder / "session.nwb")
+    assert len(list((folder / "films").iterdir())) == 3
+
+
+def test_names_are_safe_before_the_originals_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or both could be gone after a power failure."""
+    calls: list[tuple[str, str]] = []
+
+    def noted(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def call(path: Any, *more: Any) -> Any:
+            calls.append((name, Path(path).name))
+            return real(path, *more)
+
+        monkeypatch.setattr(module, name, call)
+
+    for module, name in ((os, "replace"), (os, "unlink"), (placing, "sync_folder")):
+        noted(module, name)
+    nwbfile = watching("films/0.avi", "films/2.avi")
+    place_movies(nwbfile, folder / "session.nwb", how="move")
+    own = nwbfile.acquisition["camera"].object_id
+    named = [("replace", f"{own}_external_file_{number}.avi.partial") for number in range(2)]
+    gone = [("unlink", "0.avi"), ("unlink", "2.avi")]
+    after = [call for call in calls if not call[1].endswith(".partial") or call[0] != "unlink"]
+    assert after == [*named, ("sync_folder", "session"), ("sync_folder", folder.name), *gone]
+
+
+@pytest.mark.parametrize("how", ["copy", "move"])
+@pytest.mark.parametrize("fails", ["_copy_piece", "sync_folder"])
+def test_what_fails_leaves_the_originals_and_nothing_else(
+    folder: Path, how: str, fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise StorageError("the disk is gone")
+
+    monkeypatch.setattr(placing, fails, fail)
+    nwbfile = watching("films/0.avi", "films/2.avi")
+    with pytest.raises(StorageError, match="the disk is gone"):
+        place_movies(nwbfile, folder / "session.nwb", how=how)
+    assert sorted(path.name for path in (folder / "films").iterdir()) == ["0.avi", "1.avi", "2.avi"]
+    assert not list((folder / "session").iterdir())
+    assert list(nwbfile.acquisition["camera"].external_file) == ["films/0.avi", "films/2.avi"]
+
+
+def test_a_link_in_place_of_the_partial_file_is_not_followed(folder: Path) -> None:
+    nwbfile = watching("films/0.avi")
+    name = f"{nwbfile.acquisition['camera'].object_id}_external_file_0.avi"
+    (folder / "session").mkdir()
+    (folder / "mine").write_text("kept")
+    (folder / "session" / f"{name}.partial").symlink_to(folder / "mine")
+    place_movies(nwbfile, folder / "session.nwb")
+    assert (folder / "mine").read_text() == "kept"
+    assert not (folder / "session" / name).is_symlink()
+    assert (folder / "session" / name).read_bytes() == (folder / "films" / "0.avi").read_bytes()
+
+
+def test_copies_are_no_more_open_than_the_original_at_any_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "films" / "0.avi").chmod(0o640)
+    real, modes = placing._copy_piece, []
+
+    def seen(item: Any, *more: Any) -> None:
+        modes.append(stat.S_IMODE(item.partial.stat().st_mode))
+        real(item, *more)
+
+    monkeypatch.setattr(placing, "_copy_piece", seen)
+    nwbfile = watching("films/0.avi")
+    (name,) = place_movies(nwbfile, folder / "session.nwb")["/camera"]
+    assert set(modes) == {0o640} and stat.S_IMODE((folder / name).stat().st_mode) == 0o640
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nwbfile = watching("films/0.avi", "films/2.avi")
+    own = nwbfile.acquisition["camera"].object_id
+    another = folder / "session" / f"{own}_external_file_1.avi"
+    real = placing._copy_piece
+
+    def appears(*arguments: Any) -> None:
+        another.write_text("another's")
+        real(*arguments)
+
+    monkeypatch.setattr(placing, "_copy_piece", appears)
+    with pytest.raises(LinkError, match="must not replace another file"):
+        place_movies(nwbfile, folder / "session.nwb", how="move")
+    assert another.read_text() == "another's"
+    assert [path.name for path in (folder / "session").iterdir()] == [another.name]
     assert len(list((folder / "films").iterdir())) == 3
