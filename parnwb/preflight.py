@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ SMALL_BYTES = 10 * MB
 UNCOMPRESSED_BYTES = 50 * MB
 # nwbinspector's words: what DANDI refuses, and what it lets pass.
 REFUSED = ("ERROR", "PYNWB_VALIDATION", "CRITICAL")
+BEST_PRACTICES = "https://nwbinspector.readthedocs.io/en/dev/best_practices/best_practices_index.html"
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _advice(dataset: h5py.Dataset) -> Iterator[Finding]:
 def _inspect(path: Path, refused: list[Finding], advice: list[Finding]) -> None:
     """Ask nwbinspector, with DANDI's configuration."""
     try:
-        from nwbinspector import inspect_nwbfile, load_config
+        from nwbinspector import available_checks, inspect_nwbfile, load_config
     except ImportError as error:
         raise ParnwbError(
             "nwbinspector, which DANDI asks, is not installed", remedy='pip install "parnwb[inspect]"'
@@ -115,6 +117,19 @@ def _inspect(path: Path, refused: list[Finding], advice: list[Finding]) -> None:
             where=str(path),
             remedy="See what verify without --dandi says",
         ) from error
+    sections = {check.__name__: _section(check.__doc__ or "") for check in available_checks}
     for message in messages:
-        finding = Finding(message.location or "/", None, f"{message.message} ({message.check_function_name})")
-        (refused if message.importance.name in REFUSED else advice).append(finding)
+        name, importance = message.check_function_name, message.importance.name
+        remedy = f"nwbinspector's {name}, {_plain(importance)}; what to do: {sections.get(name, BEST_PRACTICES)}"
+        finding = Finding(message.location or "/", None, f"{message.message} ({remedy})")
+        (refused if importance in REFUSED else advice).append(finding)
+
+
+def _section(documentation: str) -> str:
+    """Return where nwbinspector says what to do about a check's findings: its section, if the check names one."""
+    named = re.search(r":ref:`(?:[^<`]*<)?(best_practice_\w+)>?`", documentation)
+    return f"{BEST_PRACTICES}, {named[1]}" if named is not None else BEST_PRACTICES
+
+
+def _plain(importance: str) -> str:
+    return importance.lower().replace("_", " ")

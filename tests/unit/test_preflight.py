@@ -155,6 +155,10 @@ def test_what_the_inspector_finds_critical(path: Path) -> None:
     said = preflight.preflight(path)
     assert any("Subject is missing" in item.what and "check_subject_exists" in item.what for item in said.refused)
     assert said.advice, "what is no more than a suggestion is advice"
+    (subject,) = [item.what for item in said.refused if "check_subject_exists" in item.what]
+    assert "nwbinspector's check_subject_exists, critical; what to do: https://nwbinspector" in subject
+    assert all("what to do: https://" in item.what for item in said.refused + said.advice)
+    assert any(re.search("best practice suggestion; what to do: .*, best_practice_", item.what) for item in said.advice)
     assert pynwb.validate(path=str(path)) == []
 
 
