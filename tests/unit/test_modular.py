@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,31 @@ def test_a_signal_keeps_what_is_finished_and_the_next_job_goes_on(
             assert np.array_equal(file[f"acquisition/{name}/data"], values())
     with pytest.raises(ParnwbError, match="is there already: out.nwb.*It is finished"):
         write_modular(path, parts, linking, mode="resume", **settings)
+
+
+KILLED = """
+import os, signal, sys
+from test_modular import linking, session, write_modular
+
+def second():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+write_modular(sys.argv[1], {"a.nwb": session, "b.nwb": second}, linking, progress=False)
+"""
+
+
+def test_a_job_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "out.nwb"
+    where = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1], Path(__file__).parents[2])))
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path)], env={**os.environ, "PYTHONPATH": where}, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGKILL and "a.nwb" in names(tmp_path)
+    first = (tmp_path / "a.nwb").stat().st_ino
+    parts = {"a.nwb": session, "b.nwb": lambda: session(name="second")}
+    write_modular(path, parts, linking, mode="resume", progress=False)
+    assert names(tmp_path) == ["a.nwb", "b.nwb", "out.nwb"]
+    assert (tmp_path / "a.nwb").stat().st_ino == first
 
 
 def test_what_fails_when_it_is_resumed_keeps_what_is_finished(tmp_path: Path) -> None:
