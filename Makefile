@@ -57,9 +57,9 @@ format:  ## Sort imports and mend what ruff can mend
 	@$(ENVIRONMENTS)/wheels.sh test
 	@.venv/bin/ruff check --fix .
 
-bench:  ## Print the goals with what is reached and missed, beside all peers (ARGS="--megabytes 200")
+bench:  ## Print the goals with what is reached and missed, beside all peers: an hour (ARGS="--megabytes 200")
 	@$(ENVIRONMENTS)/wheels.sh test
-	@.venv/bin/python benchmarks/run.py goals $(ARGS)
+	@.venv/bin/python benchmarks/run.py goals --megabytes 2000 $(ARGS)
 
 clean:  ## Remove environments and build products (not the cached h5py wheel)
 	rm -rf .venv .venv-mpio build dist docs/_build docs/gallery docs/reference/generated *.egg-info

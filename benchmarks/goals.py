@@ -104,8 +104,8 @@ def memory(turn: Turn) -> float:
 
 
 def waiting(turn: Turn) -> float:
-    """Return the largest share of a run for which a rank waited for another while chunks were written, in percent."""
-    names = ("waiting for addresses", "waiting for the last rank")
+    """Return the largest share of a run for which a rank waited for another, in percent."""
+    names = ("waiting for other ranks", "waiting for addresses", "waiting for the last rank")
     waits = [sum(rank.get(name, 0.0) for name in names) for rank in turn[AUTO]["phases"]]
     return 100 * max(waits) / turn[AUTO]["seconds"]
 

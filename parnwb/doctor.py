@@ -302,6 +302,7 @@ def _about_slurm() -> Iterator[Advice]:
         yield Advice(
             f"srun cannot start ranks of {mpi_library()}: it has no --mpi={wanted}",
             "Use this MPI's own mpiexec within the job, or another MPI",
+            prevents=False,
         )
 
 
@@ -513,6 +514,11 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
         )
 
 
+def _slurm_words(kind: str) -> str:
+    """Return how ranks are started within a job. Starts by PMI-2 were seen to fail now and then."""
+    return f"srun --mpi={kind}" if kind != "pmi2" else "its mpiexec; srun --mpi=pmi2 does not always work"
+
+
 def describe(report: Report) -> Iterator[str]:
     """Yield the lines of a report, for people. Independent."""
     hosts = ", ".join(f"{host} ({ranks})" for host, ranks in report.hosts.items())
@@ -520,7 +526,7 @@ def describe(report: Report) -> Iterator[str]:
     seat = report.seats[0]
     memory = "unknown" if seat.free_memory < 0 else f"{seat.free_memory // MiB} MiB"
     yield f"software    {versions}"
-    yield f"MPI         {report.mpi or 'none'}" + (f"; under SLURM: srun --mpi={report.srun}" if report.srun else "")
+    yield f"MPI         {report.mpi or 'none'}" + (f"; under SLURM: {_slurm_words(report.srun)}" if report.srun else "")
     yield f"ranks       {report.ranks} on {len(report.hosts)} host(s): {hosts}"
     yield f"h5py        {'with' if report.parallel_hdf5 else 'without'} MPI; filters: {', '.join(report.filters)}"
     yield f"deflate by  {', '.join(report.coders)}"

@@ -22,6 +22,7 @@ from parnwb.growth import Growth
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, Published, View, meter_of, view_of
+from parnwb.pynwb_keywords import check_pynwb_keywords
 from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.settings import DEFAULT_COMMIT_INTERVAL, WriteSettings
 from parnwb.site import backend_for, versions
@@ -134,6 +135,9 @@ class NWBParallelIO:
     local
         With ``virtual``, a folder that each host has of its own, such as ``'$TMPDIR'``, which each rank looks up for
         itself: parts are written there, and moved to ``PATH.parts`` in the end. None: written there from the beginning.
+    of_pynwb
+        Further keywords of ``NWBHDF5IO``, for programs that were written for it: ``load_namespaces``, and ``file``,
+        ``driver``, ``aws_region`` and ``herd_path`` if they are None.
 
     Raises
     ------
@@ -171,6 +175,7 @@ class NWBParallelIO:
         break_lock: bool = False,
         chunks: str | None = None,
         local: str | Path | None = None,
+        **of_pynwb: Any,
     ) -> None:
         self._ranks = Ranks(comm, until_checked(watchdog))
         self._interrupts, self._handlers = Interrupts(), ExitStack()
@@ -182,6 +187,7 @@ class NWBParallelIO:
         self._growths: list[Growth] = []
         try:
             with self._ranks.agreed("opening"):
+                check_pynwb_keywords(of_pynwb, mode)
                 check_mode(mode, path)
                 backend = backend_for(path, backend)
                 self._target = _target(path, mode, backend, local)

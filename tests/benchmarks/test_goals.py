@@ -37,12 +37,20 @@ def test_ratios_are_of_one_turn_and_the_median_decides() -> None:
 
 
 def test_a_goal_that_is_missed_says_by_how_much() -> None:
-    waits = [{"waiting for addresses": 0.2, "waiting for the last rank": 0.1}, {}]
+    waits = [{"waiting for addresses": 0.15, "waiting for the last rank": 0.1, "waiting for other ranks": 0.05}, {}]
     ours = line("parnwb, auto", 0, 2.0, memory=[1], buffer_bytes=0, phases=waits, stored_bytes=110)
     found = rows([ours, line("pynwb, gzip-4", 0, 14.0, 1)])
     assert found["auto: times as fast as pynwb gzip-4"][2] == "MISSED: 50% below"
     assert found["auto: size of the file / pynwb's gzip-4"][2] == "MISSED: 10% above"
     assert found["auto: % of the run a rank waits for another"][1].startswith("15.00")
+
+
+def test_goals_are_about_cases_that_there_are() -> None:
+    program = "import goals; from cases import all_cases; print({name for name, _ in goals.RUNS} - set(all_cases()))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=BENCHMARKS, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "set()\n"
 
 
 def test_runs_that_failed_take_no_part() -> None:

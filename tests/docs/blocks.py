@@ -24,6 +24,7 @@ MADE = ("gallery", "generated", "_build", "tutorials")
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "docker" / "README.md",
     ROOT / "jobscripts" / "README.md",
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if not set(MADE) & set(path.parts)),
 ]

@@ -69,6 +69,6 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
 def test_shell_blocks(block: Block, folder: Path) -> None:
-    environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "TMPDIR": "/tmp"}
     done = run_launcher(["bash", "-eu", "-c", block.code], timeout=120, cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,6 +11,9 @@ case ${1:-} in
     *) fail "usage: wheels.sh demo|docs|test" ;;
 esac
 
+check_python
+"$python" -c 'import sys; sys.exit(sys.version_info >= (3, 14))' ||
+    fail "$python is $("$python" -V 2>&1), for which neuroconv has not all that it needs; name 3.10 to 3.13 with PYTHON=..."
 make_venv .venv
 hash=$(fingerprint)
 if ! is_current .venv "$1" "$hash"; then

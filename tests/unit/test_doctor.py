@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,31 @@ def test_a_good_folder_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
     assert json.loads(json.dumps(report.to_json()))["seats"][0]["file_system"] == report.seats[0].file_system
     assert list(describe(report))[-1].startswith("GOOD")
+
+
+@pytest.mark.parametrize(
+    ("mpi", "offered", "told"),
+    [
+        ("MPICH 5.0.2", "none pmix", "srun cannot start ranks of MPICH 5.0.2: it has no --mpi=pmi2"),
+        ("MPICH 5.0.2", "none pmi2 pmix", None),
+        ("Open MPI 4.1.4", "none pmix pmix_v4", None),
+        ("Open MPI 4.1.4", "none pmi2", "it has no --mpi=pmix"),
+    ],
+)
+def test_a_slurm_that_cannot_start_ranks_itself_is_told_of_and_ends_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mpi: str, offered: str, told: str | None
+) -> None:
+    """Job scripts ask doctor first, from ranks that have been started: some launcher works."""
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(f"#!/bin/sh\necho MPI plugin types are... {offered}\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{srun.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("parnwb.doctor.mpi_library", lambda: mpi)
+    report = examine(tmp_path)
+    assert report is not None and report.good, report
+    assert any(told in advice.what for advice in report.advice) if told else "srun" not in str(report.advice)
+    assert any(line.startswith("MPI") and srun_type(mpi) in line for line in describe(report))
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

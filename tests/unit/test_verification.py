@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,6 +61,27 @@ def flip(path: Path, address: int, bit: int = 3) -> None:
 
 def found(path: Path) -> list[tuple[str, Hyperslab | None]]:
     return [(finding.path, finding.slab) for finding in verify(path, validate=False).findings]
+
+
+def test_the_disk_is_read_and_not_what_the_kernel_remembers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both roads to the bytes: HDF5's, and that of the checksums."""
+    forgotten = set()
+    fadvise, pread = os.posix_fadvise, os.pread
+
+    def posix_fadvise(descriptor: int, offset: int, length: int, advice: int) -> None:
+        assert (offset, length, advice) == (0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.readlink(f"/proc/self/fd/{descriptor}") == str(path)
+        forgotten.add(Path(sys._getframe(1).f_code.co_filename).name)
+        fadvise(descriptor, offset, length, advice)
+
+    def read(*where: int) -> bytes:
+        assert "stored.py" in forgotten, "checksums of what the kernel remembers prove nothing"
+        return pread(*where)
+
+    monkeypatch.setattr(os, "posix_fadvise", posix_fadvise)
+    monkeypatch.setattr(os, "pread", read)
+    assert verify(path, validate=False).ok
+    assert forgotten == {"words.py", "stored.py"}
 
 
 def test_one_bit_of_an_unfiltered_chunk(path: Path) -> None:
