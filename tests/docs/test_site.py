@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sphinx_gallery", reason='needs the extra "docs"')
-
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.slow]
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -22,6 +20,7 @@ TUTORIALS = sorted((DOCS / "tutorials").glob("*.py"))
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the built pages; every tutorial is run."""
+    pytest.importorskip("sphinx_gallery", reason='needs the extra "docs"')
     shutil.rmtree(DOCS / "gallery", ignore_errors=True)
     folder: Path = tmp_path_factory.mktemp("site")
     done = subprocess.run([sys.executable, BUILD, folder], capture_output=True, text=True, timeout=500, check=False)
