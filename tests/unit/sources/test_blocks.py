@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -16,12 +17,12 @@ from hypothesis.extra.numpy import array_shapes
 
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
-from parnwb.sources import Access, as_source, blocks, read_checked, read_pieces
+from parnwb.sources import Access, as_source, blocks, read_checked, read_pieces, takes_over
 from parnwb.sources.adapt import is_source_like
 from parnwb.sources.blocks import BlockCache, BlockedSource
 from parnwb.sources.dask import DaskSource
 from parnwb.sources.dask_iterator import DaskArrayIterator
-from parnwb.sources.zarr import ZarrSource
+from parnwb.sources.zarr import ZarrSource, read_zarr_spec
 
 zarr = pytest.importorskip("zarr", reason='needs the extra "test"')
 da = pytest.importorskip("dask.array", reason='needs the extra "test"')
@@ -186,3 +187,12 @@ def test_a_cache_that_is_widened_keeps_more_and_never_less() -> None:
     for key in range(3):
         cache.keep(key, np.zeros(100, "u1"))
     assert [cache.find(key) is not None for key in range(3)] == [False, True, True]
+
+
+@pytest.mark.parametrize("fill", [-1, None])
+def test_stored_chunks_go_only_where_missing_ones_mean_the_same(tmp_path: Path, fill: int | None) -> None:
+    array = zarr.open(str(tmp_path / "array.zarr"), mode="w", shape=(8,), chunks=(4,), dtype="i2", fill_value=fill)
+    source, spec = as_source(array), read_zarr_spec(array)
+    assert takes_over(source, spec)
+    assert takes_over(source, replace(spec, fillvalue=b"")) == (fill is None)
+    assert not takes_over(source, replace(spec, fillvalue=b"\1\0"))
