@@ -47,7 +47,8 @@ def test_they_go_only_where_they_mean_the_same(path: Path) -> None:
     with h5py.File(path) as file:
         source, spec = as_source(file["x"]), read_spec(file["x"])
         assert takes_over(source, replace(spec, path="/elsewhere", maxshape=(35, 3), access="random", coder="zlib-1"))
-        for other in ({"shape": (36, 3)}, {"dtype": ">i2"}, {"chunks": (5, 3)}, {"filters": ()}, {"chunks": None}, FILLED):
+        others = ({"shape": (36, 3)}, {"dtype": ">i2"}, {"chunks": (5, 3)}, {"filters": ()}, {"chunks": None}, FILLED)
+        for other in others:
             assert not takes_over(source, replace(spec, **other))
         contiguous = read_spec(file["contiguous"])
         assert not takes_over(as_source(file["contiguous"]), contiguous)
