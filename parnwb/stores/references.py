@@ -12,6 +12,7 @@ import io
 import math
 import pickle
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -83,15 +84,38 @@ class _Reference(dict[Any, Any], metaclass=_Sealed):
 _NOTES = {"ndarray": "ndarray", "_reconstruct": _Array, "dtype": _Type, "scalar": _Scalar}
 
 
+class _Replaced:
+    """numcodecs' own way of decoding, replaced from the first ``known_pickles`` that begins to the last that ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._original: Any = None
+
+    def replace(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._original, Pickle.decode = Pickle.decode, _decode
+            self._users += 1
+
+    def give_back(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                Pickle.decode = self._original
+
+
+_NUMCODECS = _Replaced()
+
+
 @contextmanager
 def known_pickles() -> Iterator[None]:
     """Let the pickles of stores be decoded by ``KnownThings``. Independent; for all threads meanwhile."""
-    original = Pickle.decode
-    Pickle.decode = _decode
+    _NUMCODECS.replace()
     try:
         yield
     finally:
-        Pickle.decode = original
+        _NUMCODECS.give_back()
 
 
 def _decode(codec: Pickle, buf: Any, out: Any = None) -> Any:

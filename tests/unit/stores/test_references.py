@@ -114,3 +114,18 @@ with known_pickles():
 """
     done = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and done.stderr.startswith("refused: a store holds arrays"), done
+
+
+def test_contexts_may_overlap() -> None:
+    """In any order, as those of two threads do."""
+    original, pickled = Pickle.decode, Pickle().encode(FINE["references"])
+    first, second = known_pickles(), known_pickles()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert Pickle().decode(pickled).tolist() == REFERENCES
+    second.__exit__(None, None, None)
+    assert Pickle.decode is original
+    with known_pickles(), known_pickles():
+        pass
+    assert Pickle.decode is original
