@@ -180,7 +180,7 @@ def _dtype(note: Any) -> np.dtype[Any]:
                 _refuse("fields that are not one after the other")
             return dtype
         case _Type(given=(str(text), *_), state=(int(), str(order), None, None, None, *_)) if ELEMENT.fullmatch(text):
-            return np.dtype(text).newbyteorder(order) if order in ("<", ">") else np.dtype(text)
+            return np.dtype(text if order == "|" else np.dtype(text).newbyteorder(">" if order == ">" else "<"))
     _refuse("a type that is no element's")
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from parnwb.errors import TargetError
 from parnwb.striping import Striping
 from parnwb.target.disk import identity, sync_folder, write_whole
-from parnwb.target.target import Target
+from parnwb.target.target import Target, tell_nobody
 from parnwb.target.visible import open_soon
 
 TOKEN_NAME = ".parnwb"
@@ -72,7 +73,7 @@ class FolderTarget(Target):
                 where=str(self.partial),
                 remedy="Give it another name, or remove it",
             )
-        _remove(self.partial)
+        _remove(self.partial, self.step)
 
     def _make(self, token: bytes, striping: Striping | None) -> None:
         """Create the partial folder with a token in it; files of single chunks are too small to be spread."""
@@ -96,7 +97,7 @@ class FolderTarget(Target):
         if self._ours is not None:
             with contextlib.suppress(TargetError, OSError):
                 self.check_ours()
-                _remove(self.partial)
+                _remove(self.partial, self.step)
 
     def publish(self, *, overwrite: bool = False) -> None:
         """Give the complete folder its name and make the folder around it remember that.
@@ -118,7 +119,7 @@ class FolderTarget(Target):
 
     def _remove_replaced(self) -> None:
         try:
-            _remove(self.replaced)
+            _remove(self.replaced, self.step)
         except OSError as error:
             warnings.warn(f"{self.replaced}, which was replaced, could not be removed: {error.strerror}", stacklevel=2)
 
@@ -128,16 +129,41 @@ def is_store(path: Path) -> bool:
     return path.is_dir() and any((path / name).exists() for name in MARKS)
 
 
-def stored_bytes(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder. Independent."""
+def stored_bytes(path: Path, step: Callable[[str], None] = tell_nobody) -> int:
+    """Return the bytes of a file, or of all files in a folder. Independent.
+
+    Parameters
+    ----------
+    step
+        Is told each file of a folder.
+    """
     if not path.is_dir():
         return os.path.getsize(path)
-    return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            step(f"measuring {folder}/{name}")
+            total += os.lstat(os.path.join(folder, name)).st_size
+    return total
 
 
-def _remove(path: Path) -> None:
-    """Remove a folder, or a link to one but not what it leads to."""
+def _remove(path: Path, step: Callable[[str], None]) -> None:
+    """Remove a folder, or a link to one but not what it leads to; say so for each file."""
     if path.is_symlink():
         path.unlink()
-    else:
-        shutil.rmtree(path)
+        return
+    for folder, inner, names, descriptor in os.fwalk(path, topdown=False, onerror=_fail):
+        for name in names:
+            step(f"removing {folder}/{name}")
+            os.unlink(name, dir_fd=descriptor)
+        for name in inner:
+            step(f"removing {folder}/{name}")
+            try:
+                os.rmdir(name, dir_fd=descriptor)
+            except NotADirectoryError:  # it is a link to a folder
+                os.unlink(name, dir_fd=descriptor)
+    path.rmdir()
+
+
+def _fail(error: OSError) -> NoReturn:
+    raise error

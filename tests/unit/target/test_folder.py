@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -94,3 +95,57 @@ def test_what_was_created_is_discarded(target: FolderTarget) -> None:
     target.partial.mkdir()
     target.discard()
     assert target.partial.exists(), "another job's"
+
+
+def test_every_file_that_is_made_safe_is_told_and_each_folder_once(
+    target: FolderTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.create()
+    files = filled(target, *map(str, range(250)))
+    files.write("a/b", [("last", b"1")])
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    files.sync_some()
+    assert files.unsafe == 152 and synced == [f"{target.partial}/a/b/{n}" for n in range(100)], "the oldest"
+    told = list(files.syncing())
+    assert files.unsafe == 0 and len(told) == 154 and told[0] == "a/b/100"
+    assert len(synced) == len(set(synced)) == 254
+    assert not list(files.syncing())
+
+
+def test_a_failed_fsync_is_told(target: FolderTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    target.create()
+    files = filled(target, "0")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="fsync a/b/0 failed: broken"):
+        files.sync()
+
+
+def test_what_is_removed_or_measured_is_told_file_by_file(target: FolderTarget, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").touch()
+    told: list[str] = []
+
+    def begun() -> None:
+        target.create()
+        filled(target, "0", "1", "2")
+        (target.partial / "a/link").symlink_to(tmp_path / "kept")
+
+    begun()
+    target.publish()
+    assert stored_bytes(target.path, told.append) == 17
+    assert {f"measuring {target.path}/{name}" for name in (".zgroup", "a/b/0", "a/b/1", "a/b/2")} == set(told)
+    target.step = told.append
+    begun()
+    begun()
+    for place, clear in ((target.partial, target.discard), (target.replaced, lambda: target.publish(overwrite=True))):
+        if not target.partial.exists():
+            begun()
+        told.clear()
+        clear()
+        expected = {f"removing {place}/{name}" for name in (".zgroup", "a", "a/link", "a/b", "a/b/0", "a/b/1", "a/b/2")}
+        assert expected <= set(told) and not place.exists()
+    assert (tmp_path / "kept/file").exists()
