@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import NoReturn
 from parnwb.errors import TargetError
 from parnwb.striping import Striping
 from parnwb.target.disk import identity, sync_folder, write_whole
+from parnwb.target.permissions import Permissions
 from parnwb.target.target import Target, tell_nobody
 from parnwb.target.visible import open_soon
 
+OWNER_DOES_ALL = 0o700
 TOKEN_NAME = ".parnwb"
 # Of Zarr, versions 2 and 3.
 MARKS = (".zgroup", ".zmetadata", ".zarray", "zarr.json")
@@ -76,8 +79,11 @@ class FolderTarget(Target):
         _remove(self.partial, self.step)
 
     def _make(self, token: bytes, striping: Striping | None) -> None:
-        """Create the partial folder with a token in it; files of single chunks are too small to be spread."""
-        os.mkdir(self.partial)
+        """Create the partial folder with a token in it; files of single chunks are too small to be spread.
+
+        Where it is to replace a store nobody else sees into it before it has that one's permissions.
+        """
+        os.mkdir(self.partial, 0o777 if Permissions.of(self.path) is None else OWNER_DOES_ALL)
         self._ours = identity(os.lstat(self.partial))
         descriptor = os.open(self.partial / TOKEN_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
@@ -113,9 +119,23 @@ class FolderTarget(Target):
         self.check_kind()
         os.unlink(self.partial / TOKEN_NAME)
         sync_folder(self.partial)
-        if os.path.lexists(self.path):
+        replaced = Permissions.of(self.path)
+        if replaced is None:
+            os.rename(self.partial, self.path)
+        else:
+            self._replace(replaced)
+
+    def _replace(self, permissions: Permissions) -> None:
+        descriptor = os.open(self.partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            permissions.give(descriptor, also=OWNER_DOES_ALL)  # or a job that ends here could not be tidied up after
             os.rename(self.path, self.replaced)
-        os.rename(self.partial, self.path)
+            os.rename(self.partial, self.path)
+            if permissions.mode & OWNER_DOES_ALL != OWNER_DOES_ALL:
+                with contextlib.suppress(OSError):
+                    os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~0o700 | permissions.mode & 0o700)
+        finally:
+            os.close(descriptor)
 
     def _remove_replaced(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,32 @@ def test_what_is_removed_or_measured_is_told_file_by_file(target: FolderTarget, 
         expected = {f"removing {place}/{name}" for name in (".zgroup", "a", "a/link", "a/b", "a/b/0", "a/b/1", "a/b/2")}
         assert expected <= set(told) and not place.exists()
     assert (tmp_path / "kept/file").exists()
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o777, 0o500])
+def test_a_store_is_never_more_open_than_the_one_that_it_replaces(target: FolderTarget, mode: int) -> None:
+    def mode_of(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    target.path.mkdir()
+    (target.path / ".zgroup").write_text("old")
+    target.path.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        target.create()
+        filled(target, "0")
+    finally:
+        os.umask(before)
+    assert mode_of(target.partial) == 0o700
+    target.publish(overwrite=True)
+    assert mode_of(target.path) == mode and (target.path / ".zgroup").read_text() == "{}"
+
+
+def test_a_new_store_is_as_open_as_the_umask_says(target: FolderTarget) -> None:
+    before = os.umask(0o027)
+    try:
+        target.create()
+    finally:
+        os.umask(before)
+    target.publish()
+    assert stat.S_IMODE(target.path.stat().st_mode) == 0o750
