@@ -130,12 +130,24 @@ class FolderTarget(Target):
         try:
             permissions.give(descriptor, also=OWNER_DOES_ALL)  # or a job that ends here could not be tidied up after
             os.rename(self.path, self.replaced)
-            os.rename(self.partial, self.path)
+            self._take_free_name()
             if permissions.mode & OWNER_DOES_ALL != OWNER_DOES_ALL:
+                given = stat.S_IMODE(os.fstat(descriptor).st_mode)
                 with contextlib.suppress(OSError):
-                    os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~0o700 | permissions.mode & 0o700)
+                    os.fchmod(descriptor, given & ~OWNER_DOES_ALL | permissions.mode & OWNER_DOES_ALL)
         finally:
             os.close(descriptor)
+
+    def _take_free_name(self) -> None:
+        """Rename the partial folder, or give the store that was there its name back."""
+        try:
+            os.rename(self.partial, self.path)
+        except OSError as error:
+            try:
+                os.rename(self.replaced, self.path)
+            except OSError:
+                error.strerror = f"{error.strerror}; and the store that was there is {self.replaced} now"
+            raise
 
     def _remove_replaced(self) -> None:
         try:

@@ -179,3 +179,30 @@ def test_a_new_store_is_as_open_as_the_umask_says(target: FolderTarget) -> None:
         os.umask(before)
     target.publish()
     assert stat.S_IMODE(target.path.stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_store_that_cannot_be_replaced_keeps_its_name(
+    target: FolderTarget, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    target.path.mkdir()
+    (target.path / ".zgroup").write_text("old")
+    target.create()
+    filled(target, "0")
+    rename, left = os.rename, list(range(broken))
+
+    def fail(source: Path, to: Path) -> None:
+        if to == target.path and left:
+            left.pop()
+            raise OSError(errno.EIO, "broken")
+        rename(source, to)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(StorageError, match="could not be renamed: broken") as caught:
+        target.publish(overwrite=True)
+    assert target.partial.is_dir()
+    if broken == 1:
+        assert (target.path / ".zgroup").read_text() == "old" and not target.replaced.exists()
+        target.check_place()
+    else:
+        assert f"the store that was there is {target.replaced} now" in str(caught.value)
