@@ -55,9 +55,11 @@ launch_and_requeue() {
     "${launcher[@]}" "$@" &
     ranks=$! status=0 stopping=
     trap 'stopping=yes; kill -USR1 $ranks 2> /dev/null || true' USR1
-    while kill -0 $ranks 2> /dev/null; do
+    while :; do
         wait $ranks && status=0 || status=$?
+        kill -0 $ranks 2> /dev/null || break  # else a trap has ended the waiting
     done
+    trap : USR1  # the number of the ranks' launcher may be another program's from here on
     # Launchers, which end ranks that are not as quick as others, may not say 75.
     if ((status == 75)) || [[ $status != 0 && $stopping ]]; then
         echo "job $SLURM_JOB_ID is requeued: its ranks ended with status $status"

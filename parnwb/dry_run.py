@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parnwb.conversion import check_apart
-from parnwb.layout import FileLayout
 from parnwb.plan import WritePlan
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings
@@ -19,7 +18,7 @@ from parnwb.stores.rule import StoreRule
 from parnwb.target import FolderTarget, Target
 from parnwb.target.space import space_left
 from parnwb.write_queue import write_queue
-from parnwb.writer import look_for_earlier
+from parnwb.writer import layout_of, look_for_earlier, plan_of
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -37,7 +36,7 @@ def plan_nwbfile(nwbfile: NWBFile, ranks: int, **settings: Any) -> WritePlan:
     """
     given = WriteSettings(**settings)
     with _authored(nwbfile, Path("plan.nwb").absolute(), given, choose_backend(given.backend)) as skeleton:
-        return _planned(skeleton.layout, ranks, given)
+        return _planned(skeleton, ranks, given)
 
 
 def plan_conversion(source: SourceData, ranks: int, **settings: Any) -> WritePlan:
@@ -85,7 +84,7 @@ def rehearse(source: SourceData, output: Path, ranks: int, settings: WriteSettin
     check_apart(source.path, output)
     choice = choose_backend(settings.backend)
     with _authored(source.nwbfile(), target.path, settings, choice) as skeleton:
-        plan = _planned(skeleton.layout, ranks, settings)
+        plan = _planned(skeleton, ranks, settings)
         about = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout]).about
     return Rehearsal(plan, choice, _becomes(target, earlier), about, space_left(target.path.parent).free)
 
@@ -107,9 +106,9 @@ def _authored(nwbfile: NWBFile, path: Path, settings: WriteSettings, choice: Bac
         skeleton.file.close()
 
 
-def _planned(layout: FileLayout, ranks: int, settings: WriteSettings) -> WritePlan:
-    queue = write_queue(settings.queue, layout)
-    return WritePlan(layout, ranks, settings.decomposition, settings.buffer_mb, queue=queue)
+def _planned(skeleton: Authored, ranks: int, settings: WriteSettings) -> WritePlan:
+    layout = layout_of(skeleton)
+    return plan_of(layout, ranks, settings, write_queue(settings.queue, layout))
 
 
 def _becomes(target: Target, earlier: Earlier | None) -> str:

@@ -14,6 +14,8 @@ from parnwb.errors import LaunchError, PlanError
 
 BACKENDS = ("auto", "direct", "mpio", "virtual", "zarr")
 ZARR_SUFFIX = ".zarr"
+# Those that keep a journal.
+RESUMABLE = ("auto", "direct")
 # Deflate, shuffle, fletcher32, N-bit and scale-offset are applied to every chunk, whatever it holds.
 NEVER_SKIPPED = (1, 2, 3, 5, 6)
 
@@ -81,6 +83,17 @@ def backend_for(path: str | Path, wanted: str) -> str:
             remedy="Leave the backend out, or choose a name that ends in .nwb",
         )
     return wanted
+
+
+def can_resume(path: str | Path, wanted: str) -> bool:
+    """Tell whether a job can go on with what an earlier one has left of an output. Independent.
+
+    Parameters
+    ----------
+    path, wanted
+        As for ``backend_for``, which may refuse them.
+    """
+    return backend_for(path, wanted) in RESUMABLE
 
 
 def check_backend(wanted: str) -> None:

@@ -39,11 +39,18 @@ def last_words(text: str, rank: int, host: str | None = None) -> None:
     Nobody can catch what is said here, so it is written whether or not anybody listens to the logger. A listener that
     hangs, on a disk or a lock of a thread that is stuck, is waited for no longer than a second.
     """
-    sys.stderr.write(f"{NAME}: {text}\n")  # in one piece: launchers mix what they get
-    sys.stderr.flush()
-    log = threading.Thread(
-        target=say, args=(logging.CRITICAL, "job", text, rank, host), kwargs={"is_said": True}, daemon=True
-    )
-    with suppress(RuntimeError):  # Python 3.12 and newer start no thread any more when the interpreter ends
-        log.start()
-        log.join(LAST_WORDS_SECONDS)
+
+    def speak() -> None:
+        with suppress(Exception):
+            sys.stderr.write(f"{NAME}: {text}\n")  # in one piece: launchers mix what they get
+            sys.stderr.flush()
+        with suppress(Exception):
+            say(logging.CRITICAL, "job", text, rank, host, is_said=True)
+
+    thread = threading.Thread(target=speak, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # Python 3.12 and newer start no thread any more when the interpreter ends
+        speak()
+    else:
+        thread.join(LAST_WORDS_SECONDS)

@@ -61,8 +61,8 @@ from parnwb.striping import Striping, striping_for
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions
 from parnwb.timeline import Timeline
+from parnwb.write_queue import WriteQueue, write_queue
 from parnwb.write_queue import described as described_policy
-from parnwb.write_queue import write_queue
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
@@ -187,7 +187,7 @@ def write(
     sources = {**received.sources, **grown_sources(growths)}
     with ranks.agreed("planning"):
         kept = layout.numbers_of(received.kept | {growth.path for growth in growths if growth.kept})
-        plan = WritePlan(settled(layout), ranks.size, settings.decomposition, settings.buffer_mb, done, kept, queue)
+        plan = replace(plan_of(layout, ranks.size, settings, queue), done=done, kept=kept)
     written = Written(plan, choice, published, phases=ranks.phases.seconds, timeline=ranks.phases.timeline)
     if published:
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
@@ -336,11 +336,20 @@ def _found(skeleton: Authored | None, earlier: Earlier | None) -> Found:
             brief = replace(state, tail=b"") if state is not None else None
             streams[number] = (source.dtype.str, source.stream.row_shape, brief)
     if earlier is None:
-        # Of a contiguous dataset no part could have some elements, and take no space for the others.
-        layout = skeleton.layout.in_chunks() if skeleton.backend.name == "virtual" else skeleton.layout
-        return Found(layout, skeleton.backend, {}, False, streams)
+        return Found(layout_of(skeleton), skeleton.backend, {}, False, streams)
     done = done_chunks(skeleton.layout, earlier.committed)
     return Found(skeleton.layout, skeleton.backend, done, earlier.finished, streams)
+
+
+def layout_of(skeleton: Authored) -> FileLayout:
+    """Return the layout by which a new file is planned. Independent."""
+    # Of a contiguous dataset no part could have some elements, and take no space for the others.
+    return skeleton.layout.in_chunks() if skeleton.backend.name == "virtual" else skeleton.layout
+
+
+def plan_of(layout: FileLayout, ranks: int, settings: WriteSettings, queue: WriteQueue) -> WritePlan:
+    """Return the plan of a layout, of which rows that are still to come are no part. Independent."""
+    return WritePlan(settled(layout), ranks, settings.decomposition, settings.buffer_mb, queue=queue)
 
 
 def _begun_with(settings: WriteSettings, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, closing
 
 from parnwb.allocator import Allocator
 from parnwb.backends.addresses import Addresses
@@ -118,7 +117,8 @@ def complete(job: Job, layout: FileLayout) -> None:
         changes = tuple(overlay.take_changes())
         job.journal.append(Frame({}, overlay.end, no_records(), changes, complete=True))
     job.target.check_ours()
-    write_overlay(overlay, job.target.partial)
+    with closing(FileBytes(job.target.partial)) as disk:
+        write_overlay(overlay, disk)
     job.target.partial_manifest.unlink(missing_ok=True)  # of an attempt that came as far as here
     if job.manifest:
         assert job.journal is not None
@@ -128,13 +128,9 @@ def complete(job: Job, layout: FileLayout) -> None:
         checksums.write(job.target.partial_manifest)
 
 
-def write_overlay(overlay: Overlay, path: Path) -> None:
-    """Write the overlay's bytes to a file that exists, and make it safe. Independent."""
-    disk = FileBytes(path)
-    try:
-        for address, data in overlay.extents():
-            disk.write_at([data], address)
-        disk.truncate(overlay.end)
-        disk.sync()
-    finally:
-        disk.close()
+def write_overlay(overlay: Overlay, disk: FileBytes) -> None:
+    """Write the overlay's bytes to a file that is open, and make it safe. Independent."""
+    for address, data in overlay.extents():
+        disk.write_at([data], address)
+    disk.truncate(overlay.end)
+    disk.sync()

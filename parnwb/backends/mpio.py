@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ class MpioBackend:
             if job.skeleton is not None:
                 job.hdf5_skeleton.file.close()
                 job.target.check_ours()
-                write_overlay(job.hdf5_skeleton.overlay, job.target.partial)
+                with closing(FileBytes(job.target.partial)) as disk:
+                    write_overlay(job.hdf5_skeleton.overlay, disk)
         told = job.ranks.on_root("looking at the file's striping", lambda: hints(job.target.partial, job.ranks.size))
         opening = "opening the file in parallel"
         with job.ranks.agreed(opening), job.ranks.doing(opening, together=True):

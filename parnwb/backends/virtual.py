@@ -54,10 +54,12 @@ class VirtualFile:
         assert isinstance(job.target, SpreadTarget)
         self._job, self._ranks, self._target = job, job.ranks, job.target
         self._part = job.target.part(job.ranks.rank)
-        self._part.create()
         self._is_complete = False
-        self._disk = FileBytes(self._part.working)
+        # Open until the end: otherwise another job's file could have the inode by which ours is recognised.
+        self._whole = FileBytes(job.target.partial)
         try:
+            job.target.check_ours()
+            self._disk = self._part.create()
             self._overlay = Overlay(*frame)
             self._file = reopen_on(self._overlay, self._part.working)
             self._allocator = Allocator(self._file, self._overlay, job.layout)
@@ -81,22 +83,23 @@ class VirtualFile:
         everywhere = self._ranks.gather_agreed("telling what is in the parts", self._boxes)
         with self._ranks.agreed("writing the file of virtual datasets"):
             if self._ranks.is_root:
-                _write_whole(self._job, self._target, self._allocator, everywhere)
+                _write_whole(self._job, self._target, self._allocator, everywhere, self._whole)
 
     def close(self) -> None:
-        """Close the part; a local one that is of no use any more is removed. Independent."""
-        self._disk.close()
+        """Close the part; one that is of no use any more is removed. Independent."""
         if not self._is_complete:
             self._part.remove()
+        self._part.close()
+        self._whole.close()
 
     def _complete_part(self) -> None:
         self._file.close()
+        self._target.check_ours()
         if not self._places.written:
             self._part.remove()
             return
-        self._target.check_ours()
         with self._ranks.doing("making the part safe (fsync)"), self._ranks.phases("fsync"):
-            write_overlay(self._overlay, self._part.working)
+            write_overlay(self._overlay, self._disk)
         with self._ranks.phases("moving the part"):
             self._part.bring(self._ranks.step)
         self._is_complete = True
@@ -119,9 +122,13 @@ def _frame(job: Job) -> Frame:
 
 
 def _write_whole(
-    job: Job, target: SpreadTarget, allocator: Allocator, everywhere: list[dict[int, list[Hyperslab]]]
+    job: Job,
+    target: SpreadTarget,
+    allocator: Allocator,
+    everywhere: list[dict[int, list[Hyperslab]]],
+    disk: FileBytes,
 ) -> None:
-    """Write the file whose parts are all in their folder. Independent; on the root."""
+    """Write the file, on ``disk``, whose parts are all in their folder. Independent; on the root."""
     from parnwb.rewriting.spreading import Piece, spread
 
     skeleton = job.hdf5_skeleton
@@ -140,4 +147,4 @@ def _write_whole(
     overlay = spread(skeleton.file, target.path, allocator.layout, pieces)
     skeleton.file.close()
     target.check_ours()
-    write_overlay(overlay, target.partial)
+    write_overlay(overlay, disk)

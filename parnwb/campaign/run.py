@@ -20,6 +20,7 @@ from parnwb.conversion import convert
 from parnwb.errors import Interrupted, ParnwbError
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.progress import PlainLines, Silent, View
+from parnwb.site import can_resume
 from parnwb.target import Target
 from parnwb.target.lock import Lock
 from parnwb.target.process import Process
@@ -41,7 +42,7 @@ class Outcome:
     source, output
         Paths.
     status
-        ``converted``, ``was there``, ``failed``, ``stopped`` (resumed by the next run) or ``not begun``.
+        ``converted``, ``was there``, ``failed``, ``stopped`` (the next run goes on) or ``not begun``.
     ranks, host
         How many took part, and where the first of them was.
     begun, seconds
@@ -111,7 +112,8 @@ def run(
 ) -> Campaign:
     """Convert all sessions of a list whose files are not there yet. Collective.
 
-    A session that fails does not stop the others, one that a former run has left is resumed.
+    A session that fails does not stop the others, one that a former run has left is resumed, or begun anew where the
+    backend keeps no journal.
 
     Parameters
     ----------
@@ -260,7 +262,9 @@ class _Team:
         known: dict[str, Any] = {"source": str(session.source.path), "output": str(session.output)}
         known |= {"ranks": self._ranks.size, "host": self._ranks.hosts[0], "begun": begun - self._began}
         try:
-            made = convert(session.source, session.output, self._comm, resume=True, **self._convert_settings())
+            # What is left without a journal is replaced; a file that has its name is not.
+            resume = can_resume(session.output, self._settings.get("backend", "auto"))
+            made = convert(session.source, session.output, self._comm, resume=resume, **self._convert_settings())
         except SystemExit:
             return self._ended(STOPPED, known, begun, say)
         except Exception as error:  # noqa: BLE001 - agreed on in the team; the other sessions are not concerned

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -38,8 +38,9 @@ class Lines(logging.Handler):
         whose = NAME if record.levelno >= logging.WARNING else part
         if self.level < NOTICE and record.levelno < logging.WARNING:  # who asked for more wants to know whose it is
             whose = f"{NAME} {part} [rank {getattr(record, 'rank', 0)} on {getattr(record, 'host', '?')}]"
-        sys.stderr.write(f"{whose}: {kind}{record.getMessage()}\n")  # in one piece: launchers mix what they get
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):  # a full disk of logs or a closed terminal ends no writing
+            sys.stderr.write(f"{whose}: {kind}{record.getMessage()}\n")  # in one piece: launchers mix what they get
+            sys.stderr.flush()
 
 
 @contextmanager

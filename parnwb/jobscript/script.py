@@ -8,7 +8,9 @@ from pathlib import Path
 
 from parnwb.jobscript.site_file import SiteFile
 from parnwb.jobscript.size import JobSize
+from parnwb.site import can_resume
 
+UNFINISHED = " || -e $output.partial.journal"
 TEMPLATE = """\
 #!/usr/bin/env bash
 {sbatch}
@@ -20,9 +22,9 @@ recording={recording}
 output={output}
 reading=({reading})
 
-if [[ ! -e $output || -e $output.partial.journal ]]; then
+if [[ ! -e $output{or_unfinished} ]]; then
     stripe "$(dirname "$output")" {stripes}
-    launch_and_requeue parnwb convert "$recording" "$output" --resume ${{break_lock:+--break-lock}} \\
+    {convert} ${{break_lock:+--break-lock}} \\
         {converting}"${{reading[@]}}"
 fi
 launch parnwb verify "$output" --against "$recording" "${{reading[@]}}"
@@ -40,6 +42,8 @@ def render(
 ) -> str:
     """Return the text of a script that converts, requeues itself before its time is over, and verifies. Independent.
 
+    One whose output cannot be resumed is not requeued: it would begin anew again and again.
+
     Parameters
     ----------
     reading
@@ -49,6 +53,12 @@ def render(
     """
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in output.stem)
     hours, minutes = divmod(size.minutes, 60)
+    if can_resume(output, "auto"):
+        convert, or_unfinished = 'launch_and_requeue parnwb convert "$recording" "$output" --resume', UNFINISHED
+        requeueing = [f"--signal=B:USR1@{size.signal_seconds}", "--requeue"]
+    else:
+        convert, or_unfinished = 'launch parnwb convert "$recording" "$output"', ""
+        requeueing = ["--no-requeue"]
     options = [
         f"--job-name=parnwb-{name}",
         f"--nodes={size.nodes}",
@@ -56,8 +66,7 @@ def render(
         f"--cpus-per-task={size.cpus_per_task}",
         f"--mem={size.memory_mb}M",
         f"--time={hours:02}:{minutes:02}:00",
-        f"--signal=B:USR1@{size.signal_seconds}",
-        "--requeue",
+        *requeueing,
         "--open-mode=append",
         "--output=%x-%j.log",
         *site.sbatch_options,
@@ -72,4 +81,6 @@ def render(
         reading=shlex.join(reading),
         converting="".join(f"{shlex.quote(word)} " for word in converting),
         stripes=size.stripes,
+        convert=convert,
+        or_unfinished=or_unfinished,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 
 from parnwb.finding import Finding
-from parnwb.links.tiles import sources_of
+from parnwb.links.tiles import beside, sources_of
 
 MAX_FILES = 1000
 """Files behind a file, more of which are not looked at."""
@@ -35,9 +35,9 @@ class Outward:
     file: str
     name: str
 
-    def found_from(self, folder: str) -> str:
-        """Return the absolute path of the file, seen from the folder of the file that has the link."""
-        return os.path.normpath(os.path.join(folder, self.file)) if not os.path.isabs(self.file) else self.file
+    def found_from(self, path: str) -> str:
+        """Return the absolute path of the file, seen from the file that has the link."""
+        return beside(path, self.file)
 
 
 def outward_links(file: h5py.File) -> list[Outward]:
@@ -67,17 +67,17 @@ def parts_of(path: Path) -> tuple[Path, ...]:
             names = dict.fromkeys(name for dataset in virtual for name in sources_of(dataset))
     except (OSError, RuntimeError, KeyError, ValueError):  # a partial file may be anything
         return ()
-    return tuple(path.parent / name for name in names)
+    return tuple(Path(beside(str(path), name)) for name in names)
 
 
 def stored_bytes(dataset: h5py.Dataset) -> int:
     """Return what a dataset takes, or the parts of a virtual one, as far as they are there. Independent."""
     if not dataset.is_virtual:
         return int(dataset.id.get_storage_size())
-    total, folder = 0, Path(dataset.file.filename).parent
-    for name, paths in sources_of(dataset).items():
-        with suppress(OSError, KeyError), h5py.File(folder / name, "r") as file:
-            total += sum(int(file[path].id.get_storage_size()) for path in paths)
+    total, path = 0, os.fsdecode(dataset.file.filename)
+    for name, inner in sources_of(dataset).items():
+        with suppress(OSError, KeyError), h5py.File(beside(path, name), "r") as file:
+            total += sum(int(file[each].id.get_storage_size()) for each in inner)
     return total
 
 
@@ -91,8 +91,7 @@ def files_behind(path: str) -> Iterator[str]:
                 links = outward_links(file)
         except OSError:
             continue
-        folder = os.path.dirname(current)
-        for target in dict.fromkeys(link.found_from(folder) for link in links):
+        for target in dict.fromkeys(link.found_from(current) for link in links):
             if target not in seen:
                 seen.add(target)
                 waiting.append(target)
@@ -106,7 +105,7 @@ def broken_links(file: h5py.File, path: Path) -> tuple[list[Finding], list[Outwa
     """
     findings, good = [], []
     for link in outward_links(file):
-        target = link.found_from(str(path.parent))
+        target = link.found_from(str(path))
         what = _broken(file, path, link, target)
         if what is None:
             good.append(link)
@@ -174,8 +173,8 @@ def _collect(group: h5py.Group, path: str, found: list[tuple[str, h5py.Dataset]]
 
 def stored_elsewhere(dataset: h5py.Dataset) -> list[str]:
     """Say what is wrong with the other files that hold a dataset's values, if any do. Independent."""
-    folder = os.path.dirname(os.path.abspath(os.fsdecode(dataset.file.filename)))
-    return [*_external_storage(dataset, folder), *_virtual_sources(dataset, folder)]
+    path = os.path.abspath(os.fsdecode(dataset.file.filename))
+    return [*_external_storage(dataset, os.path.dirname(path)), *_virtual_sources(dataset, path)]
 
 
 def _external_storage(dataset: h5py.Dataset, folder: str) -> list[str]:
@@ -195,11 +194,11 @@ def _external_storage(dataset: h5py.Dataset, folder: str) -> list[str]:
     return said
 
 
-def _virtual_sources(dataset: h5py.Dataset, folder: str) -> list[str]:
+def _virtual_sources(dataset: h5py.Dataset, path: str) -> list[str]:
     """Look for the parts of a virtual dataset: where one is missing HDF5 reads fill values, and says nothing."""
     if not dataset.is_virtual:
         return []
-    said = [(name, _unreadable(os.path.join(folder, name), paths)) for name, paths in sources_of(dataset).items()]
+    said = [(name, _unreadable(beside(path, name), inner)) for name, inner in sources_of(dataset).items()]
     return [f"a part of it is in {name}, {what}" for name, what in said if what]
 
 

@@ -38,7 +38,6 @@ class Tile:
 
 def tiles_of(dataset: h5py.Dataset) -> tuple[Tile, ...]:
     """Return the boxes that a virtual dataset consists of; nothing if it is not so simple."""
-    folder = os.path.dirname(os.path.abspath(dataset.file.filename))
     tiles = []
     for part in dataset.virtual_sources():
         whole, box = _is_whole(part.src_space), _box(part.vspace)
@@ -46,10 +45,20 @@ def tiles_of(dataset: h5py.Dataset) -> tuple[Tile, ...]:
         if box is None or taken is None or taken[1] != box[1] or _is_pattern(part.file_name + part.dset_name):
             return ()
         name = unescaped(part.file_name)
-        file = dataset.file.filename if name == SAME_FILE else os.path.join(folder, name)
+        file = dataset.file.filename if name == SAME_FILE else beside(dataset.file.filename, name)
         first = (0,) * dataset.ndim if whole else taken[0]
         tiles.append(Tile(*box, file, unescaped(part.dset_name), first))
     return tuple(tiles)
+
+
+def beside(path: str, name: str) -> str:
+    """Return where HDF5 finds the file that another one names: in its folder; or, through a symlink, the real file's.
+
+    Between these HDF5 looks in the reader's working folder, on which nobody can rely.
+    """
+    named = (os.path.abspath(path), os.path.realpath(path))
+    first, real = (os.path.normpath(os.path.join(os.path.dirname(each), name)) for each in named)
+    return real if not os.path.isfile(first) and os.path.isfile(real) else first
 
 
 def sources_of(dataset: h5py.Dataset) -> dict[str, set[str]]:

@@ -67,7 +67,8 @@ class JsonLines(logging.Handler):
             self._stream.flush()
         except Exception as error:  # noqa: BLE001 - other ranks would wait for one that left for this
             self._failed = True
-            sys.stderr.write(f"parnwb: warning: events are not written any more: {error}\n")
+            with suppress(OSError, ValueError):
+                sys.stderr.write(f"parnwb: warning: events are not written any more: {error}\n")
 
     def close(self) -> None:
         """Close the file, but no stream of others."""

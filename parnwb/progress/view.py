@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from typing import Protocol
 
 from parnwb.progress.events import Ended, Event, Progressed, Started
@@ -113,4 +114,5 @@ class Guarded:
             self._view.heed(event)
         except Exception as error:  # noqa: BLE001 - other ranks would wait for one that left for this
             self._view, self.interval = Silent(), Silent.interval
-            warnings.warn(f"the progress display failed and is silent from here on: {error}", stacklevel=3)
+            with suppress(Exception):  # where warnings are errors, or cannot be printed either
+                warnings.warn(f"the progress display failed and is silent from here on: {error}", stacklevel=3)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -15,7 +14,7 @@ import h5py
 from parnwb.bulk_rule import BulkRule
 from parnwb.errors import LinkError, SourceError
 from parnwb.links.following import stored_elsewhere
-from parnwb.links.tiles import sources_of
+from parnwb.links.tiles import beside, sources_of
 from parnwb.rewriting.names import inside, link_names, parted, raw, text
 from parnwb.rewriting.references import Key, key_of, reference_attributes, references_in, target_of, values_of
 from parnwb.rewriting.types import holds, is_reference
@@ -126,7 +125,7 @@ class Survey:
     def files(self) -> list[str]:
         """The files that are read."""
         parts = [
-            os.path.join(os.path.dirname(item.file.filename), name)
+            beside(item.file.filename, name)
             for item in self.bulk
             if item.dataset.is_virtual
             for name in sources_of(item.dataset)
@@ -268,15 +267,15 @@ class _Surveyor:
         there = self._open(text(h5py.h5f.get_name(thing)), there, at)
         self._object(thing, path, there, text(own) if own else target, charset)
 
-    def _open(self, filename: str, beside: h5py.File, at: str) -> h5py.File:
-        place = os.path.realpath(Path(beside.filename).parent / filename)
+    def _open(self, filename: str, above: h5py.File, at: str) -> h5py.File:
+        place = os.path.realpath(beside(above.filename, filename))
         if place not in self._files:
             try:
                 self._files[place] = self._opened.enter_context(h5py.File(place, "r"))
             except OSError as error:
                 raise LinkError(
                     f"the file behind an external link must be there: {filename} cannot be opened: {error}",
-                    where=f"{beside.filename}:{at}",
+                    where=f"{above.filename}:{at}",
                     remedy="Bring it beside the file that links to it",
                 ) from error
         return self._files[place]

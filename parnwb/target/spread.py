@@ -16,12 +16,11 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from parnwb.errors import StorageError, TargetError
 from parnwb.striping import Striping
-from parnwb.target.disk import MAX_CALL_BYTES, FileBytes, sync_folder
+from parnwb.target.disk import MAX_CALL_BYTES, FileBytes, identity, sync_folder
 from parnwb.target.permissions import Permissions, create_file
 from parnwb.target.target import Target
 
@@ -30,9 +29,11 @@ OWN_NAME = re.compile(r"\d+\.h5")
 PartsOf = Callable[[Path], Iterable[Path]]
 
 
-@dataclass(frozen=True)
 class Part:
     """One rank's part. All calls are independent.
+
+    A job that has taken the output from this one writes to the same paths. So nothing is done to what has a path unless
+    it is the file that was made here, which stays open until ``close``: no other one can have its inode meanwhile.
 
     Parameters
     ----------
@@ -44,12 +45,12 @@ class Part:
         Whose permissions it gets; None leaves them to the umask.
     """
 
-    working: Path
-    partial: Path
-    like: Permissions | None
+    def __init__(self, working: Path, partial: Path, like: Permissions | None) -> None:
+        self.working, self.partial, self.like = working, partial, like
+        self._disk: FileBytes | None = None
 
-    def create(self) -> None:
-        """Create it, empty; what a job that was killed has left there is replaced.
+    def create(self) -> FileBytes:
+        """Create it, empty, and return its bytes; what a job that was killed has left there is replaced.
 
         Raises
         ------
@@ -58,45 +59,63 @@ class Part:
         """
         try:
             self.working.unlink(missing_ok=True)
-            os.close(create_file(self.working, self.like))
+            self._disk = _created(self.working, self.like)
         except OSError as error:
             raise TargetError(
                 f"the folder for this rank's part cannot be written to: {error.strerror}",
                 where=f"{self.working} on host {socket.gethostname()}",
                 remedy="Check that it exists on every host, its permissions and the quota",
             ) from error
+        return self._disk
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the file that was made here still has the path."""
+        return self._disk is not None and _has_path(self._disk, self.working)
 
     def bring(self, step: Callable[[str], None]) -> None:
         """Move it beside the others and make its name safe; ``step`` is told of each piece.
 
         Raises
         ------
+        TargetError
+            Another job has put its own part in the place of this one.
         StorageError
             A file system refuses; the part stays where it was.
         """
+        if not self.is_ours:
+            raise _replaced(self.working)
         if self.working != self.partial:
             self._move(step)
         sync_folder(self.partial.parent)
 
     def _move(self, step: Callable[[str], None]) -> None:
-        self.partial.unlink(missing_ok=True)
-        os.close(create_file(self.partial, self.like))
-        source, made = FileBytes(self.working), FileBytes(self.partial)
+        assert self._disk is not None
+        try:
+            made = _created(self.partial, self.like)
+        except FileExistsError as error:  # the folder was empty when this job began
+            raise _replaced(self.partial) from error
         try:
             address = 0
-            while piece := source.read_at(PIECE_BYTES, address):
+            while piece := self._disk.read_at(PIECE_BYTES, address):
                 step(f"moving {self.working.name} to its folder, byte {address}")
                 made.write_at([piece], address)
                 address += len(piece)
             made.sync()
         finally:
-            source.close()
             made.close()
-        self.working.unlink()
+        self.remove()
 
     def remove(self) -> None:
-        """Remove it where it was written."""
-        self.working.unlink(missing_ok=True)
+        """Remove it where it was written; another job's stays."""
+        if self.is_ours:
+            self.working.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close its bytes."""
+        if self._disk is not None:
+            self._disk.close()
+            self._disk = None
 
 
 class SpreadTarget(Target):
@@ -200,6 +219,34 @@ class SpreadTarget(Target):
         own = re.compile(re.escape(self.path.name) + r"\.parts(\.\d+)?")
         folders = {part.parent for part in self._parts_of(file)}
         return {folder for folder in folders if folder.parent == self.path.parent and own.fullmatch(folder.name)}
+
+
+def _created(path: Path, like: Permissions | None) -> FileBytes:
+    """Create a file whose name nothing has, and return its bytes. Independent."""
+    descriptor = create_file(path, like)
+    try:
+        disk = FileBytes(path)
+        if identity(disk.status()) != identity(os.fstat(descriptor)):
+            disk.close()
+            raise _replaced(path)
+        return disk
+    finally:
+        os.close(descriptor)
+
+
+def _has_path(disk: FileBytes, path: Path) -> bool:
+    try:
+        return identity(os.lstat(path)) == identity(disk.status())
+    except OSError:
+        return False
+
+
+def _replaced(path: Path) -> TargetError:
+    return TargetError(
+        "a rank's part was replaced or removed by another program while it was written",
+        where=f"{path} on host {socket.gethostname()}",
+        remedy="Write to one output file from one job at a time",
+    )
 
 
 def _remove(folder: Path) -> None:

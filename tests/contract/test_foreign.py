@@ -1,6 +1,7 @@
 """Files that parnwb did not write go through ``repack``: what readers, validators and h5diff say of them stays.
 
-They come from all of pynwb's factories, and from the pynwb of 2021 (``data/make_old_file.py``).
+They come from all of pynwb's factories, from the pynwb of 2021 (``data/make_old_file.py``), and from neuroconv. Those
+of hdmf-zarr are in ``test_stores.py``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import warnings
 from collections import Counter
+from datetime import datetime, timezone
 from pathlib import Path
 
 import h5py
@@ -22,6 +24,7 @@ from hdmf.testing import TestCase as Comparison
 from nwbinspector import inspect_nwbfile
 from pynwb import NWBHDF5IO
 
+from parnwb.made_recording import make_spikeglx_recording
 from parnwb.repacking import repack
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.filterwarnings("ignore")]
@@ -44,21 +47,34 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in MADE:
             with NWBHDF5IO(folder / f"{name}.nwb", "w") as io:
                 io.write(build(name, inputs, expected=True), cache_spec=False)
+        by_neuroconv(folder / "neuroconv.nwb")
     return folder
 
 
-@pytest.mark.parametrize("name", ["old", *MADE])
+def by_neuroconv(path: Path) -> None:
+    """Convert a recording as neuroconv does by itself; the file has the schema, too."""
+    from neuroconv.converters import SpikeGLXConverterPipe
+
+    run = make_spikeglx_recording(path.parent / "recording", megabytes=2)
+    converter = SpikeGLXConverterPipe(folder_path=run)
+    metadata = converter.get_metadata()
+    metadata["NWBFile"]["session_start_time"] = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    converter.run_conversion(nwbfile_path=path, metadata=metadata)
+
+
+@pytest.mark.parametrize("name", ["old", "neuroconv", *MADE])
 def test_what_others_say_of_a_file_stays(sources: Path, name: str) -> None:
     source, found = sources / f"{name}.nwb", sources / f"{name}_again.nwb"
     told = repack(source, found, chunks="auto", compression="gzip-1", bulk_threshold=1, progress=False)
     assert told.changes and not any(change.is_copied for change in told.changes)
     assert_same(source, found, without=STORAGE)
-    if shutil.which("h5diff"):
-        assert subprocess.run(["h5diff", source, found], capture_output=True, check=False).returncode == 0
     assert errors_of(found) == errors_of(source)
     assert not messages_of(found) - messages_of(source)
     with NWBHDF5IO(source, "r") as before, NWBHDF5IO(found, "r") as after:
         Comparison().assertContainerEqual(after.read(), before.read(), ignore_hdmf_attrs=True)
+    if shutil.which("h5diff") is None:
+        pytest.skip("h5diff is not installed (Debian: apt-get install hdf5-tools)")
+    assert subprocess.run(["h5diff", source, found], capture_output=True, check=False).returncode == 0
 
 
 def test_the_old_file_is_old(sources: Path) -> None:

@@ -23,6 +23,7 @@ from parnwb import NWBParallelIO, Stream
 from parnwb.backends import store as backend
 from parnwb.comm import Ranks
 from parnwb.errors import ParnwbError, ResumeError, TargetError
+from parnwb.repacking import repack
 from parnwb.sources.raw_chunks import RawChunks
 from parnwb.stores.rule import StoreRule
 from parnwb.verification import verify
@@ -115,6 +116,23 @@ def values_of(path: Path) -> dict[str, Any]:
 def test_files_are_the_same_in_the_other_format(stores: Stores, name: str, ranks: int) -> None:
     path = stores.written("crossed", ranks).with_name(name)
     assert values_of(path) == values_of(stores.folder / "session.nwb")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_stores_and_exports_of_hdmf_zarr_become_files(stores: Stores, case: str, tmp_path: Path) -> None:
+    """What it wrote itself, and the HDF5 file that it exports from that."""
+    from hdmf_zarr import NWBZarrIO
+
+    from parnwb.stores.references import known_pickles
+
+    stores.expected(case)
+    store, exported = stores.folder / "hdmf_zarr" / f"{case}.nwb.zarr", tmp_path / "exported.nwb"
+    with known_pickles(), NWBZarrIO(str(store), "r") as source, pynwb.NWBHDF5IO(exported, "w") as io:
+        io.export(src_io=source, write_args={"link_data": False})
+    expected = values_of(exported)
+    for source in (store, exported):
+        repack(source, tmp_path / f"{source.suffix}.nwb", compression="gzip-1", progress=False)
+        assert values_of(tmp_path / f"{source.suffix}.nwb") == expected
 
 
 def test_settings_cross_where_both_formats_have_them(stores: Stores) -> None:

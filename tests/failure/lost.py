@@ -1,6 +1,7 @@
 """A job that stops right before a write, as on a node that is lost, and writes when it is woken up.
 
-Arguments: the output, and before what it stops: ``chunk``, ``frame`` or ``name``.
+Arguments: the output, and before what it stops: ``chunk``, ``frame``, ``name``, or a chunk of a
+``part`` of a virtual file.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def stop_before(what: str) -> None:
                 batch = [b"\xee" * sum(map(len, batch))]
             elif what == "frame" and name.endswith(".journal"):
                 stop()
+        if what == "part" and not stopped and name.endswith(".h5") and address:
+            stop()
         return pwritev(descriptor, batch, address)
 
     def named(source: Any, target: Any) -> None:
@@ -53,4 +56,5 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     stop_before(sys.argv[2])
     with commits_every(3):
-        write(Path(sys.argv[1]), session(), "w", commit_interval=1)
+        backend = "virtual" if sys.argv[2] == "part" else "direct"
+        write(Path(sys.argv[1]), session(), "w", commit_interval=1, backend=backend)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from contract.compare import Snapshot
+from contract.compare import Allowed, Snapshot, differences
 from failure.calls import KILLED, EndAfter, in_child, watch
 from failure.resuming import (
     Stop,
@@ -28,6 +28,8 @@ from failure.resuming import (
 )
 from mpi_launch import run_mpi
 
+from parnwb.backends.own import OwnPlaces
+from parnwb.backends.virtual import VirtualFile
 from parnwb.comm import Ranks
 from parnwb.commits.generation import renew
 from parnwb.errors import ResumeError, StorageError, TargetError
@@ -99,6 +101,26 @@ def test_a_write_that_comes_while_the_next_job_writes(tmp_path, expected, what):
         assert_goes_on(after, committed_in(path))
     write(path, session())
     assert_finished(path, *expected)
+
+
+@pytest.mark.parametrize("moment", ["begin", "_complete_part"])
+def test_the_parts_of_the_next_job_are_out_of_reach(tmp_path, expected, moment):
+    """They have the paths that those of the lost job had."""
+    path = tmp_path / "out.nwb"
+    owner = OwnPlaces if moment == "begin" else VirtualFile
+    go_on, said = getattr(owner, moment), []
+    with lost(path, "part") as wake, pytest.MonkeyPatch.context() as patch:
+
+        def woken(self, *arguments):
+            said.append(wake()) if not said else None
+            return go_on(self, *arguments)
+
+        patch.setattr(owner, moment, woken)
+        write(path, session(), "w", backend="virtual", break_lock=True)
+    assert "another job" in said[0] or "another program" in said[0], said
+    different = differences(expected[0], comparable(path), Allowed(size_ratio=2.0, parts=True))
+    assert not different, "\n".join(different)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["out.nwb", "out.nwb.parts"]
 
 
 def test_it_is_not_forgotten_when_the_next_job_ends_before_it_begins(tmp_path, expected):

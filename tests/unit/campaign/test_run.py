@@ -44,3 +44,37 @@ sessions:
         assert "missing" in done.outcomes[0].error
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"good", "good.nwb", "metadata.yaml", "sessions.yaml", "results.json"}
+
+
+def test_what_keeps_no_journal_is_begun_anew(tmp_path: Path) -> None:
+    """Of an unfinished file; one that is there is not replaced, nor one of which another backend has committed data."""
+    pytest.importorskip("mpi4py.MPI")
+    make_spikeglx_recording(tmp_path / "good", megabytes=1)
+    (tmp_path / "metadata.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
+    (tmp_path / "there.nwb").write_text("a file")
+    for name in ("there", "left"):
+        (tmp_path / f"{name}.nwb.partial").write_text("left by a job that was killed")
+    (tmp_path / "sessions.yaml").write_text("""
+metadata: metadata.yaml
+sessions:
+- {source: good, output: left.nwb}
+- {source: good, output: there.nwb}
+- {source: good, output: store.nwb.zarr}
+""")
+    done = run(tmp_path / "sessions.yaml", alone(), results=tmp_path / "results.json", quiet=True, backend="virtual")
+    assert [outcome.status for outcome in done.outcomes] == ["converted", "failed", "failed"]
+    assert "exists and is not replaced" in done.outcomes[1].error
+    assert "backend 'virtual' writes HDF5 files" in done.outcomes[2].error
+    assert (tmp_path / "left.nwb.parts").is_dir() and (tmp_path / "there.nwb").read_text() == "a file"
+
+
+def test_a_store_is_among_the_files_of_a_campaign(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py.MPI")
+    pytest.importorskip("hdmf_zarr")
+    make_spikeglx_recording(tmp_path / "good", megabytes=1)
+    (tmp_path / "metadata.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
+    lines = "metadata: metadata.yaml\nsessions:\n- {source: good, output: out.nwb.zarr}\n"
+    (tmp_path / "sessions.yaml").write_text(lines)
+    for expected in ("converted", "was there"):
+        done = run(tmp_path / "sessions.yaml", alone(), results=tmp_path / "results.json", quiet=True)
+        assert [(outcome.status, outcome.error) for outcome in done.outcomes] == [(expected, "")]

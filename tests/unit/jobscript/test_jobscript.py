@@ -150,6 +150,16 @@ def test_the_script_is_shell_and_asks_for_all_of_it(site: SiteFile, tmp_path: Pa
     assert said.stdout.strip() == str(odd)
 
 
+def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) -> None:
+    size = job_size(NEEDS, site)
+    file, store = (render(site, size, tmp_path / "r", tmp_path / name) for name in ("o.nwb", "o.nwb.zarr"))
+    (tmp_path / "script").write_text(store)
+    subprocess.run(["bash", "-n", tmp_path / "script"], check=True, timeout=20)
+    assert "--resume" in file and "launch_and_requeue" in file and "#SBATCH --requeue\n" in file
+    assert not any(word in store for word in ("--resume", "launch_and_requeue", "--requeue", "--signal", "journal"))
+    assert 'launch parnwb convert "$recording" "$output" ${break_lock' in store and "#SBATCH --no-requeue\n" in store
+
+
 def _quoted(text: str) -> str:
     return text.split("\nrecording=")[1].split("\n")[0]
 

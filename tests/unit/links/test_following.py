@@ -10,7 +10,7 @@ import pytest
 
 from parnwb.hyperslab import Hyperslab
 from parnwb.index import missing_chunks
-from parnwb.links.following import files_behind, parts_of, stored_elsewhere
+from parnwb.links.following import files_behind, parts_of, stored_bytes, stored_elsewhere
 from parnwb.links.tiles import sources_of
 from parnwb.verification import verify
 
@@ -161,6 +161,39 @@ def test_a_part_without_some_of_its_chunks(folder: Path, count: int) -> None:
 def test_no_parts_of_what_is_no_file(folder: Path) -> None:
     (folder / "out.nwb.partial").write_bytes(b"some token")
     assert parts_of(folder / "out.nwb.partial") == parts_of(folder / "gone.nwb") == ()
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_through_a_symlink(folder: Path, lacking: int) -> None:
+    """HDF5 finds other files beside the real one, if there are none beside the link."""
+    spread(folder, count=4 - lacking)
+    with h5py.File(folder / "first.h5", "r+") as file:
+        file["x"] = VALUES
+    with h5py.File(folder / "out.h5", "r+") as file:
+        file["link"] = h5py.ExternalLink("first.h5", "/x")
+    link = folder.parent / "linked" / "here.h5"
+    link.parent.mkdir()
+    link.symlink_to(folder / "out.h5")
+    with h5py.File(link) as file:
+        assert (file["both"][:3] == 1).all()
+        stored = stored_bytes(file["both"])
+    findings = said(link)
+    assert len(findings) == lacking and all("1 of 4 chunks of its part in other.h5" in each for each in findings)
+    assert parts_of(link) == (folder / "first.h5", folder / "other.h5")
+    with h5py.File(folder / "out.h5") as file:
+        assert stored == stored_bytes(file["both"]) > 0
+
+
+def test_what_is_beside_a_symlink_comes_first(folder: Path) -> None:
+    spread(folder)
+    link = folder.parent / "linked" / "here.h5"
+    link.parent.mkdir()
+    link.symlink_to(folder / "out.h5")
+    with h5py.File(link.parent / "other.h5", "w") as file:
+        file.create_dataset("50% x", data=np.full((4, 4), 7, "i2"))
+    with h5py.File(link) as file:
+        assert (file["both"][2:] == 7).all()
+    assert parts_of(link) == (folder / "first.h5", link.parent / "other.h5")
 
 
 def test_movies(folder: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,31 @@ def test_last_words_do_not_wait_for_a_listener_that_hangs(capsys: pytest.Capture
         handler.release()
         logger.removeHandler(handler)
     assert capsys.readouterr().err == "parnwb: the end\n"
+
+
+def test_last_words_do_not_wait_for_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that nobody reads, or a lock of the thread that is stuck."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    monkeypatch.setattr("sys.stderr", os.fdopen(write, "w", closefd=False))
+    began = time.monotonic()
+    last_words("the end", 0)
+    assert time.monotonic() - began < 3
+    os.close(read)  # and who waits gets EPIPE
+
+
+def test_last_words_that_cannot_be_written_end_nobody(heard: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        last_words("the end", 0)
+        with suppress(OSError):
+            full.close()
+    (line,) = lines(heard)
+    assert line["text"] == "the end"
 
 
 def test_a_file_is_appended_to_and_opened_when_there_is_something_to_say(tmp_path: Path) -> None:

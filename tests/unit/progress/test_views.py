@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 
 import pytest
 from unit.progress.told import ENDED, STARTED, STATE, Kept, Screen, Told, progressed
@@ -141,3 +143,27 @@ def test_durations(seconds: float, words: str) -> None:
 def test_a_state_of_nothing_says_nothing() -> None:
     assert (str(NOTHING), NOTHING.complete, NOTHING.known) == ("", 0, 0)
     assert [extent.path for extent in STATE.under_way] == ["/b/data"]
+
+
+FULL = """
+import sys, warnings
+from parnwb.cli.speaking import listening, show_warning
+from parnwb.progress import Meter, PlainLines, Started
+
+warnings.showwarning = show_warning
+with listening():
+    meter = Meter([PlainLines()], clock=iter(range(1000)).__next__)
+    meter.begin(Started("out.nwb", "writing", "out.nwb", 100, 1, ("here",)))
+    for _ in range(100):
+        meter.advance(1, 1)
+    meter.end()
+print("all is written")
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-W", "error"]])
+def test_a_full_disk_of_logs_ends_no_writing(options: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, *options, "-c", FULL]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=60, check=False)
+    assert done.stdout == "all is written\n"

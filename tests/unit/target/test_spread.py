@@ -34,6 +34,7 @@ def write(target: SpreadTarget, ranks: int = 2) -> None:
         part.create()
         part.working.write_text(f"{target.parts.name} of rank {rank}")
         part.bring(lambda step: None)
+        part.close()
     target.partial.write_text(" ".join(f"{target.parts.name}/{rank:04d}.h5" for rank in range(ranks)))
 
 
@@ -184,6 +185,55 @@ def test_parts_are_no_more_open_than_the_file_that_is_replaced(tmp_path: Path) -
     assert modes == [0o640, 0o750, 0o640, 0o640]
 
 
+# -- a job that has lost its lock ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+def test_a_part_of_the_job_that_took_the_output_stays(tmp_path: Path, is_local: bool) -> None:
+    """Both jobs have the same paths, and the older one only now learns that it is not alone."""
+    local = tmp_path / "local" if is_local else None
+    if local is not None:
+        local.mkdir()
+    old = begun(tmp_path / "out.nwb", local)
+    lost = old.part(0)
+    lost.create().write_at([b"old"], 0)
+    new = SpreadTarget(tmp_path / "out.nwb", parts_of, local)
+    new.create()
+    part = new.part(0)
+    part.create().write_at([b"new"], 0)
+    lost.remove()
+    with pytest.raises(TargetError, match="part was replaced or removed by another program.*0000.h5 on host"):
+        lost.bring(lambda step: None)
+    lost.close()
+    lost.remove()
+    assert part.working.read_bytes() == b"new"
+    part.bring(lambda step: None)
+    part.close()
+    assert part.partial.read_bytes() == b"new"
+    old.lock.release()
+
+
+def test_a_part_that_another_host_has_brought_stays(tmp_path: Path) -> None:
+    """The folders in which the ranks of the two jobs write are not the same, the one to which parts are moved is."""
+    hosts = [tmp_path / "first", tmp_path / "second"]
+    for host in hosts:
+        host.mkdir()
+    old = begun(tmp_path / "out.nwb", hosts[0])
+    lost = old.part(0)
+    lost.create().write_at([b"old"], 0)
+    new = SpreadTarget(tmp_path / "out.nwb", parts_of, hosts[1])
+    new.create()
+    part = new.part(0)
+    part.create().write_at([b"new"], 0)
+    part.bring(lambda step: None)
+    with pytest.raises(TargetError, match="replaced or removed by another program"):
+        lost.bring(lambda step: None)
+    assert part.partial.read_bytes() == b"new"
+    for each in (lost, part):
+        each.close()
+    old.lock.release()
+
+
 # -- node-local folders --------------------------------------------------------------------------------------
 
 
@@ -199,6 +249,7 @@ def test_parts_are_moved_from_a_local_folder(tmp_path: Path, monkeypatch: pytest
     part.bring(steps.append)
     assert (target.partial_parts / "0003.h5").read_bytes() == bytes(range(23))
     assert names(local) == [] and len(steps) == 5
+    part.close()
 
 
 def test_two_outputs_of_one_name_have_their_own_local_parts(tmp_path: Path) -> None:
@@ -208,7 +259,7 @@ def test_two_outputs_of_one_name_have_their_own_local_parts(tmp_path: Path) -> N
     parts = [SpreadTarget(folder / "out.nwb", parts_of, folders[2]).part(0).working for folder in folders[:2]]
     assert parts[0] != parts[1]
     parts[0].write_text("left by a job that was killed")
-    SpreadTarget(folders[0] / "out.nwb", parts_of, folders[2]).part(0).create()
+    SpreadTarget(folders[0] / "out.nwb", parts_of, folders[2]).part(0).create().close()
     assert parts[0].read_bytes() == b""
 
 

@@ -1,0 +1,37 @@
+"""``launch_and_requeue`` of jobscripts/site.sh ends as the ranks have ended, however quickly."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SITE = Path(__file__).parents[3] / "jobscripts" / "site.sh"
+CALLED = SITE.read_text().partition("# What the scripts call")[2].partition("\n")[2]
+
+
+def ended(launcher: str, then: str = "", *, times: int = 1) -> list[int]:
+    """Return the status of so many scripts."""
+    script = f"set -e\nSLURM_JOB_ID=7\nscontrol() {{ echo requeued $2; }}\n{CALLED}\nlauncher=({launcher})\n{then}\n"
+    script += "launch_and_requeue PROGRAM\n"
+    run = [subprocess.Popen(["bash", "-c", script], stderr=subprocess.DEVNULL) for _ in range(times)]
+    return [one.wait(timeout=30) for one in run]
+
+
+@pytest.mark.parametrize(("launcher", "status"), [("no_such_launcher_here", 127), ("false", 1), ("true", 0)])
+def test_a_launcher_that_ends_at_once(launcher: str, status: int) -> None:
+    """With a loop that asked first whether it lives, one in six said that all was well."""
+    assert ended(launcher, times=40) == [status] * 40
+
+
+def test_the_signal_is_passed_on_and_the_job_requeued() -> None:
+    ranks = """bash -c 'trap "exit 75" USR1; while :; do sleep 0.05; done'"""
+    then = f"signal() {{ sleep 1; kill -USR1 $$; }}; signal &\nlauncher=({ranks})"
+    assert ended("true", then) == [75]
+
+
+def test_a_signal_that_comes_when_ranks_have_ended_does_nothing() -> None:
+    script = f"set -e\n{CALLED}\nlauncher=(true)\nlaunch_and_requeue X\nkill -USR1 $$\necho verified"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "verified\n")
