@@ -305,7 +305,7 @@ from parnwb.target import FolderFiles
 write, rank = FolderFiles.write, MPI.COMM_WORLD.rank
 def killed(self, folder, files):
     write(self, folder, files)
-    if rank == 1 and len(self._written) == 3:
+    if rank == 1 and self.unsafe >= 3:
         os.kill(os.getpid(), 9)
 FolderFiles.write = killed
 with NWBParallelIO({str(tmp_path / "out.nwb.zarr")!r}, "w", comm=MPI.COMM_WORLD, **SMALL) as io:
