@@ -164,7 +164,7 @@ def converted(ranks: Ranks, io: NWBParallelIO, began: float) -> Converted:
     return Converted(
         path=io.path,
         raw_bytes=written.plan.layout.nbytes,
-        file_bytes=ranks.on_root("measuring the file", lambda: _bytes_of(io.path)),
+        file_bytes=ranks.on_root("measuring the file", lambda: _bytes_of(io.path, ranks.going_on)),
         written_bytes=0 if written.published else written.plan.remaining_bytes,
         seconds=time.monotonic() - began,
         backend=written.backend.name,
@@ -173,11 +173,11 @@ def converted(ranks: Ranks, io: NWBParallelIO, began: float) -> Converted:
     )
 
 
-def _bytes_of(path: Path) -> int:
+def _bytes_of(path: Path, step: Callable[[str], None]) -> int:
     """Return what a file takes, with those that have parts of it. Independent."""
     from parnwb.links.following import parts_of
 
-    return sum(stored_bytes(one) for one in (path, *parts_of(path)))
+    return sum(stored_bytes(one, step) for one in (path, *parts_of(path)))
 
 
 def check(

@@ -191,6 +191,7 @@ class NWBParallelIO:
                 check_mode(mode, path)
                 backend = backend_for(path, backend)
                 self._target = _target(path, mode, backend, local)
+                self._target.step = self._ranks.going_on
                 self._manager = manager = _manager(manager, extensions)
                 self._settings = WriteSettings(
                     backend=backend,
@@ -780,7 +781,8 @@ class NWBParallelIO:
 
     def _tidy_up(self) -> None:
         if not self._committed and not is_worth_keeping(self._target):
-            self._target.discard()
+            with self._ranks.doing("removing what was written"):
+                self._target.discard()
         elif self._committed and self._opened is not None:
             self._opened.close_view()
             self._target.publish()

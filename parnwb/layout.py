@@ -208,11 +208,26 @@ class DatasetSpec:
         """Bytes of one whole chunk, uncompressed."""
         return math.prod(self.grid.chunk) * self.itemsize
 
+    def means_as_stored(self, other: DatasetSpec) -> bool:
+        """Tell whether stored chunks of the one mean the same in the other, and chunks that are missing, too.
+
+        Fill values are compared by their bytes: NaN is not equal to itself.
+        """
+        return (self.shape, self.dtype, self.chunks, self.filters) == (
+            other.shape,
+            other.dtype,
+            other.chunks,
+            other.filters,
+        ) and self._fill_bytes == other._fill_bytes
+
+    @property
+    def _fill_bytes(self) -> bytes:
+        return self.fillvalue or bytes(self.itemsize)
+
     @property
     def fill(self) -> np.ndarray[Any, Any]:
         """The fill value as a 0-d array of the file's type."""
-        raw = self.fillvalue or bytes(self.itemsize)
-        return np.frombuffer(raw, dtype=self.numpy_dtype)[0:1].reshape(())
+        return np.frombuffer(self._fill_bytes, dtype=self.numpy_dtype)[0:1].reshape(())
 
 
 def contiguous_piece(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

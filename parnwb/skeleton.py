@@ -423,8 +423,10 @@ class _UnfilledGroup(h5py.Group):
     def copy(self, source: h5py.Dataset, dest: Any, name: str, **settings: Any) -> None:
         """Create an empty dataset like ``source``, where hdmf would copy it; or as asked, which hdmf would not heed."""
         if self._asked:
-            kept = {"chunks": source.chunks, "maxshape": source.maxshape if source.chunks else None}
+            kept: dict[str, Any] = {"chunks": source.chunks, "maxshape": source.maxshape if source.chunks else None}
             dtype = source.dtype if self._dtype is None else np.dtype(self._dtype)
+            if (found := read_spec(source)).fillvalue:
+                kept["fillvalue"] = found.fill
             self.create_dataset(name, shape=source.shape, dtype=dtype, **{**kept, **self._asked})
             return
         creation = creation_of_same(source)

@@ -16,11 +16,13 @@ from parnwb.backends.stretch import Stretch
 from parnwb.codec import ChunkAssembler, Crew
 from parnwb.comm import Ahead, Lane, Ranks
 from parnwb.commits.journal import crc32c
+from parnwb.errors import SourceError
+from parnwb.hyperslab import Hyperslab
 from parnwb.iterator import IndependentChunkIterator
 from parnwb.layout import DatasetSpec
 from parnwb.plan import Buffer
 from parnwb.sources import EncodedSource, takes_over
-from parnwb.sources.source import Room
+from parnwb.sources.source import Room, Stored
 from parnwb.timing import Phases
 
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
@@ -174,6 +176,11 @@ def take_over(
     """Return the chunks of one buffer as their file has them; those that it lacks the new one will lack, too.
 
     Independent. Their memory is the shelf's.
+
+    Raises
+    ------
+    SourceError
+        A chunk cannot be read, or is cut off where no filter would notice it.
     """
     plan = portion.plan
     spec = plan.layout.datasets[buffer.dataset]
@@ -184,9 +191,21 @@ def take_over(
                 lane.step(f"copying {elements.place(spec.place)}")
                 with phases(READING):
                     stored = source.read_chunk(elements.start, shelf.take())
+                if stored is not None:
+                    _check_whole(stored[1], spec, elements)
                 yield index, stored
 
     return _batch(portion, buffer, chunks(), phases)
+
+
+def _check_whole(data: Stored, spec: DatasetSpec, elements: Hyperslab) -> None:
+    """Refuse a chunk that has gone through no filters and is shorter or longer than chunks are. Independent."""
+    if spec.chunks is not None and not spec.filters and len(data) != spec.chunk_bytes:
+        raise SourceError(
+            f"a stored chunk without filters must have {spec.chunk_bytes} bytes, this one has {len(data)}",
+            where=elements.place(spec.place),
+            remedy="The source is damaged there: compare it with a copy",
+        )
 
 
 def _batch(portion: Portion, buffer: Buffer, chunks: Iterable[StoredChunk], phases: Phases) -> Batch:

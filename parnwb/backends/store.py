@@ -12,7 +12,7 @@ from parnwb.backends.backend import Job, Portion
 from parnwb.backends.direct import DirectFile, addresses_of
 from parnwb.backends.encoder import Batch
 from parnwb.backends.requests import Numbers
-from parnwb.comm import Aside
+from parnwb.comm import Aside, Ranks
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.sources import Access
 from parnwb.sources.array import cast_to
@@ -20,6 +20,8 @@ from parnwb.target import FolderFiles
 
 ENDLESS = 1 << 60
 """Rows of a dataset of which nobody knows how many it will have."""
+MOST_UNSAFE = 10_000
+"""Files of a rank that are written and not made safe: their names are in memory."""
 
 
 class StoreBackend:
@@ -35,8 +37,8 @@ class StoreBackend:
         with job.ranks.agreed("opening the partial folder"), ExitStack() as failed:
             files = FolderFiles(job.target.partial)
             failed.callback(files.close)
-            pen = ChunkPen(job, files)
-            file = StoreFile(job, files, pen, addresses_of(job, files, pen, _Anywhere), complete_store)
+            pen, disk = ChunkPen(job, files), ChunkDisk(job.ranks, files)
+            file = StoreFile(job, disk, pen, addresses_of(job, disk, pen, _Anywhere), complete_store)
             failed.pop_all()
             return file
 
@@ -50,6 +52,31 @@ class StoreFile(DirectFile):
         # Zarr converts values as numpy does.
         sources = {path: cast_to(source, dtypes[path]) for path, source in portion.sources.items() if path in dtypes}
         super().fill(replace(portion, sources=sources))
+
+
+class ChunkDisk:
+    """The chunk files of a rank, each of which is a step of its own where they are made safe: there can be many.
+
+    Parameters
+    ----------
+    ranks
+        Whose watchdog is told.
+    files
+        In the partial folder.
+    """
+
+    def __init__(self, ranks: Ranks, files: FolderFiles) -> None:
+        self._ranks, self._files = ranks, files
+
+    def sync(self) -> None:
+        """Make all files safe that were written and are not."""
+        for name in self._files.syncing():
+            self._ranks.step(f"making {name} safe (fsync)")
+            self._ranks.look_up()
+
+    def close(self) -> None:
+        """Close the folder."""
+        self._files.close()
 
 
 class ChunkPen:
@@ -75,6 +102,8 @@ class ChunkPen:
         names = [chunk_name(spec, position) for position in batch.requests[:, 1].tolist()]
         files = list(zip(names, batch.payloads, strict=True))
         aside.do(f"writing {batch.place}", lambda: self._files.write(spec.path.strip("/"), files), meanwhile)
+        while self._files.unsafe > MOST_UNSAFE:
+            aside.do("making written chunks safe (fsync)", self._files.sync_some, meanwhile)
 
     def serve(self) -> bool:
         """Do nothing: every rank writes its own."""
@@ -129,9 +158,11 @@ def complete_store(job: Job, layout: FileLayout) -> None:
     try:
         for name, data in skeleton.files().items():
             folder, _, last = name.rpartition("/")
+            job.ranks.step(f"writing {name}")
+            job.ranks.look_up()
             files.make_folders([folder])
             files.write(folder, [(last, data)])
-        files.sync()
+        ChunkDisk(job.ranks, files).sync()
     finally:
         files.close()
 

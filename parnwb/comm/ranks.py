@@ -461,6 +461,15 @@ class Ranks:
         """Name what comes next within an ``agreed`` block. Independent."""
         self._watchdog.main.step(text)
 
+    def going_on(self, text: str) -> None:
+        """Do as ``step`` and let the others hear of it, where this rank does not leave if another has failed.
+
+        Independent.
+        """
+        self._watchdog.main.step(text)
+        if self._comm is not None:
+            self._look_for_silence()
+
     def doing(self, text: str, *, together: bool = False) -> AbstractContextManager[None]:
         """Be at a step for a while; ``together`` where all ranks are inside one call. Independent."""
         return self._watchdog.main.at(text, together=together)

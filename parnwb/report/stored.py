@@ -117,7 +117,7 @@ def _contents_of_store(path: Path, look_up: Callable[[], None]) -> Contents:
         words = ", ".join(in_words(item) for item in spec.filters)
         sizes = (spec.nbytes, array.nbytes_stored)
         shown.append(Stored(spec.path, spec.shape, str(array.dtype), spec.chunks, words, *sizes))
-    return Contents(folder_bytes(path), _session(root), tuple(shown), len(found) - len(shown))
+    return Contents(folder_bytes(path, lambda _: look_up()), _session(root), tuple(shown), len(found) - len(shown))
 
 
 def _session(file: Any) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,12 +57,7 @@ class MosaicSource(HDF5DatasetSource):
         common = self.common_spec
         if common is None or len(self._of_chunk) != math.prod(spec.grid.extent):
             return False
-        return (spec.shape, spec.dtype, spec.chunks, spec.filters) == (
-            self.shape,
-            common.dtype,
-            common.chunks,
-            common.filters,
-        )
+        return replace(common, shape=self.shape).means_as_stored(spec)
 
     def read_chunk(self, start: Point, out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.

@@ -37,8 +37,7 @@ class RawChunks:
     def fit(self, spec: DatasetSpec) -> bool:
         """Tell whether these bytes mean the same as chunks of a dataset of ``spec``."""
         found = read_spec(self._dataset)
-        fields = ("shape", "dtype", "chunks", "filters")
-        return found.chunks is not None and all(getattr(found, name) == getattr(spec, name) for name in fields)
+        return found.chunks is not None and found.means_as_stored(spec)
 
     def read(self, start: tuple[int, ...], out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(filter mask, bytes)`` of the chunk that begins at ``start``; None if it was never written.

@@ -78,9 +78,7 @@ class ZarrSource(BlockedSource):
         """Tell whether the array's chunks can be taken over into a dataset of ``spec`` as they are. Independent."""
         if not hasattr(self._array, "chunk_store") or self._array.order != "C" or self._array.dtype.hasobject:
             return False  # it is of Zarr 3, or its chunks have another order
-        found = read_zarr_spec(self._array)
-        fields = ("shape", "dtype", "chunks", "filters")
-        return all(getattr(found, name) == getattr(spec, name) for name in fields)
+        return read_zarr_spec(self._array).means_as_stored(spec)
 
     def read_chunk(self, start: tuple[int, ...], out: Room | None = None) -> tuple[int, Stored] | None:
         """Return ``(0, bytes)`` of the chunk that begins at ``start``; None if it has no file. Independent.

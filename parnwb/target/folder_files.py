@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ FULL = {
     errno.ENOSPC: "The file system is full, or has no room for more files: free some, or choose another folder",
     errno.EDQUOT: "The quota, of bytes or of files, is used up: free some, or choose another folder",
 }
+SOME_FILES = 100
 
 
 class FolderFiles:
@@ -31,7 +33,8 @@ class FolderFiles:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._written: list[tuple[str, list[str]]] = []
+        self._written: deque[tuple[str, str]] = deque()
+        self._folders: set[str] = set()
         self._descriptor = -1
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -82,21 +85,46 @@ class FolderFiles:
                 os.close(below)
         except OSError as error:
             raise self._failed("writing", f"{folder}/{name}".lstrip("/"), error) from error
-        self._written.append((folder, [name for name, _ in files]))
+        self._written.extend((folder, name) for name, _ in files)
+        self._folders.add(folder)
 
     def sync(self) -> None:
         """Make all files safe that were written since the last time. A failure is final."""
+        for _ in self.syncing():
+            pass
+
+    def syncing(self) -> Iterator[str]:
+        """Do as ``sync``, and iterate over the names of files and folders that come next: each takes its time."""
         while self._written:
-            folder, names = self._written[-1]
-            try:
-                for name in names:
-                    self._sync(f"{folder}/{name}".lstrip("/"))
-                self._sync(folder or ".")
-            except OSError as error:
-                raise self._failed("fsync", folder, error) from error
-            self._written.pop()
+            yield "/".join(self._written[0]).lstrip("/")
+            self._sync_oldest()
+        while self._folders:
+            folder = next(iter(self._folders))
+            yield folder or "the store's folder"
+            self._sync(folder or ".")
+            self._folders.remove(folder)
+
+    def sync_some(self) -> None:
+        """Make some files safe, the oldest: what the kernel has written by itself already takes no time."""
+        for _ in range(min(SOME_FILES, len(self._written))):
+            self._sync_oldest()
+
+    @property
+    def unsafe(self) -> int:
+        """How many files have been written and not made safe."""
+        return len(self._written)
+
+    def _sync_oldest(self) -> None:
+        self._sync("/".join(self._written[0]).lstrip("/"))
+        self._written.popleft()
 
     def _sync(self, name: str) -> None:
+        try:
+            self._fsync(name)
+        except OSError as error:
+            raise self._failed("fsync", name, error) from error
+
+    def _fsync(self, name: str) -> None:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._descriptor)
         try:
             os.fsync(descriptor)

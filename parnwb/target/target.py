@@ -8,7 +8,7 @@ import socket
 import stat
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from parnwb.errors import StorageError, TargetError
@@ -23,6 +23,10 @@ from parnwb.target.visible import open_soon
 TOKEN_BYTES = 16
 # A rank whose job has lost the output notices it after so long at the latest, at its next write.
 LOOK_SECONDS = 5.0
+
+
+def tell_nobody(text: str) -> None:
+    """Take note of no step. Independent."""
 
 
 class Target:
@@ -42,6 +46,8 @@ class Target:
     lost
         Is there while processes of an earlier job, whose lock was broken, may still write to ``partial``, or to
         ``path`` if it appended.
+    step
+        Is told what comes next where there can be much to do, so that a watchdog sees that it goes on.
     """
 
     kind = "file"
@@ -58,6 +64,7 @@ class Target:
         self._ours: tuple[int, int] | None = None
         self._adopted = False
         self._looked = 0.0
+        self.step: Callable[[str], None] = tell_nobody
 
     @property
     def next_partial(self) -> Path:

@@ -20,6 +20,8 @@ from hdmf.common import DynamicTable
 from mpi_launch import run_mpi
 
 from parnwb import NWBParallelIO, Stream
+from parnwb.backends import store as backend
+from parnwb.comm import Ranks
 from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.repacking import repack
 from parnwb.sources.raw_chunks import RawChunks
@@ -249,6 +251,30 @@ def test_existing_stores_are_replaced_or_not(tmp_path: Path) -> None:
         NWBParallelIO(tmp_path / "letters.zarr", "w", overwrite=True)
 
 
+def test_every_file_is_a_step_for_the_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There can be so many that all of them together take longer than a step may; and their names much memory."""
+    told, unsafe = [], []
+
+    def write(self: backend.ChunkPen, *batch: Any) -> None:
+        real_write(self, *batch)
+        unsafe.append(self._files.unsafe)
+
+    real_write, real_step = backend.ChunkPen.write, Ranks.step
+    monkeypatch.setattr(backend, "MOST_UNSAFE", 20)
+    monkeypatch.setattr(backend.ChunkPen, "write", write)
+    monkeypatch.setattr(Ranks, "step", lambda ranks, text: (told.append(text), real_step(ranks, text)))
+    with NWBParallelIO(tmp_path / "out.nwb.zarr", "w", **SMALL) as io:
+        io.write(build("codecs", tmp_path))
+    monkeypatch.setattr(backend, "MOST_UNSAFE", 10**6)
+    assert max(unsafe) <= 20
+    with NWBParallelIO(tmp_path / "more.nwb.zarr", "w", **SMALL) as io:
+        io.write(build("codecs", tmp_path))
+    chunks = [path for path in (tmp_path / "more.nwb.zarr/acquisition").rglob("*.*") if path.name[0] != "."]
+    assert max(unsafe) > 20 and len(chunks) > 20
+    names = [f"making {path.relative_to(tmp_path / 'more.nwb.zarr')} safe (fsync)" for path in chunks]
+    assert set(names) <= set(told)
+
+
 def test_failed_sources_leave_nothing(tmp_path: Path) -> None:
     class Failing(Rows):
         def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
@@ -279,7 +305,7 @@ from parnwb.target import FolderFiles
 write, rank = FolderFiles.write, MPI.COMM_WORLD.rank
 def killed(self, folder, files):
     write(self, folder, files)
-    if rank == 1 and len(self._written) == 3:
+    if rank == 1 and self.unsafe >= 3:
         os.kill(os.getpid(), 9)
 FolderFiles.write = killed
 with NWBParallelIO({str(tmp_path / "out.nwb.zarr")!r}, "w", comm=MPI.COMM_WORLD, **SMALL) as io:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import pickle
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -13,15 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
+from pynwb import H5DataIO, NWBFile, TimeSeries
 
+from parnwb import NWBParallelIO
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
-from parnwb.sources import Access, as_source, blocks, read_checked, read_pieces
+from parnwb.sources import Access, as_source, blocks, read_checked, read_pieces, takes_over
 from parnwb.sources.adapt import is_source_like
 from parnwb.sources.blocks import BlockCache, BlockedSource
 from parnwb.sources.dask import DaskSource
 from parnwb.sources.dask_iterator import DaskArrayIterator
-from parnwb.sources.zarr import ZarrSource
+from parnwb.sources.zarr import ZarrSource, read_zarr_spec
 
 zarr = pytest.importorskip("zarr", reason='needs the extra "test"')
 da = pytest.importorskip("dask.array", reason='needs the extra "test"')
@@ -186,3 +190,27 @@ def test_a_cache_that_is_widened_keeps_more_and_never_less() -> None:
     for key in range(3):
         cache.keep(key, np.zeros(100, "u1"))
     assert [cache.find(key) is not None for key in range(3)] == [False, True, True]
+
+
+@pytest.mark.parametrize("fill", [-1, None])
+def test_stored_chunks_go_only_where_missing_ones_mean_the_same(tmp_path: Path, fill: int | None) -> None:
+    array = zarr.open(str(tmp_path / "array.zarr"), mode="w", shape=(8,), chunks=(4,), dtype="i2", fill_value=fill)
+    source, spec = as_source(array), read_zarr_spec(array)
+    assert takes_over(source, spec)
+    assert takes_over(source, replace(spec, fillvalue=b"")) == (fill is None)
+    assert not takes_over(source, replace(spec, fillvalue=b"\1\0"))
+
+
+@pytest.mark.parametrize("nbytes", [0, 5, 9])
+def test_a_chunk_that_was_cut_off_is_no_chunk(tmp_path: Path, nbytes: int) -> None:
+    array = zarr.open(str(tmp_path / "cut.zarr"), mode="w", shape=(8,), chunks=(4,), dtype="i2", compressor=None)
+    array[:] = 7
+    (tmp_path / "cut.zarr/1").write_bytes(b"7" * nbytes)
+    nwbfile = NWBFile("a session", "id", datetime(2026, 1, 2, tzinfo=timezone.utc))
+    nwbfile.add_acquisition(TimeSeries(name="x", data=H5DataIO(array, chunks=(4,)), unit="V", rate=1.0))
+    settings = {"bulk_threshold": 0, "compression": None, "progress": False}
+    with pytest.raises(SourceError, match=rf"8 bytes, this one has {nbytes}.*/x/data\[4:8\]"), NWBParallelIO(
+        tmp_path / "out.nwb", "w", **settings
+    ) as io:
+        io.write(nwbfile)
+    assert not (tmp_path / "out.nwb").exists()
