@@ -11,15 +11,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from failure.silent import fall_silent
 
+import parnwb.on_disk.hdf5
 import parnwb.verification
 
-PLACES = {"stopped": "_check", "blocks": "_check", "examining": "missing_chunks"}
+PLACES = {
+    "stopped": (parnwb.verification, "_check"),
+    "blocks": (parnwb.verification, "_check"),
+    "examining": (parnwb.on_disk.hdf5, "missing_chunks"),
+}
 
 
 def silent_at(way: str, marks: Path) -> None:
     """Fall silent at a step of verify, when it comes the second time."""
-    name, calls = PLACES[way], []
-    step = getattr(parnwb.verification, name)
+    (module, name), calls = PLACES[way], []
+    step = getattr(module, name)
 
     def silent(*arguments: Any) -> Any:
         calls.append(name)
@@ -27,7 +32,7 @@ def silent_at(way: str, marks: Path) -> None:
             fall_silent(way, marks)
         return step(*arguments)
 
-    setattr(parnwb.verification, name, silent)
+    setattr(module, name, silent)
 
 
 def main(way: str, victim: int, path: str, watchdog: float, marks: Path) -> None:
