@@ -635,7 +635,7 @@ class NWBParallelIO:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):  # as NWBHDF5IO does
             self.close()
         elif not self._closed:
             self._fail(error)

@@ -455,9 +455,9 @@ def _elements(values: Any) -> npt.NDArray[Any]:
 
 
 def _axis(axis: int, ndim: int) -> int:
-    if not -ndim <= axis < ndim:
-        raise ParnwbError(f"axis must be within the {ndim} axes of the data, got {axis}")
-    return axis % ndim
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or not -ndim <= axis < ndim:
+        raise ParnwbError(f"axis must be within the {ndim} axes of the data, got {axis!r}")
+    return int(axis) % ndim
 
 
 def _positions(index: npt.ArrayLike, length: int, what: str) -> npt.NDArray[np.int64]:
@@ -475,9 +475,13 @@ def _blocks(block: Any, start: Sequence[Any]) -> list[Block]:
     found = []
     for values, corner in zip(block, start, strict=True):
         array = _numeric(values, "Owned")
-        place = tuple(int(n) for n in np.atleast_1d(corner))
+        given = np.atleast_1d(corner)
+        place = tuple(int(n) for n in given) if given.dtype.kind in "iu" else ()
         if len(place) != array.ndim or min(place) < 0:
-            raise ParnwbError(f"start must have one index for each axis of a block of shape {array.shape}, got {place}")
+            raise ParnwbError(
+                f"start must have one whole number from 0 on for each axis of a block of shape {array.shape}, "
+                f"got {corner!r}"
+            )
         found.append(Block(array, place))
     return found
 

@@ -278,7 +278,7 @@ for _name, _flags, _says in (
     ("compression_name", ["--compression", "lzf"], ("compression must be", "'lzf'")),
     ("compression_level", ["--compression", "12"], ("compression must be", "12")),
     ("compression_superscript", ["--compression", "²"], ("compression must be", "²")),
-    ("backend", ["--backend", "zarr"], ("backend must be", "'zarr'")),
+    ("backend", ["--backend", "netcdf"], ("backend must be", "'netcdf'")),
     ("transfer", ["--transfer", "both"], ("transfer must be", "'both'")),
     ("resume_with_mpio", ["--resume", "--backend", "mpio"], ("'mpio' cannot resume", "Use backend='direct'")),
     ("decomposition", ["--decomposition", "dice"], ("decomposition must be", "'dice'")),

@@ -38,7 +38,7 @@ def metadata_of(converter: Any) -> Any:
 # -- run_conversion ----------------------------------------------------------------------------------------------------
 
 REFUSED = {
-    "zarr": ({"backend": "zarr"}, r"parnwb writes HDF5, got backend 'zarr'.*neuroconv's own run_conversion"),
+    "zarr": ({"backend": "zarr"}, r"'hdf5' or None, got 'zarr'.*Write parallel_backend='zarr'"),
     "zarr_configuration": ({"backend_configuration": types.SimpleNamespace(backend="zarr")}, "parnwb writes HDF5"),
     "parnwbs_backend": ({"backend": "direct"}, r"backend is neuroconv's.*parallel_backend='direct'"),
     "unknown_keyword": ({"bufer_mb": 3}, r"no keyword 'bufer_mb'.*Did you mean buffer_mb"),

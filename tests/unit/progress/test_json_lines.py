@@ -113,11 +113,10 @@ def test_last_words_do_not_wait_for_standard_error(monkeypatch: pytest.MonkeyPat
 def test_last_words_that_cannot_be_written_end_nobody(heard: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w") as full:
         monkeypatch.setattr("sys.stderr", full)
-        last_words("the end", 0)
+        last_words("there is no room for this", 0)
         with suppress(OSError):
             full.close()
-    (line,) = lines(heard)
-    assert line["text"] == "the end"
+    assert [line["event"] for line in lines(heard) if line["text"] == "there is no room for this"] == ["error"]
 
 
 def test_a_file_is_appended_to_and_opened_when_there_is_something_to_say(tmp_path: Path) -> None:
