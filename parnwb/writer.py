@@ -405,9 +405,14 @@ def _authored(
     growths: Sequence[Growth],
 ) -> Authored:
     """Return the skeleton. Independent; on the root, which alone needs what is imported here."""
+    from pynwb import NWBFile
+
     from parnwb.rewriting.rewriting import Rewriting
     from parnwb.skeleton import author
+    from parnwb.table_lengths import check_table_lengths
 
+    if isinstance(content, NWBFile):
+        check_table_lengths(content)
     if opened is not None:
         return opened.author(cast("NWBFile | None", content), options, growths)
     assert content is not None
