@@ -1,14 +1,16 @@
-"""``cross``: a file written once more in the other format, HDF5 or Zarr, through what hdmf makes of it."""
+"""``cross``: a file written once more through what hdmf makes of it: from or to a Zarr store."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parnwb.comm import Ranks
+from parnwb.element import NUMERIC_KINDS
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.io import NWBParallelIO
 from parnwb.repacking.result import Change, Repacked, Stored
@@ -22,26 +24,57 @@ if TYPE_CHECKING:
     from parnwb.layout import DatasetSpec
     from parnwb.rewriting.coding import Recoding
 
+Place = tuple[Stored, "DatasetSpec"]
+"""How a dataset is stored, in words and as a layout has it."""
 SAME = ("shape", "dtype", "chunks", "filters")
 """What two datasets have in common that have the same stored chunks."""
 
 
 def crosses(source: Path, output: Path | None) -> bool:
-    """Tell whether a file becomes one of the other format. Independent.
+    """Tell whether a Zarr store is read or written. Independent.
 
     Raises
     ------
     ParnwbError
-        A store would become a store, or nothing.
+        Nothing would become of a store; or one would be replaced by something else.
     """
     from_store, to_store = source.is_dir(), output is not None and str(output).endswith(ZARR_SUFFIX)
-    if from_store and (to_store or output is None):
+    if from_store and output is None:
         raise ParnwbError(
-            "a Zarr store is written once more as an HDF5 file only",
+            "what would become of a file is told of HDF5 files only, this is a Zarr store",
             where=str(source),
-            remedy="Give an output such as new.nwb; without dry_run (--dry-run) and inplace (--inplace)",
+            remedy=f"Without dry_run (--dry-run) give an output, such as new.nwb{ZARR_SUFFIX}: the old store stays",
+        )
+    if from_store and not to_store and output == Path(os.path.realpath(source)):
+        raise ParnwbError(
+            f"a Zarr store that is replaced must have a name that ends in {ZARR_SUFFIX}",
+            where=str(source),
+            remedy="Rename it, or give an output instead of inplace (--inplace)",
         )
     return from_store or to_store
+
+
+def check_no_store(work: str, source: Path, outputs: Sequence[Path]) -> None:
+    """Refuse Zarr stores where only HDF5 files are read and written. Independent.
+
+    Parameters
+    ----------
+    work
+        What takes none.
+
+    Raises
+    ------
+    ParnwbError
+        Names the first store.
+    """
+    stores = [source] if source.is_dir() else [path for path in outputs if path.name.endswith(ZARR_SUFFIX)]
+    if stores:
+        remedy = (
+            f"parnwb repack {source.name} whole.nwb makes an HDF5 file of it, with what its links lead to"
+            if source.is_dir()
+            else "Give names that end in .nwb; parnwb repack makes a store of an HDF5 file, with what its links lead to"
+        )
+        raise ParnwbError(f"{work} reads and writes HDF5 files only, this is a Zarr store", str(stores[0]), remedy)
 
 
 def cross(
@@ -52,7 +85,7 @@ def cross(
     recoding: Recoding,
     settings: Mapping[str, Any],
 ) -> Repacked:
-    """Write a file in the other format. Collective.
+    """Write a file in the format that the name of the output says. Collective.
 
     Parameters
     ----------
@@ -70,19 +103,25 @@ def cross(
     mode = "resume" if given.pop("resume", False) else "w"
     with NWBParallelIO(output, mode, comm=comm, **given) as io, ExitStack() as files:
         content, size = None, 0
+        in_store: dict[str, Place] = {}
         with ranks.agreed("looking at the file"):
             if ranks.is_root:
                 from parnwb.export import Export
                 from parnwb.repacking.translating import prepare
 
+                changing = prepare(recoding, given["bulk_threshold"], to_store=str(output).endswith(ZARR_SUFFIX))
+                content = Export(_opened(source, files), prepare=changing)
                 size = stored_bytes(source)
-                content = Export(_opened(source, files), prepare=prepare(recoding, given["bulk_threshold"]))
+                if source.is_dir():  # before it may be replaced
+                    in_store = _arrays(source)
         io.export(content, write_args={"link_data": False})
     assert io.written is not None
     paths = [spec.path for spec in io.written.plan.layout]
 
     def measured() -> Repacked:
-        changes = tuple(_changes(source, output, paths))
+        old = in_store if source.is_dir() else _datasets(source, paths)
+        new = _arrays(output) if output.is_dir() else _datasets(output, paths)
+        changes = tuple(_change(path, old[path], new[path]) for path in paths if path in old)  # else behind a link
         return Repacked(output, changes, size, stored_bytes(output), 0, time.monotonic() - began)
 
     return ranks.on_root("measuring the file", measured)
@@ -109,33 +148,33 @@ def _opened(path: Path, files: ExitStack) -> HDMFIO:
         ) from error
 
 
-def _changes(source: Path, output: Path, paths: list[str]) -> Iterator[Change]:
-    """Iterate over what became of the datasets. Independent."""
-    with _look(source) as old, _look(output) as new:
-        for path in paths:
-            after, now = new(path)
-            try:
-                before, then = old(path)
-            except KeyError:  # of a link in a store
-                continue
-            is_copied = all(getattr(now, name) == getattr(then, name) for name in SAME)
-            yield Change(path, now.nbytes, before, after, is_copied)
+def _change(path: str, old: Place, new: Place) -> Change:
+    (before, then), (after, now) = old, new
+    is_copied = all(getattr(now, name) == getattr(then, name) for name in SAME)
+    return Change(path, now.nbytes, before, after, is_copied)
 
 
-@contextmanager
-def _look(path: Path) -> Iterator[Callable[[str], tuple[Stored, DatasetSpec]]]:
-    """Open a file to see how its datasets are stored. Independent."""
-    if path.is_dir():
-        import zarr
-
-        from parnwb.sources.zarr import read_zarr_spec
-
-        root = zarr.open_group(str(path), mode="r")
-        yield lambda name: (Stored.of_array(root[name]), read_zarr_spec(root[name]))
-        return
+def _datasets(path: Path, names: list[str]) -> dict[str, Place]:
+    """Return how datasets of an HDF5 file are stored, by their paths. Independent."""
     import h5py
 
     from parnwb.sources.raw_chunks import read_spec
 
     with h5py.File(path, "r") as file:
-        yield lambda name: (Stored.of(file[name]), read_spec(file[name]))
+        return {name: (Stored.of(file[name]), read_spec(file[name])) for name in names}
+
+
+def _arrays(path: Path) -> dict[str, Place]:
+    """Return how all arrays of numbers in a store are stored, by their paths. Independent."""
+    import zarr
+
+    from parnwb.sources.zarr import read_zarr_spec
+
+    found: dict[str, Place] = {}
+
+    def look(item: Any) -> None:
+        if isinstance(item, zarr.Array) and item.dtype.kind in NUMERIC_KINDS and item.shape:
+            found[item.name] = (Stored.of_array(item), read_zarr_spec(item))
+
+    zarr.open_group(str(path), mode="r").visitvalues(look)
+    return found

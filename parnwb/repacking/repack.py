@@ -13,7 +13,7 @@ from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.compression import Compression
 from parnwb.errors import ParnwbError
-from parnwb.repacking.crossing import cross, crosses
+from parnwb.repacking.crossing import check_no_store, cross, crosses
 from parnwb.repacking.result import Repacked
 from parnwb.repacking.run import opened_source, run
 
@@ -43,8 +43,8 @@ def repack(
     coding stays are copied as they are stored. What nothing refers to is not copied. It need not be an NWB file.
 
     An NWB file becomes a Zarr store, as hdmf-zarr has them, where the output ends in ``.zarr``, and a store becomes an
-    NWB file: through hdmf, with the same object ids, references and links. Chunks stay, and so does compression that
-    both formats have; else it is Zarr's default there, and ``'auto'`` in HDF5.
+    NWB file or another store: through hdmf, with the same object ids, references and links. Chunks stay, and so does
+    compression that both formats have; else it is Zarr's default there, and ``'auto'`` in HDF5.
 
     Parameters
     ----------
@@ -142,6 +142,7 @@ def merge(
     def place() -> Path | None:
         if (output is None) != dry_run:
             raise ParnwbError("merge takes an output or dry_run", where=str(source), remedy="Give one of them")
+        check_no_store("merge", source, [] if output is None else [Path(str(output))])
         return None if dry_run else _apart(Path(str(output)), source)
 
     def content(files: ExitStack) -> Rewriting:

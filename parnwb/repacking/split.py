@@ -13,6 +13,7 @@ from parnwb.bulk_rule import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.errors import ParnwbError
+from parnwb.repacking.crossing import check_no_store
 from parnwb.repacking.result import Repacked
 from parnwb.repacking.run import opened_source, run
 from parnwb.target import Target
@@ -88,6 +89,8 @@ def split(
         with ranks.agreed("finishing an interrupted append"):
             if ranks.is_root:
                 finish_append_alone(source)
+        given = [output, *(output.parent / name for name in parts or ())]
+        ranks.on_root("looking at the formats", lambda: check_no_store("split", source, given))
         plan = ranks.on_root("dividing the file", lambda: _plan(source, output, rule, parts, settings))
         results = []
         for name in (*plan.parts, output.name):

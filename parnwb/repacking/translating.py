@@ -1,4 +1,4 @@
-"""Settings of datasets that go from HDF5 to Zarr or back: chunks stay, and so does compression that both have."""
+"""Settings of datasets that come from or go to a Zarr store: chunks stay, and so does compression that is in both."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SHARED = (SHUFFLE, DEFLATE, FLETCHER32)
 """Filters of HDF5 that are codecs of Zarr, with the same bytes."""
 
 
-def prepare(recoding: Recoding, threshold: int) -> Callable[[GroupBuilder], None]:
-    """Return what gives the datasets of a file their chunks and compression in the other format. Independent.
+def prepare(recoding: Recoding, threshold: int, *, to_store: bool) -> Callable[[GroupBuilder], None]:
+    """Return what gives the datasets of a file their chunks and compression in the new one. Independent.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ def prepare(recoding: Recoding, threshold: int) -> Callable[[GroupBuilder], None
         What is asked for.
     threshold
         Of datasets of at least so many bytes; smaller ones stay as they are.
+    to_store
+        Whether the new file is a Zarr store.
     """
 
     def change(root: GroupBuilder) -> None:
@@ -46,7 +48,14 @@ def prepare(recoding: Recoding, threshold: int) -> Callable[[GroupBuilder], None
         large = [path for path, array in data.items() if array.size * array.dtype.itemsize >= threshold]
         recoding.check_used(large)
         for path, builder in found.items():
-            wrapped = for_store if isinstance(data[path], h5py.Dataset) else for_hdf5
+            if not to_store:
+                wrapped = for_hdf5
+            elif isinstance(data[path], h5py.Dataset):
+                wrapped = for_store
+            elif path in large:
+                wrapped = within_stores
+            else:
+                continue  # hdmf-zarr copies it
             builder["data"] = wrapped(data[path], recoding.of(path) if path in large else Coding())
 
     return change
@@ -72,6 +81,22 @@ def for_store(dataset: h5py.Dataset, coding: Coding) -> Any:
         given["compressor"] = codecs.pop() if is_last else False
         given |= {"filters": codecs} if codecs else {}
     return ZarrDataIO(data=dataset, **given)  # else with the compressor that Zarr takes by default
+
+
+def within_stores(array: Any, coding: Coding) -> Any:
+    """Return a Zarr array with the settings that it has in another store. Independent."""
+    from parnwb.stores.anew import AnewIO
+
+    given: dict[str, Any] = {"chunks": _chunks(tuple(array.chunks), array, coding)}
+    if array.fill_value is not None:
+        given["fillvalue"] = array.fill_value
+    if coding.compression is None:
+        given["compressor"] = False if array.compressor is None else array.compressor
+        given |= {"filters": list(array.filters)} if array.filters else {}
+    else:
+        compressor = compressor_settings(coding.compression).get("compressor", True)
+        given["compressor"] = False if compressor is None else compressor
+    return AnewIO(data=array, **given)
 
 
 def for_hdf5(array: Any, coding: Coding) -> H5DataIO:

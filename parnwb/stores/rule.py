@@ -12,6 +12,7 @@ from parnwb.bulk_rule import BulkRule
 from parnwb.element import NUMERIC_KINDS
 from parnwb.resident import Resident
 from parnwb.sources.raw_chunks import is_plain
+from parnwb.sources.zarr import is_zarr_array
 
 if TYPE_CHECKING:
     from hdmf.build import DatasetBuilder
@@ -22,7 +23,7 @@ class StoreRule(BulkRule):
     """What is filled by all ranks: numbers and booleans in arrays, iterators and HDF5 datasets.
 
     hdmf-zarr writes all else, on the root: text, references, compound values, lists. It links to Zarr arrays, or copies
-    them.
+    them, unless they are in ``AnewIO``.
     """
 
     def applies(self, builder: DatasetBuilder) -> bool:
@@ -39,6 +40,10 @@ class StoreRule(BulkRule):
             return np.dtype(data.dtype).kind in NUMERIC_KINDS
         if isinstance(data, h5py.Dataset):
             return data.dtype.kind in NUMERIC_KINDS and self.is_large(data.shape, data.dtype) and is_plain(data)
+        if is_zarr_array(data):
+            from parnwb.stores.anew import AnewIO
+
+            return isinstance(builder.data, AnewIO)
         return (
             isinstance(data, np.ndarray)
             and data.dtype.kind in NUMERIC_KINDS
