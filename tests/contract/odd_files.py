@@ -147,6 +147,51 @@ def virtual(folder: Path) -> None:
         file["linked"], file["again"] = (h5py.ExternalLink("part1.h5", "/data") for _ in range(2))
 
 
+def as_matnwb(path: Path) -> None:
+    """Write a session as MatNWB is known to lay one out; MatNWB itself is not at hand.
+
+    Text of fixed length; booleans as numbers of eight or 32 bits; chunks that may grow along all axes, compressed
+    without a shuffle; objects without an id; the specifications.
+    """
+    nwb(path)
+    with h5py.File(path, "r+") as file:
+        named: list[str] = []
+        file.visit(named.append)
+        for owner in [file, *(file[name] for name in named if not name.startswith("specifications"))]:
+            _plain_attributes(owner)
+        for name in ("acquisition/referred", "units/id", "general/devices/probe"):
+            del file[name].attrs["object_id"]
+        for name, chunks in {"acquisition/left/data": (7000, 4), "acquisition/referred/data": (3000,)}.items():
+            _growing(file, name, chunks)
+        for table, name, dtype in (("units", "is_good", "u1"), ("intervals/trials", "correct", "i4")):
+            like = file[table]["id"]
+            flags = file[table].create_dataset(name, data=np.arange(len(like)) % 2 > 0, dtype=dtype, maxshape=(None,))
+            told = {"neurodata_type": "VectorData", "namespace": "hdmf-common", "description": "a flag"}
+            flags.attrs.update({key: np.bytes_(text) for key, text in told.items()})
+            columns = [text.decode() if isinstance(text, bytes) else text for text in file[table].attrs["colnames"]]
+            file[table].attrs["colnames"] = np.array([*columns, name], dtype=TEXT)
+        file["general/institution"] = np.bytes_("a fixed length")
+        del file["session_description"]
+        file["session_description"] = np.bytes_("of no variable length")
+
+
+def _plain_attributes(owner: h5py.Group | h5py.Dataset) -> None:
+    for name, value in owner.attrs.items():
+        if isinstance(value, str):
+            owner.attrs[name] = np.bytes_(value.encode())
+
+
+def _growing(file: h5py.File, name: str, chunks: tuple[int, ...]) -> None:
+    """Replace a dataset, in its group, by one of other chunks."""
+    old = file[name]
+    values, attributes = old[()], dict(old.attrs)
+    del file[name]
+    made = file.create_dataset(
+        name, data=values, chunks=chunks, maxshape=(None,) * values.ndim, compression="gzip", compression_opts=3
+    )
+    made.attrs.update(attributes)
+
+
 def nwb(path: Path) -> None:
     """Write a session with references between large series, and from small tables to one of them."""
     from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries

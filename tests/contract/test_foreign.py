@@ -1,7 +1,8 @@
 """Files that parnwb did not write go through ``repack``: what readers, validators and h5diff say of them stays.
 
-They come from all of pynwb's factories, from the pynwb of 2021 (``data/make_old_file.py``), and from neuroconv. Those
-of hdmf-zarr are in ``test_stores.py``.
+They come from all of pynwb's factories, one of them with a schema of its own, from the pynwb of 2021
+(``data/make_old_file.py``), and from neuroconv; and one is laid out as MatNWB does it. Those of hdmf-zarr are in
+``test_stores.py``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import subprocess
+import sys
 import warnings
 from collections import Counter
 from datetime import datetime, timezone
@@ -19,6 +21,7 @@ import pynwb
 import pytest
 from contract.cases import TYPES, build
 from contract.inputs import prepare
+from contract.odd_files import as_matnwb
 from contract.rewritten import STORAGE, assert_same
 from hdmf.testing import TestCase as Comparison
 from nwbinspector import inspect_nwbfile
@@ -30,8 +33,9 @@ from parnwb.repacking import repack
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.filterwarnings("ignore")]
 
 OLD = Path(__file__).with_name("data") / "pynwb-1.5.1.nwb.gz"
-# The first has a schema of its own, the second nothing that all ranks would write.
-MADE = [name for name in TYPES if name not in ("extension", "retinotopy")]
+# It has nothing that all ranks would write.
+MADE = [name for name in TYPES if name != "retinotopy"]
+OWN_SCHEMA = "extension"
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +49,10 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in MADE:
+            file = build(name, inputs, expected=True)  # which lets pynwb know a schema before a writer is made
             with NWBHDF5IO(folder / f"{name}.nwb", "w") as io:
-                io.write(build(name, inputs, expected=True), cache_spec=False)
+                io.write(file, cache_spec=name == OWN_SCHEMA)
+        as_matnwb(folder / "matnwb.nwb")
         by_neuroconv(folder / "neuroconv.nwb")
     return folder
 
@@ -62,7 +68,7 @@ def by_neuroconv(path: Path) -> None:
     converter.run_conversion(nwbfile_path=path, metadata=metadata)
 
 
-@pytest.mark.parametrize("name", ["old", "neuroconv", *MADE])
+@pytest.mark.parametrize("name", ["old", "matnwb", "neuroconv", *MADE])
 def test_what_others_say_of_a_file_stays(sources: Path, name: str) -> None:
     source, found = sources / f"{name}.nwb", sources / f"{name}_again.nwb"
     told = repack(source, found, chunks="auto", compression="gzip-1", bulk_threshold=1, progress=False)
@@ -84,6 +90,43 @@ def test_the_old_file_is_old(sources: Path) -> None:
     assert [str(error) for error in errors_of(sources / "old.nwb")] == [
         "ImageSeries/data (acquisition/film): argument missing"
     ]
+
+
+def test_a_file_laid_out_as_by_matnwb_is_one(sources: Path) -> None:
+    with h5py.File(sources / "matnwb_again.nwb") as file:
+        assert h5py.h5a.open(file.id, b"neurodata_type").get_type().is_variable_str() is False
+        assert file["/acquisition/left/data"].maxshape == (None, None)
+        assert "object_id" not in file["/acquisition/referred"].attrs and "object_id" in file["/acquisition/left"].attrs
+        assert isinstance(file[file.attrs[".specloc"]], h5py.Group) and file["/units/is_good"].dtype == "u1"
+
+
+def test_a_schema_of_its_own_goes_through_all_formats(sources: Path) -> None:
+    """In a process that has it from nowhere but the file."""
+    pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
+    names = [f"{OWN_SCHEMA}{end}" for end in (".nwb", ".nwb.zarr", "_again.nwb.zarr", "_back.nwb")]
+    program = f"""
+import sys, warnings
+warnings.simplefilter("ignore")
+from parnwb.repacking import repack
+from parnwb.verification import verify
+names = {[str(sources / name) for name in names]}
+for old, new in zip(names, names[1:]):
+    repack(old, new, bulk_threshold=1, progress=False)
+    verdict = verify(new)
+    assert verdict.ok, verdict.findings
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    first, last = sources / names[0], sources / names[-1]
+    assert errors_of(last) == errors_of(first) == []
+    assert not messages_of(last) - messages_of(first)
+    with h5py.File(first) as there, h5py.File(last) as here:
+        assert list(here["specifications"]) == list(there["specifications"])
+        assert "ndx-contract" in here["specifications"]
+    with NWBHDF5IO(first, "r") as before, NWBHDF5IO(last, "r") as after:
+        file = after.read()
+        Comparison().assertContainerEqual(file, before.read(), ignore_hdmf_attrs=True)
+        assert type(file.acquisition["first"]).__name__ == "TetrodeSeries"
 
 
 def errors_of(path: Path) -> list[str]:
