@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from parnwb.comm import Ranks
 from parnwb.element import NUMERIC_KINDS
-from parnwb.errors import ParnwbError, SourceError
+from parnwb.errors import LayoutError, LinkError, ParnwbError, SourceError
 from parnwb.io import NWBParallelIO
 from parnwb.repacking.result import Change, Repacked, Stored
 from parnwb.site import ZARR_SUFFIX
@@ -74,7 +74,8 @@ def check_no_store(work: str, source: Path, outputs: Sequence[Path]) -> None:
             if source.is_dir()
             else "Give names that end in .nwb; parnwb repack makes a store of an HDF5 file, with what its links lead to"
         )
-        raise ParnwbError(f"{work} reads and writes HDF5 files only, this is a Zarr store", str(stores[0]), remedy)
+        what = f"{work} reads and writes HDF5 files only, this is a Zarr store"
+        raise ParnwbError(what, where=str(stores[0]), remedy=remedy)
 
 
 def cross(
@@ -114,7 +115,17 @@ def cross(
                 size = stored_bytes(source)
                 if source.is_dir():  # before it may be replaced
                     in_store = _arrays(source)
-        io.export(content, write_args={"link_data": False})
+        linked = ranks.on_root("looking at links", lambda: _link_out(source))
+        try:
+            io.export(content, write_args={"link_data": False})
+        except LayoutError as error:
+            if not linked:
+                raise
+            raise LinkError(
+                f"what {linked} leads to cannot be written to another format as it is: {error.message}",
+                where=str(source),
+                remedy="Let parnwb merge make one file of it first, and repack that",
+            ) from error
     assert io.written is not None
     paths = [spec.path for spec in io.written.plan.layout]
 
@@ -125,6 +136,18 @@ def cross(
         return Repacked(output, changes, size, stored_bytes(output), 0, time.monotonic() - began)
 
     return ranks.on_root("measuring the file", measured)
+
+
+def _link_out(path: Path) -> str:
+    """Return the place of the first link to another file, empty if there is none. Independent."""
+    if path.is_dir():
+        return ""
+    import h5py
+
+    from parnwb.links.following import outward_links
+
+    with h5py.File(path, "r") as file:
+        return next((link.path for link in outward_links(file)), "")
 
 
 def _opened(path: Path, files: ExitStack) -> HDMFIO:

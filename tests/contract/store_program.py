@@ -41,7 +41,10 @@ def main(folder: Path, outputs: Path) -> None:
 
 
 def cross(folder: Path, outputs: Path) -> None:
-    """Write an HDF5 file once more as a store, and that as an HDF5 file; and once more with other settings."""
+    """Write an HDF5 file once more as a store, and that as an HDF5 file; and once more with other settings.
+
+    And a store as another one, with the same settings and with others, also in its own place.
+    """
     there, back = outputs / "crossed.nwb.zarr", outputs / "crossed.nwb"
     other, other_back = outputs / "recoded.nwb.zarr", outputs / "recoded.nwb"
     try:
@@ -49,6 +52,10 @@ def cross(folder: Path, outputs: Path) -> None:
         repack(there, back, COMM, **SMALL)
         repack(folder / "session.nwb", other, COMM, chunks="auto", compression="zstd-2", datasets=RECODED, **SMALL)
         repack(other, other_back, COMM, datasets=RECODED, **SMALL)
+        again, anew = outputs / "again.nwb.zarr", outputs / "anew.nwb.zarr"
+        repack(there, again, COMM, **SMALL)
+        repack(there, anew, COMM, **SMALL)
+        repack(anew, comm=COMM, inplace=True, compression="zstd-2", datasets=RECODED, **SMALL)
         against = {"against": build("session", folder, rank=COMM.rank), "rule": StoreRule(threshold=0)}
         verdicts = [
             verify(there, comm=COMM, buffer_mb=0.02),

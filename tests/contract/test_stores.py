@@ -22,8 +22,8 @@ from mpi_launch import run_mpi
 from parnwb import NWBParallelIO, Stream
 from parnwb.backends import store as backend
 from parnwb.comm import Ranks
-from parnwb.errors import ParnwbError, ResumeError, TargetError
-from parnwb.repacking import repack
+from parnwb.errors import LinkError, ParnwbError, ResumeError, TargetError
+from parnwb.repacking import merge, repack, split
 from parnwb.sources.raw_chunks import RawChunks
 from parnwb.stores.rule import StoreRule
 from parnwb.verification import verify
@@ -112,10 +112,55 @@ def values_of(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-@pytest.mark.parametrize("name", ["crossed.nwb.zarr", "crossed.nwb", "recoded.nwb.zarr", "recoded.nwb"])
+@pytest.mark.parametrize(
+    "name",
+    ["crossed.nwb.zarr", "crossed.nwb", "recoded.nwb.zarr", "recoded.nwb", "anew.nwb.zarr"],
+)
 def test_files_are_the_same_in_the_other_format(stores: Stores, name: str, ranks: int) -> None:
     path = stores.written("crossed", ranks).with_name(name)
     assert values_of(path) == values_of(stores.folder / "session.nwb")
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_a_store_written_once_more_is_the_same_file_by_file(stores: Stores, ranks: int) -> None:
+    folder = stores.written("crossed", ranks).parent
+    old, new = folder / "crossed.nwb.zarr", folder / "again.nwb.zarr"
+    assert not (different := differences(described(old), described(new))), "\n".join(different)
+    chunk = "acquisition/shuffled/data/1.0"
+    assert (old / chunk).read_bytes() == (new / chunk).read_bytes(), "stored bytes"
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_a_store_is_replaced_by_one_with_other_settings(stores: Stores, ranks: int) -> None:
+    import numcodecs
+    import zarr
+
+    folder = stores.written("crossed", ranks).parent
+    assert not [item for item in folder.iterdir() if item.name.startswith("anew") and item.name != "anew.nwb.zarr"]
+    series = zarr.open(str(folder / "anew.nwb.zarr"), mode="r")["acquisition"]
+    assert series["shuffled/data"].chunks == (100, 8) and series["shuffled/data"].compressor == numcodecs.GZip(1)
+    assert series["chunked/data"].chunks == (301, 3) and series["lzf/data"].compressor == numcodecs.Zstd(2)
+    assert series["lzf/data"].chunks == (400, 8)
+
+
+def test_stores_hold_what_external_links_lead_to(tmp_path: Path) -> None:
+    """As far as hdmf can follow; else it is said what to do, and that works."""
+    prepare(tmp_path)
+    folder, small = tmp_path / "here", {"progress": False, "bulk_threshold": 10_000}
+    folder.mkdir()
+    split(tmp_path / "session.nwb", folder / "simple.nwb", parts={"a.nwb": ["/acquisition/shuffled"]}, **small)
+    split(tmp_path / "session.nwb", folder / "referring.nwb", parts={"b.nwb": ["/acquisition/e"]}, **small)
+    repack(folder / "simple.nwb", folder / "simple.nwb.zarr", **SMALL)
+    with pytest.raises(LinkError, match=r"/acquisition/e .*parnwb merge"):
+        repack(folder / "referring.nwb", folder / "referring.nwb.zarr", **SMALL)
+    merge(folder / "referring.nwb", folder / "merged.nwb", **small)
+    repack(folder / "merged.nwb", folder / "referring.nwb.zarr", **SMALL)
+    assert sorted(path.name for path in folder.glob("*.zarr*")) == ["referring.nwb.zarr", "simple.nwb.zarr"]
+    for path in folder.glob("*.nwb"):
+        path.unlink()
+    for name in ("simple", "referring"):
+        assert values_of(folder / f"{name}.nwb.zarr") == values_of(tmp_path / "session.nwb")
+        assert not found(folder / f"{name}.nwb.zarr")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -225,6 +270,32 @@ def test_what_stores_do_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParnwbError, match="Stream"), NWBParallelIO(path, "w", **SMALL) as io:
         io.write(stream)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_done_with_stores_is_said_with_the_remedy(store: Path) -> None:
+    folder = store.parent
+    before = {item.name for item in folder.iterdir()}
+    file, small = folder / "session.nwb", {"bulk_threshold": 1000, "progress": False}
+    for work, name in (
+        (lambda: merge(store, folder / "new.nwb"), "merge"),
+        (lambda: merge(store, dry_run=True), "merge"),
+        (lambda: merge(file, folder / "new.nwb.zarr"), "merge"),
+        (lambda: split(store, folder / "new.nwb"), "split"),
+        (lambda: split(file, folder / "new.nwb.zarr", **small), "split"),
+        (lambda: split(file, folder / "new.nwb", parts={"one.zarr": ["/acquisition/e"]}, **small), "split"),
+    ):
+        with pytest.raises(ParnwbError, match=f"{name} reads and writes HDF5 files only.*parnwb repack"):
+            work()
+    with pytest.raises(ParnwbError, match="would become of a file is told of HDF5 files only.*give an output"):
+        repack(store, dry_run=True)
+    with pytest.raises(ParnwbError, match="HDF5 files only.*dandi validate"):
+        verify(store, dandi=True)
+    with pytest.raises(ResumeError, match="no journal is kept"):
+        repack(file, folder / "new.nwb.zarr", resume=True, progress=False)
+    assert {item.name for item in folder.iterdir()} == before
+    renamed = store.rename(folder / "store")
+    with pytest.raises(ParnwbError, match=r"must have a name that ends in \.zarr"):
+        repack(renamed, inplace=True)
 
 
 def test_existing_stores_are_replaced_or_not(tmp_path: Path) -> None:
