@@ -10,6 +10,7 @@ import click
 
 from parnwb.cli.command import command
 from parnwb.cli.options import SOURCE, WATCHDOG, WRITERS, compression_of
+from parnwb.cli.showing import say
 from parnwb.cli.speaking import Voice, speaking, speaks
 from parnwb.progress import MB
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 OWN = "own"
-WIDTH_OF_FILES = 160
 
 
 def recoding(decorated: Command) -> Command:
@@ -157,27 +157,29 @@ def _run(work: Command, paths: Sequence[Path | None], voice: Voice, given: dict[
 
 def show(result: Repacked, ranks: int) -> None:
     """Print what became of a file, or what would."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=str(result.path))
-    table.add_column("path", overflow="fold")
-    for heading in ("MB", "chunks", "filters", "stored MB", "new chunks", "new filters", "new MB"):
-        table.add_column(heading, justify="right" if heading.endswith("MB") else "left")
+    click.echo(str(result.path))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("dataset", overflow="fold")
+    table.add_column("MB", justify="right", no_wrap=True)
+    table.add_column("chunks", overflow="fold")
+    table.add_column("filters", overflow="fold")
     for change in result.changes:
         old, new = change.before, change.after
-        row = (change.path, f"{change.raw_bytes / MB:.2f}", _shape(old.chunks), old.filters, f"{old.nbytes / MB:.2f}")
-        same = ("copied", "") if change.is_copied else (_shape(new.chunks), new.filters)
-        table.add_row(*row, *same, f"{new.nbytes / MB:.2f}")
-    console = Console()
-    console.width = console.width if console.is_terminal else WIDTH_OF_FILES
-    console.print(table)
+        after = ("as they are", "") if change.is_copied else (_shape(new.chunks), new.filters)
+        table.add_row(change.path, f"{change.raw_bytes / MB:.2f}", "", "")
+        table.add_row("  before", f"{old.nbytes / MB:.2f}", _shape(old.chunks), old.filters)
+        table.add_row("  after", f"{new.nbytes / MB:.2f}", *after)
+    Console().print(table)
     size = f"{result.before / MB:.1f} MB before, {result.after / MB:.1f} MB after"
     if result.seconds:
         speed = sum(change.raw_bytes for change in result.changes) / MB / result.seconds
-        click.echo(f"{size}, {result.seconds:.1f} s, {speed:.0f} MB/s of data on {ranks} rank(s)")
+        say(f"{size}, {result.seconds:.1f} s, {speed:.0f} MB/s of data on {ranks} rank(s)")
     else:
-        click.echo(f"{size}, by a sample; about {result.unused / MB:.1f} MB of the file are not in use")
+        say(f"{size}, by a sample; about {result.unused / MB:.1f} MB of the file are not in use")
 
 
 def _shape(chunks: tuple[int, ...] | None) -> str:

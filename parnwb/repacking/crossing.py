@@ -192,6 +192,7 @@ def _arrays(path: Path) -> dict[str, Place]:
     import zarr
 
     from parnwb.sources.zarr import read_zarr_spec
+    from parnwb.stores.references import known_pickles
 
     found: dict[str, Place] = {}
 
@@ -199,5 +200,6 @@ def _arrays(path: Path) -> dict[str, Place]:
         if isinstance(item, zarr.Array) and item.dtype.kind in NUMERIC_KINDS and item.shape:
             found[item.name] = (Stored.of_array(item), read_zarr_spec(item))
 
-    zarr.open_group(str(path), mode="r").visitvalues(look)
+    with known_pickles():  # of compound values, in the metadata
+        zarr.open_group(str(path), mode="r").visitvalues(look)
     return found

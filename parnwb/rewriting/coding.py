@@ -88,7 +88,7 @@ class Recoding:
                 raise ParnwbError(
                     f"a pattern must match a dataset that is large enough to be written by all ranks, {pattern!r} "
                     "matches none",
-                    remedy=f"There are {', '.join(paths) or 'none'}",
+                    remedy=f"Choose from {', '.join(paths)}" if paths else "Choose a smaller bulk_threshold",
                 )
 
 

@@ -119,7 +119,10 @@ def known_pickles() -> Iterator[None]:
 
 
 def _decode(codec: Pickle, buf: Any, out: Any = None) -> Any:
-    decoded = _array(KnownThings(io.BytesIO(memoryview(buf).cast("B"))).load())
+    note = KnownThings(io.BytesIO(memoryview(buf).cast("B"))).load()
+    if type(note) is int and out is None:  # what stands for no value in an array of rows
+        return note
+    decoded = _array(note)
     if out is None:
         return decoded
     np.copyto(out, decoded)
@@ -127,8 +130,13 @@ def _decode(codec: Pickle, buf: Any, out: Any = None) -> Any:
 
 
 def _array(note: Any) -> npt.NDArray[Any]:
-    """Return the array that was taken note of: of objects, or of rows with some."""
+    """Return the array that was taken note of: of objects, or of rows with some.
+
+    What stands for no value in an array of rows may be one row, in an array without axes.
+    """
     match note:
+        case _Scalar(given=(_Type(), _Array(state=(int(), (), *_)) as row)):
+            return _array(row)
         case _Array(state=(int(), tuple(shape), kind, _, list(items))):
             dtype = _dtype(kind)
         case _:

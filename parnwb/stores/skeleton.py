@@ -44,6 +44,7 @@ from parnwb.sources.sample import sample
 from parnwb.sources.zarr import read_zarr_spec
 from parnwb.stores.compressor import compressor_settings
 from parnwb.stores.memory import MemoryFolder
+from parnwb.stores.references import known_pickles
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def author_store(content: Content, path: Path, manager: BuildManager, options: A
         nwbfile = content.nwbfile if isinstance(content, Export) else content
         if nwbfile is not None:
             heed(mismatched_series(nwbfile), options.rule.on_mismatch)
-        with uncopied_arrays():
+        # Of compound values with references Zarr reads what stands for no value, a pickle, while they are written.
+        with uncopied_arrays(), known_pickles():
             write_content(content, io, {"link_data": options.rule.link_data, **options.write_arguments})
     except Exception as error:
         raise own_error(error) from error

@@ -44,6 +44,12 @@ def test_what_was_pickled_comes_back(name: str) -> None:
         assert [type(item) for item in values.ravel().tolist()] == [type(item) for item in expected.ravel().tolist()]
 
 
+@pytest.mark.parametrize("value", [0, np.zeros((), ROWS)[()]], ids=["number", "row"])
+def test_what_stands_for_no_value_comes_back(value: Any) -> None:
+    found = decoded(Pickle().encode(value))
+    assert np.array(found, dtype=ROWS)[()] == np.array(value, dtype=ROWS)[()]
+
+
 class Made:
     """Pickles as a call with arguments, and a state."""
 
