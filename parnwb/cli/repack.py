@@ -173,7 +173,8 @@ def show(result: Repacked, ranks: int) -> None:
         table.add_row(change.path, f"{change.raw_bytes / MB:.2f}", "", "")
         table.add_row("  before", f"{old.nbytes / MB:.2f}", _shape(old.chunks), old.filters)
         table.add_row("  after", f"{new.nbytes / MB:.2f}", *after)
-    Console().print(table)
+    if result.changes:
+        Console().print(table)
     size = f"{result.before / MB:.1f} MB before, {result.after / MB:.1f} MB after"
     if result.seconds:
         speed = sum(change.raw_bytes for change in result.changes) / MB / result.seconds
