@@ -107,7 +107,7 @@ def cross(
         in_store: dict[str, Place] = {}
         with ranks.agreed("looking at the file"):
             if ranks.is_root:
-                from parnwb.export import Export
+                from parnwb.authoring.export import Export
                 from parnwb.repacking.translating import prepare
 
                 changing = prepare(recoding, given["bulk_threshold"], to_store=str(output).endswith(ZARR_SUFFIX))

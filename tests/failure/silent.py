@@ -19,10 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from failure.faults.material import CHUNK, SETTINGS, Asked, session
 from pynwb import H5DataIO, NWBFile
 
-import parnwb.writer
-from parnwb import NWBParallelIO, plan
+import parnwb.building
+from parnwb import NWBParallelIO
 from parnwb.backends import DirectBackend, Job, MpioBackend
 from parnwb.backends.mpio import _ChunkWriter
+from parnwb.planning import plan
 
 MIDWAY = 6  # of the thirteen buffers or so, of one chunk each, that a rank has to read
 BUFFER_MB = SETTINGS["buffer_mb"] / 3
@@ -61,7 +62,7 @@ def send_twice() -> None:
 
 def signal_while(way: str) -> None:
     """Send this process a signal at a step before or after the filling."""
-    place: tuple[Any, str] = (parnwb.writer, "agree_on_content") if way == "building" else (NWBParallelIO, "close")
+    place: tuple[Any, str] = (parnwb.building, "agree_on_content") if way == "building" else (NWBParallelIO, "close")
     step = getattr(*place)
 
     def signalled(*arguments: Any, **keywords: Any) -> Any:
