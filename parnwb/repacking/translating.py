@@ -48,17 +48,20 @@ def prepare(recoding: Recoding, threshold: int, *, to_store: bool) -> Callable[[
         large = [path for path, array in data.items() if array.size * array.dtype.itemsize >= threshold]
         recoding.check_used(large)
         for path, builder in found.items():
-            if not to_store:
-                wrapped = for_hdf5
-            elif isinstance(data[path], h5py.Dataset):
-                wrapped = for_store
-            elif path in large:
-                wrapped = within_stores
-            else:
-                continue  # hdmf-zarr copies it
-            builder["data"] = wrapped(data[path], recoding.of(path) if path in large else Coding())
+            translate = _translation(data[path], to_store=to_store, is_large=path in large)
+            if translate is not None:
+                builder["data"] = translate(data[path], recoding.of(path) if path in large else Coding())
 
     return change
+
+
+def _translation(data: Any, *, to_store: bool, is_large: bool) -> Callable[[Any, Coding], Any] | None:
+    """Return what gives a dataset its settings; None where hdmf-zarr copies it, within stores. Independent."""
+    if not to_store:
+        return for_hdf5
+    if isinstance(data, h5py.Dataset):
+        return for_store
+    return within_stores if is_large else None
 
 
 def _is_array(data: Any) -> bool:

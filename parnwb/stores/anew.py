@@ -6,4 +6,4 @@ from hdmf_zarr import ZarrDataIO
 
 
 class AnewIO(ZarrDataIO):
-    """A Zarr array whose settings count: hdmf-zarr ignores those of ``ZarrDataIO``, and copies the array. Independent."""
+    """A Zarr array whose settings count: hdmf-zarr ignores those of ``ZarrDataIO``, and copies the array."""
