@@ -1,6 +1,6 @@
 """How fast a compressed dataset comes into a new NWB file: by raw chunks, against plain pwrite and pynwb's copy.
 
-    python benchmarks/raw_copy.py [--megabytes 1000] [--ranks 2] [--repeats 3] [--folder FOLDER]
+    python benchmarks/raw_copy.py [--megabytes 1000] [--ranks 2] [--repeats 5] [--folder FOLDER]
 
 All three are measured in turn, several times; every figure includes fsync and a source in the page cache. Plain pwrite
 copies the same stored bytes with the same number of processes; pynwb's is its own serial ``write(link_data=False)``.
@@ -116,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=float, default=1000)
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--measure", type=Path, default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()

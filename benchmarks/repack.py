@@ -1,6 +1,6 @@
 """How fast a file gets other chunks and filters, against h5repack; and how fast links become contents, against pwrite.
 
-    python benchmarks/repack.py [--megabytes 1000] [--ranks 2] [--repeats 3] [--folder FOLDER]
+    python benchmarks/repack.py [--megabytes 1000] [--ranks 2] [--repeats 5] [--folder FOLDER] [--cross]
 
 The file is what neuroconv makes of a made Neuropixels recording: chunks of 78125 samples of 64 channels, gzip level 4,
 chunked anew as 31250 by 64. h5repack is asked for gzip level 4, parnwb for ``auto``, which is gzip too and must not
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
@@ -28,13 +29,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import h5py
 import numpy as np
-from measure import in_turn
+from measure import in_turn, make_safe, stored_bytes
 from raw_copy import by_pwrite
 from run import launcher
 
 from parnwb.recordings.made_recording import make_spikeglx_recording
 
 OLD, NEW = (78125, 64), (31250, 64)
+Way = Callable[[Path, Path, int], None]
+EXPORT = """
+import sys
+from hdmf_zarr import NWBZarrIO
+from pynwb import NWBHDF5IO
+kinds = [NWBZarrIO if name.endswith(".zarr") else NWBHDF5IO for name in sys.argv[1:]]
+with kinds[0](sys.argv[1], "r") as source, kinds[1](sys.argv[2], "w") as output:
+    output.export(src_io=source, write_args={"link_data": False})
+"""
 DATA = "/acquisition/ElectricalSeries/data"
 
 
@@ -86,24 +96,59 @@ def by_parnwb(source: Path, output: Path, ranks: int) -> None:
     subprocess.run([*launcher(sys.executable, ranks), *command], check=True, timeout=1200)
 
 
-def repacked(source: Path, folder: Path, ranks: int, repeats: int) -> None:
-    """Measure and print both ways to repack."""
-    seconds: dict[str, list[float]] = {}
-    sizes = {}
+def to_the_other_format(source: Path, output: Path, ranks: int) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "parnwb", "repack", source, output, "--quiet"]
+    subprocess.run([*launcher(sys.executable, ranks), *command], check=True, timeout=1200)
+
+
+def by_hdmf(source: Path, output: Path, ranks: int) -> None:
+    """Let hdmf export a file in one process, as it does."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", EXPORT, source, output], check=True, timeout=1200)
+    make_safe(output)
+
+
+def in_processes(
+    ways: Mapping[str, Way], source: Path, folder: Path, end: str, ranks: int, repeats: int
+) -> dict[str, list[float]]:
+    """Return the seconds of each way, in turn; what it has written last stays, as its name with this end."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
-        for way in (by_h5repack, by_parnwb):
-            output = folder / f"{way.__name__}.nwb"
-            output.unlink(missing_ok=True)
+        for name, way in ways.items():
+            output = folder / f"{name}{end}"
+            shutil.rmtree(output) if output.is_dir() else output.unlink(missing_ok=True)
             os.sync()
             began = time.perf_counter()
             way(source, output, ranks)
-            seconds.setdefault(way.__name__, []).append(time.perf_counter() - began)
-            sizes[way.__name__] = output.stat().st_size
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def told(seconds: Mapping[str, list[float]], folder: Path, end: str) -> None:
+    """Print a line for each way, relative to the first."""
+    first = next(iter(seconds))
+    for way, times in seconds.items():
+        ratio = median(seconds[first]) / median(times)
+        size = stored_bytes(folder / f"{way}{end}") / 1e6
+        spread = f"({min(times):.2f} to {max(times):.2f})"
+        print(f"{way:12} median {median(times):7.2f} s {spread}, {ratio:5.2f} x {first}, {size:.1f} MB")
+
+
+def repacked(source: Path, folder: Path, ranks: int, repeats: int) -> None:
+    """Measure and print both ways to repack."""
+    ways = {"by_h5repack": by_h5repack, "by_parnwb": by_parnwb}
+    seconds = in_processes(ways, source, folder, ".nwb", ranks, repeats)
     same = subprocess.run(["h5diff", folder / "by_h5repack.nwb", folder / "by_parnwb.nwb"], check=False).returncode == 0
     print(f"repack of {source.stat().st_size / 1e6:.0f} MB, {ranks} ranks, {repeats} times; h5diff: {same}")
-    for way, times in seconds.items():
-        ratio = median(seconds["by_h5repack"]) / median(times)
-        print(f"{way:12} median {median(times):7.2f} s, {ratio:5.2f} x h5repack, {sizes[way] / 1e6:.1f} MB")
+    told(seconds, folder, ".nwb")
+
+
+def crossed(source: Path, folder: Path, ranks: int, repeats: int) -> None:
+    """Measure and print both ways from HDF5 to Zarr, and back."""
+    ways = {"by_hdmf": by_hdmf, "across": to_the_other_format}
+    for start, end in ((source, ".nwb.zarr"), (folder / "across.nwb.zarr", ".nwb")):
+        seconds = in_processes(ways, start, folder, end, ranks, repeats)
+        print(f"from {start.name} to {end}, {ranks} ranks against hdmf's export in one process, {repeats} times")
+        told(seconds, folder, end)
 
 
 def merge(master: Path, part: Path, folder: Path, repeats: int) -> None:
@@ -149,8 +194,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=float, default=1000, help="uncompressed")
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--cross", action="store_true", help="from HDF5 to Zarr and back as well, beside hdmf")
     for name in ("--make", "--merge", "--source"):
         parser.add_argument(name, type=Path, default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -167,6 +213,8 @@ def main() -> None:
         encoded_by_zlib(made, source)
         made.unlink()
         repacked(source, folder, given.ranks, given.repeats)
+        if given.cross:
+            crossed(source, folder, given.ranks, given.repeats)
         merged(source, folder, given.ranks, given.repeats)
 
 
