@@ -108,7 +108,8 @@ def session(file: NWBFile, folder: Path) -> None:
     file.add_acquisition(electrical)
     file.add_trial_column("cue", "text")
     for number in range(20):
-        file.add_trial(start_time=1.0 * number, stop_time=number + 0.5, cue="left" if number % 2 else "right")
+        cue = "left" if number % 2 else "right"
+        file.add_trial(start_time=1.0 * number, stop_time=number + 0.5, cue=cue, timeseries=[electrical])
     for number in range(5):
         file.add_unit(spike_times=np.sort(np.random.default_rng(number).random(300 * number + 1)), id=number)
     module = file.create_processing_module("behavior", "b")

@@ -48,9 +48,11 @@ class Stores:
         if case not in self._expected:
             from hdmf_zarr import NWBZarrIO
 
+            from parnwb.stores.references import known_pickles
+
             path = self.folder / "hdmf_zarr" / f"{case}.nwb.zarr"
             path.parent.mkdir(exist_ok=True)
-            with NWBZarrIO(str(path), "w") as io:
+            with known_pickles(), NWBZarrIO(str(path), "w") as io:
                 io.write(build(case, self.folder, expected=True), **CASES[case][2])
             self._expected[case] = described(path)
         return self._expected[case]
