@@ -29,6 +29,7 @@ from pynwb import NWBHDF5IO
 
 from parnwb.recordings.made_recording import make_spikeglx_recording
 from parnwb.repacking import repack
+from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.filterwarnings("ignore")]
 
@@ -100,6 +101,19 @@ def test_a_file_laid_out_as_by_matnwb_is_one(sources: Path) -> None:
         assert isinstance(file[file.attrs[".specloc"]], h5py.Group) and file["/units/is_good"].dtype == "u1"
 
 
+@pytest.mark.parametrize("name", ["old", "matnwb", "neuroconv", *MADE])
+def test_what_others_say_of_a_file_stays_through_a_store(sources: Path, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
+    source, store, found = sources / f"{name}.nwb", tmp_path / f"{name}.nwb.zarr", tmp_path / f"{name}.nwb"
+    repack(source, store, bulk_threshold=1, progress=False)
+    assert verify(store, validate=False).ok
+    repack(store, found, bulk_threshold=1, progress=False)
+    assert not Counter(errors_of(found)) - Counter(errors_of(source))
+    assert not messages_of(found) - messages_of(source)
+    with NWBHDF5IO(source, "r") as before, NWBHDF5IO(found, "r") as after:
+        Comparison().assertContainerEqual(after.read(), before.read(), ignore_hdmf_attrs=True)
+
+
 def test_a_schema_of_its_own_goes_through_all_formats(sources: Path) -> None:
     """In a process that has it from nowhere but the file."""
     pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
@@ -108,6 +122,7 @@ def test_a_schema_of_its_own_goes_through_all_formats(sources: Path) -> None:
 import sys, warnings
 warnings.simplefilter("ignore")
 from parnwb.repacking import repack
+from parnwb.verification import verify
 from parnwb.verification import verify
 names = {[str(sources / name) for name in names]}
 for old, new in zip(names, names[1:]):
