@@ -119,13 +119,7 @@ def cross(
         try:
             io.export(content, write_args={"link_data": False})
         except LayoutError as error:
-            if not linked:
-                raise
-            raise LinkError(
-                f"what {linked} leads to cannot be written to another format as it is: {error.message}",
-                where=str(source),
-                remedy="Let parnwb merge make one file of it first, and repack that",
-            ) from error
+            raise _explained(error, source, output, linked) from error
     assert io.written is not None
     paths = [spec.path for spec in io.written.plan.layout]
 
@@ -136,6 +130,23 @@ def cross(
         return Repacked(output, changes, size, stored_bytes(output), 0, time.monotonic() - began)
 
     return ranks.on_root("measuring the file", measured)
+
+
+def _explained(error: LayoutError, source: Path, output: Path, linked: str) -> ParnwbError:
+    """Return what is said of a file that hdmf has not written. Independent."""
+    if linked:
+        return LinkError(
+            f"what {linked} leads to cannot be written to another format as it is: {error.message}",
+            where=str(source),
+            remedy="Let parnwb merge make one file of it first, and repack that",
+        )
+    if error.remedy:
+        return error
+    return LayoutError(
+        f"hdmf cannot write all of it to {output.name}: {error.message}",
+        where=str(source),
+        remedy="Keep it in the format that it has, which is written without hdmf, or remove what that is",
+    )
 
 
 def _link_out(path: Path) -> str:

@@ -27,6 +27,7 @@ from hdmf.testing import TestCase as Comparison
 from nwbinspector import inspect_nwbfile
 from pynwb import NWBHDF5IO
 
+from parnwb.errors import LayoutError
 from parnwb.recordings.made_recording import make_spikeglx_recording
 from parnwb.repacking import repack
 from parnwb.verification import verify
@@ -37,6 +38,8 @@ OLD = Path(__file__).with_name("data") / "pynwb-1.5.1.nwb.gz"
 # It has nothing that all ranks would write.
 MADE = [name for name in TYPES if name != "retinotopy"]
 OWN_SCHEMA = "extension"
+# It has a dataset that is one compound value.
+ONE_ROW = "ecephys"
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +104,34 @@ def test_a_file_laid_out_as_by_matnwb_is_one(sources: Path) -> None:
         assert isinstance(file[file.attrs[".specloc"]], h5py.Group) and file["/units/is_good"].dtype == "u1"
 
 
-@pytest.mark.parametrize("name", ["old", "matnwb", "neuroconv", *MADE])
-def test_what_others_say_of_a_file_stays_through_a_store(sources: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["old", "matnwb", "neuroconv", *(name for name in MADE if name != ONE_ROW)])
+def test_files_are_what_pynwb_exports_after_a_store(sources: Path, tmp_path: Path, name: str) -> None:
+    """Which is what they were, but for the version and what newer schemas add to old files."""
     pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
     source, store, found = sources / f"{name}.nwb", tmp_path / f"{name}.nwb.zarr", tmp_path / f"{name}.nwb"
+    exported = tmp_path / "exported.nwb"
+    with NWBHDF5IO(source, "r") as before, NWBHDF5IO(exported, "w") as io:
+        io.export(src_io=before, write_args={"link_data": False})
     repack(source, store, bulk_threshold=1, progress=False)
     assert verify(store, validate=False).ok
     repack(store, found, bulk_threshold=1, progress=False)
     assert not Counter(errors_of(found)) - Counter(errors_of(source))
     assert not messages_of(found) - messages_of(source)
-    with NWBHDF5IO(source, "r") as before, NWBHDF5IO(found, "r") as after:
+    with NWBHDF5IO(exported, "r") as before, NWBHDF5IO(found, "r") as after:
         Comparison().assertContainerEqual(after.read(), before.read(), ignore_hdmf_attrs=True)
+
+
+def test_what_hdmf_zarr_cannot_write_is_refused(sources: Path, tmp_path: Path) -> None:
+    pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
+    from hdmf_zarr import NWBZarrIO
+
+    source = sources / f"{ONE_ROW}.nwb"
+    with NWBHDF5IO(source, "r") as before, NWBZarrIO(str(tmp_path / "own.nwb.zarr"), "w") as io:
+        with pytest.raises(IndexError):
+            io.export(src_io=before, write_args={"link_data": False})
+    with pytest.raises(LayoutError, match=r"hdmf cannot write all of it to out\.nwb\.zarr.*Keep it"):
+        repack(source, tmp_path / "out.nwb.zarr", progress=False)
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_a_schema_of_its_own_goes_through_all_formats(sources: Path) -> None:
