@@ -119,6 +119,8 @@ def cross(
         try:
             io.export(content, write_args={"link_data": False})
         except LayoutError as error:
+            if error.remedy and not linked:
+                raise
             raise _explained(error, source, output, linked) from error
     assert io.written is not None
     paths = [spec.path for spec in io.written.plan.layout]
@@ -140,8 +142,6 @@ def _explained(error: LayoutError, source: Path, output: Path, linked: str) -> P
             where=str(source),
             remedy="Let parnwb merge make one file of it first, and repack that",
         )
-    if error.remedy:
-        return error
     return LayoutError(
         f"hdmf cannot write all of it to {output.name}: {error.message}",
         where=str(source),
