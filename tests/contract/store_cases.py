@@ -107,9 +107,11 @@ def session(file: NWBFile, folder: Path) -> None:
     electrical = ElectricalSeries(name="e", data=noise((ROWS, 8)), electrodes=region, rate=30000.0)
     file.add_acquisition(electrical)
     file.add_trial_column("cue", "text")
+    light = series("light", noise((50,)))
+    file.add_acquisition(light)
     for number in range(20):
         cue = "left" if number % 2 else "right"
-        file.add_trial(start_time=1.0 * number, stop_time=number + 0.5, cue=cue, timeseries=[electrical])
+        file.add_trial(start_time=1.0 * number, stop_time=number + 0.5, cue=cue, timeseries=[light])
     for number in range(5):
         file.add_unit(spike_times=np.sort(np.random.default_rng(number).random(300 * number + 1)), id=number)
     module = file.create_processing_module("behavior", "b")

@@ -89,6 +89,13 @@ def test_verify_finds_nothing_wrong(stores: Stores, ranks: int) -> None:
     assert "/acquisition/e/data" in told["compared"]
 
 
+def shown(cell: Any) -> str:
+    """Return a table's cell as text: objects by their ids, whatever is in lists and tuples."""
+    if isinstance(cell, list | tuple):
+        return f"[{', '.join(map(shown, cell))}]"
+    return str(getattr(cell, "object_id", cell))
+
+
 def values_of(path: Path) -> dict[str, Any]:
     """Return what pynwb finds in a file of either format, by object id: fields as text, arrays as their elements."""
     from hdmf_zarr import NWBZarrIO
@@ -103,7 +110,7 @@ def values_of(path: Path) -> dict[str, Any]:
             data = getattr(item, "data", None)
             if isinstance(item, DynamicTable):
                 frame = item.to_dataframe()
-                cells = frame.map(lambda cell: getattr(cell, "object_id", str(cell)))
+                cells = frame.map(shown)
                 found[item.object_id] = cells.to_dict() if len(frame) else list(frame.columns)
             elif data is not None and getattr(data, "shape", None) and np.asarray(data).dtype.kind in "biuf":
                 values = np.asarray(data[:])
