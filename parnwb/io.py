@@ -175,7 +175,7 @@ class NWBParallelIO:
         local: str | Path | None = None,
         **of_pynwb: Any,
     ) -> None:
-        self._ranks = Ranks(comm, until_checked(watchdog))
+        self._ranks = self._gathered(comm, until_checked(watchdog))
         self._interrupts, self._handlers = Interrupts(), ExitStack()
         self._closed = self._committed = False
         self._written: Written | None = None
@@ -234,6 +234,10 @@ class NWBParallelIO:
             self._release()
             raise
         self._ranks.must_be_freed()
+
+    def _gathered(self, comm: MPI.Intracomm | None, watchdog: float | None) -> Ranks:
+        """Return the ranks that write the file. Collective."""
+        return Ranks(comm, watchdog)
 
     @property
     def path(self) -> Path:
