@@ -129,9 +129,8 @@ def write_modular(
     ------
     ParnwbError
         The same on all ranks. In mode ``'w'`` the files that this call has finished are removed, unless they replaced
-        others; in mode ``'resume'`` they stay, and so does what was committed of others. A group that fails is noticed by
-        the others when they have written what they are at, a buffer at most; a group whose part is being made by the
-        program's own code, after that.
+        others; in mode ``'resume'`` they stay, and so does what was committed of others. A group that fails is noticed
+        by the others when they have written the buffer that they are at, or when ``parts`` has returned.
     SystemExit
         With status 75, when a signal asked any rank to stop, as by ``NWBParallelIO.write``. What is finished stays.
     """
@@ -241,7 +240,7 @@ def _write_parts(ranks: Ranks, comm: MPI.Intracomm | None, divided: list[list[st
                 with _stopped_by_error():
                     for name in own:
                         _write_part(ranks, members, team, name, task)
-            except Interrupted as error:  # does not ring at the other teams: who was not asked to stop need lose nothing
+            except Interrupted as error:  # does not ring at other teams, which need not lose anything
                 stopped = error
             finally:
                 members.free()

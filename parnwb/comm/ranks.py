@@ -67,8 +67,8 @@ class Ranks:
     call
         What all ranks must do to come here, for the message where one does not.
     within
-        Of a team: the ranks of all teams. Where one of those fails in an ``agreed`` block of theirs, this team leaves its
-        own work at its next ``look_up``, with ``FailedElsewhere``.
+        Of a team: the ranks of all teams. Where one of those fails in an ``agreed`` block of theirs, this team leaves
+        its own work at its next ``look_up``, with ``FailedElsewhere``.
 
     Raises
     ------
