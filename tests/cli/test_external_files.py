@@ -25,7 +25,7 @@ from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, TimeSeries
 
 from parnwb.cli.convert import convert
-from parnwb.conversion import MOVIES
+from parnwb.recordings.conversion import MOVIES
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
