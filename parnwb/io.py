@@ -27,7 +27,7 @@ from parnwb.progress import Progress, Published, View, meter_of, view_of
 from parnwb.pynwb_keywords import check_pynwb_keywords
 from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.settings import DEFAULT_COMMIT_INTERVAL, WriteSettings
-from parnwb.site import backend_for, versions
+from parnwb.site import HDF5_EVERYWHERE, backend_for, versions
 from parnwb.stores.rule import StoreRule
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
@@ -215,7 +215,8 @@ class NWBParallelIO:
                 if not isinstance(break_lock, bool):
                     raise ParnwbError(f"break_lock must be True or False, got {break_lock!r}")
             self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
-            self._ranks.same(versions(leads=self._ranks.is_root), "Install the same on every host: see parnwb doctor")
+            leads = self._ranks.is_root or self._settings.backend in HDF5_EVERYWHERE
+            self._ranks.same(versions(leads=leads), "Install the same on every host: see parnwb doctor")
             processes = self._ranks.gather_all(Process.this())
             with self._ranks.agreed("reserving the output"):
                 if self._ranks.is_root:
