@@ -191,3 +191,13 @@ def test_writers_on_every_host_are_refused_on_nfs(two_hosts: Hosts, tmp_path: Pa
     assert done.returncode != 0
     assert "2 hosts cannot write one file safely on a file system of type nfs4" in done.stderr, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not parallel_hdf5(), reason="this h5py was built without MPI: no mpio")
+def test_parallel_hdf5_on_several_hosts_is_refused_on_nfs(two_hosts: Hosts, tmp_path: Path) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", "mpio", "nfs")
+    assert done.returncode != 0
+    assert "backend 'mpio' has all ranks write, but here the root writes" in done.stderr, done.stderr
+    assert "because 2 hosts cannot write one file on nfs4" in done.stderr and "Use backend='direct'" in done.stderr
+    assert done.stderr.count("has all ranks write") == 1
+    assert list(tmp_path.iterdir()) == []
