@@ -122,6 +122,15 @@ def movies_beside(
         ranks.free()
 
 
+def plan_placing(nwbfile: NWBFile, path: Path, how: str) -> list[Placing]:
+    """Return what ``movies_beside`` would copy, and name it as that would find it; refuse what it would refuse.
+
+    Independent; nothing is written.
+    """
+    _name_from_here(nwbfile, path)
+    return _planned(nwbfile, path.absolute(), how)[1]
+
+
 def _copied(
     ranks: Ranks, nwbfile: NWBFile | None, path: str | Path, how: str
 ) -> tuple[dict[str, list[str]], list[Placing]]:
@@ -158,12 +167,17 @@ def _external(nwbfile: NWBFile) -> dict[str, ImageSeries]:
 
 
 def _name_from_here(nwbfile: NWBFile, path: Path) -> None:
-    """Let series name movies of the working folder, as neuroconv does, by absolute paths."""
+    """Let series that name movies as seen from the working folder, as neuroconv does, name them from the file's."""
+    folder = path.absolute().parent
     for series in external_series(nwbfile):
         names = [str(name) for name in series.external_file]
         series.fields["external_file"] = [
-            name if "://" in name or (path.parent / name).is_file() else os.path.abspath(name) for name in names
+            name if "://" in name or (folder / name).is_file() else _seen_from(folder, name) for name in names
         ]
+
+
+def _seen_from(folder: Path, name: str) -> str:
+    return os.path.relpath(os.path.realpath(name), os.path.realpath(folder))
 
 
 def _planned(nwbfile: NWBFile | None, path: Path, how: str) -> tuple[dict[str, list[str]], list[Placing]]:

@@ -31,6 +31,8 @@ Value = TypeVar("Value")
 MOVIES = ("keep", "copy", "move", "ingest")
 """What can become of movies: they stay where they are, are copied or moved beside the file, or are read into it."""
 
+BESIDE = ("copy", "move")
+
 
 @dataclass(frozen=True)
 class SourceData:
@@ -177,7 +179,7 @@ def check_movies_word(movies: str, mode: str, output: Path) -> None:
     """Refuse what cannot become of movies. Independent."""
     if movies not in MOVIES:
         raise LinkError(f"movies must be one of {', '.join(MOVIES)}, got {movies!r}", where=str(output))
-    if movies in ("copy", "move") and mode == "resume":
+    if movies in BESIDE and mode == "resume":
         raise LinkError(
             f"movies cannot be brought along ({movies}) for a file that may have been begun: it names those it has",
             where=str(output),
@@ -197,7 +199,7 @@ def _movies_placed(
     ranks: Ranks, nwbfile: NWBFile | None, output: Path, comm: MPI.Intracomm | None, movies: str
 ) -> Iterator[None]:
     """Bring movies beside a file that is written within, if they are to be. Collective."""
-    if movies not in ("copy", "move"):
+    if movies not in BESIDE:
         yield
         return
     from parnwb.movies import movies_beside

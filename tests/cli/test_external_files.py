@@ -124,6 +124,14 @@ LINES = {
         1,
         (r"cannot be brought along \(copy\)", "Leave --movies"),
     ),
+    "movies_are_rehearsed": Line(
+        lambda folder, run: filmed(folder, "kept", "move", "--dry-run"),
+        0,
+        (r"and move 1 movie\(s\) of 0\.\d MB beside it", "nothing was written"),
+    ),
+    "movies_are_rehearsed_as_data": Line(
+        lambda folder, run: filmed(folder, "kept", "ingest", "--dry-run"), 0, ("Video kept/data", "nothing was written")
+    ),
     "movies_of_a_specification": Line(
         lambda folder, run: ["convert", folder / "films.yml", folder / "nwb", "--movies", "copy", "--quiet"], 0, ()
     ),
