@@ -21,6 +21,7 @@ from parnwb.commits.amendment import finish_append_alone
 from parnwb.commits.journal import no_records
 from parnwb.commits.manifest import METADATA, Datasets, Manifest
 from parnwb.commits.stored import damaged, own_share
+from parnwb.element import comparable
 from parnwb.errors import VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
@@ -328,7 +329,7 @@ def _difference(
 
 
 def _bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    return np.ascontiguousarray(values)[..., None].view(np.uint8)
+    return np.ascontiguousarray(comparable(values))[..., None].view(np.uint8)
 
 
 def _validate(disk: OnDisk) -> list[Finding]:
