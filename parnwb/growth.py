@@ -112,7 +112,7 @@ def rows_of(values: Any, dataset: h5py.Dataset) -> Any:
     if not are_written_by_all(dataset):
         rows: Any = values if hasattr(values, "shape") else np.asarray(values, dtype=object)
     else:
-        rows = as_source(values if is_source_like(values) else np.asarray(values))
+        rows = as_source(values if is_source_like(values) else _listed(values, dataset))
         if rows.dtype.kind not in NUMERIC_KINDS:
             raise LayoutError(f"numbers can only be followed by numbers, got {rows.dtype}", where=dataset.name)
     shape = tuple(rows.shape)
@@ -130,6 +130,17 @@ def rows_of(values: Any, dataset: h5py.Dataset) -> Any:
             remedy=CREATE_GROWING,
         )
     return rows
+
+
+def _listed(values: Any, dataset: h5py.Dataset) -> Any:
+    """Return a list as an array; its floats are rounded as the dataset's are, because lists have no precision."""
+    try:
+        found = np.asarray(values)
+    except ValueError as error:
+        raise LayoutError(
+            f"new rows must be an array: {error}", where=dataset.name, remedy="Give an array of whole rows"
+        ) from error
+    return found.astype(dataset.dtype) if found.dtype.kind == dataset.dtype.kind == "f" else found
 
 
 def check_growable(dataset: h5py.Dataset) -> None:

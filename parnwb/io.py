@@ -291,7 +291,8 @@ class NWBParallelIO:
             of a table. Columns of one table must be extended one by one, its ``id`` as well.
         values
             The new rows, of the shape of the old but for their number: an array, ``np.memmap``, ``h5py.Dataset``,
-            iterator that ranks can divide, or list; the same on every rank, or None on any but the root.
+            iterator that ranks can divide, or list; the same on every rank, or None on any but the root. Numbers that the
+            dataset's type has not are refused; floats of a list are rounded to its precision.
 
         Raises
         ------

@@ -14,6 +14,7 @@ from parnwb.backends import NO_JOURNAL, Growth, Job, PartialFile, Portion
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import StreamState
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, SourceError
+from parnwb.exactness import check_exact
 from parnwb.hyperslab import Hyperslab
 from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.layers import OBJECT_BYTES, Rows, Window, split, windowed
@@ -162,7 +163,9 @@ class OpenStreams:
             for stream, block in blocks:
                 path, known = self.named(stream)
                 paths.append(path)
-                found.append((known, known.stream.checked(block, path)))
+                values = known.stream.checked(block, path)
+                check_exact(values, known.spec.numpy_dtype, path)  # which hdmf may have chosen otherwise
+                found.append((known, values))
             self._check_once(paths)
             held = self._held_bytes() + sum(known.cost(values) for known, values in found) - self._left
             lengths = [len(values) for _, values in found]

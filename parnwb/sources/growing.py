@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import ParnwbError, SourceError
+from parnwb.exactness import changed_by, check_exact
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources.access import Access
 
@@ -54,7 +55,7 @@ class StreamedRows:
         Raises
         ------
         SourceError
-            Its rows have another shape, or its values may not fit.
+            Its rows have another shape, or its values would become others.
         """
         values = np.asarray(block) if hasattr(block, "dtype") else self._listed(block, where)
         if values.ndim != 1 + len(self.row_shape) or values.shape[1:] != self.row_shape:
@@ -69,6 +70,7 @@ class StreamedRows:
                 where=where,
                 remedy="Convert it, or make the stream with the dtype of what is appended",
             )
+        check_exact(values, self._dtype, where)
         return values
 
     def _listed(self, block: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
@@ -85,8 +87,11 @@ class StreamedRows:
             return found
         with np.errstate(invalid="ignore", over="ignore"):
             values = found.astype(self._dtype)
-        is_rounded = found.dtype.kind == values.dtype.kind == "f"
-        return values if is_rounded or np.array_equal(values, found) else found
+        if found.dtype.kind == values.dtype.kind == "f":
+            return values if np.array_equal(np.isinf(values), np.isinf(found)) else found
+        changed = changed_by(found, self._dtype)
+        return values if changed is None or not changed.any() else found
+
 
 class Stream(StreamedRows):
     """Data of unknown length, for ``data=`` of any pynwb container, bare or in an ``H5DataIO``. Independent.
