@@ -10,7 +10,9 @@ import numpy.typing as npt
 from parnwb.errors import SourceError
 
 
-def check_exact(values: npt.NDArray[Any], dtype: np.dtype[Any], where: str, first: tuple[int, ...] | None = None) -> None:
+def check_exact(
+    values: npt.NDArray[Any], dtype: np.dtype[Any], where: str, first: tuple[int, ...] | None = None
+) -> None:
     """Refuse numbers that would be others in a type. Independent.
 
     Parameters
@@ -37,8 +39,8 @@ def check_exact(values: npt.NDArray[Any], dtype: np.dtype[Any], where: str, firs
     raise SourceError(
         f"values must be kept as they are: {values[index].item()!r} ({values.dtype}) at {place} is none of {dtype}",
         where=where,
-        remedy=f"Convert what you give, with .astype({dtype.name!r}), if such values may be rounded or cut off; or write a "
-        "dataset of a type that holds them",
+        remedy=f"Convert what you give, with .astype({dtype.name!r}), if such values may be rounded or cut off; or write "
+        "a dataset of a type that holds them",
     )
 
 

@@ -69,7 +69,7 @@ def test_whole_numbers_of_few_digits_may_become_floats(values: Any) -> None:
 
 def test_one_that_may_not_is_named_with_its_place() -> None:
     values = np.array([[1, 2], [3, 2**53 + 1]])
-    said = r"values must be kept as they are: 9007199254740993 \(int64\) at \(11, 1\) is none of float64 \[at /x\]. Convert"
+    said = r"kept as they are: 9007199254740993 \(int64\) at \(11, 1\) is none of float64 \[at /x\]. Convert"
     with pytest.raises(SourceError, match=said):
         check_exact(values, np.dtype("f8"), "/x", (10, 0))
 

@@ -59,7 +59,7 @@ WIDE = [2**53 + 1, 2**63 - 1, 2**64 - 1, -(2**53) - 1]
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("value", WIDE)
 def test_whole_numbers_that_a_float_has_not_are_refused(dtype: str, value: int) -> None:
-    """numpy calls the cast safe, and rounds."""
+    """Numpy calls the cast safe, and rounds."""
     for block in ([value], np.array([value])):
         with pytest.raises(SourceError, match=f"{value} .*is none of float|a block must have the stream's dtype"):
             Stream(dtype).checked(block, "/x")
