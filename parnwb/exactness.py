@@ -39,8 +39,8 @@ def check_exact(
     raise SourceError(
         f"values must be kept as they are: {values[index].item()!r} ({values.dtype}) at {place} is none of {dtype}",
         where=where,
-        remedy=f"Convert what you give, with .astype({dtype.name!r}), if such values may be rounded or cut off; or write "
-        "a dataset of a type that holds them",
+        remedy=f"Convert what you give, with .astype({dtype.name!r}), if such values may be rounded or cut off; or "
+        "write a dataset of a type that holds them",
     )
 
 
