@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -510,7 +510,7 @@ class NWBParallelIO:
         SystemExit
             As ``write``. All rows are committed, those of this call as well.
         """
-        self._append([(stream, block)])
+        self._append(lambda: [(stream, block)])
 
     def append_together(self, blocks: Mapping[Stream | str, npt.ArrayLike]) -> None:
         """Append rows to several streams as one step: no commit has the rows of some of them only. Collective.
@@ -529,9 +529,18 @@ class NWBParallelIO:
         SystemExit
             As ``append``.
         """
-        self._append(list(blocks.items()))
+        def pairs() -> list[tuple[Stream | str, npt.ArrayLike]]:
+            if not isinstance(blocks, Mapping):
+                raise ParnwbError(
+                    f"append_together takes a mapping of streams to rows, got {type(blocks).__name__}",
+                    where=str(self.path),
+                    remedy="Write io.append_together({stream: rows, other: its_rows})",
+                )
+            return list(blocks.items())
 
-    def _append(self, blocks: Sequence[tuple[Stream | str, npt.ArrayLike]]) -> None:
+        self._append(pairs)
+
+    def _append(self, blocks: Callable[[], Sequence[tuple[Stream | str, npt.ArrayLike]]]) -> None:
         self._check_open()
         try:
             if self._written is None or self._written.streams is None:

@@ -152,16 +152,16 @@ class OpenStreams:
             It is not in this file.
         """
         for path, known in self._streams.items():
-            if stream is known.stream or stream == path:
+            if stream is known.stream or (isinstance(stream, str) and stream == path):
                 return path, known
-        shown = repr(stream) if isinstance(stream, str) else f"a {type(stream).__name__}"
+        shown = repr(stream) if isinstance(stream, str) else f"an object of type {type(stream).__name__}"
         raise ParnwbError(
             f"{shown} is no stream of this file; it has {', '.join(self._streams) or 'none'}",
             where=str(self._job.target.path),
             remedy="Append to a Stream of the NWBFile that was given to write, or to the path of one",
         )
 
-    def append(self, blocks: Sequence[tuple[Stream | str, npt.ArrayLike]]) -> None:
+    def append(self, given: Callable[[], Sequence[tuple[Stream | str, npt.ArrayLike]]]) -> None:
         """Add the blocks of all ranks to one or several streams, in the order of ranks.
 
         Cheap: most rows are only kept. No commit comes between the streams of one call.
@@ -176,7 +176,7 @@ class OpenStreams:
 
         def look() -> tuple[tuple[str, ...], list[tuple[int, int | None]], int, bool, bool]:
             paths = []
-            for stream, block in blocks:
+            for stream, block in given():
                 path, known = self.named(stream)
                 paths.append(path)
                 values = known.stream.checked(block, path)

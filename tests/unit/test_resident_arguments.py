@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hdmf.common import DynamicTable
 
-from parnwb import Distributed, Owned
+from parnwb import Distributed, DistributedRagged, Owned
 from parnwb.errors import ParnwbError
+from parnwb.hyperslab import Hyperslab
 
 BLOCK = np.zeros((2, 3))
 
@@ -29,3 +31,23 @@ def test_an_axis_is_one_of_the_data(axis: Any) -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     assert Owned(BLOCK, np.zeros(2, "u1"), comm=None).shape == (2, 3)
     assert Distributed(BLOCK, axis=np.int64(-1), comm=None).shape == (2, 3)
+
+
+def test_rows_that_are_empty_lists_have_the_type_of_the_others() -> None:
+    found = DistributedRagged([np.arange(3, dtype="i4"), [], (), np.arange(2, dtype="i4")], comm=None)
+    assert found.data.dtype == "i4" and found.data.shape == (5,)
+    ends = found.indexes[0]
+    assert ends.read(Hyperslab((0,), (4,))).tolist() == [3, 3, 3, 5]
+    assert DistributedRagged([[], [np.ones((2, 4), "f4")], [[]]], depth=2, comm=None).data.shape == (2, 4)
+
+
+@pytest.mark.parametrize("column", [3, "VectorData", DynamicTable])
+def test_a_column_is_of_a_class_of_columns(column: Any) -> None:
+    with pytest.raises(ParnwbError, match="column must be a class of columns"):
+        DistributedRagged([BLOCK], comm=None).columns("a", "b", column)
+
+
+@pytest.mark.parametrize("depth", [0, -1, True, "2", 1.0, None])
+def test_a_depth_is_a_whole_number(depth: Any) -> None:
+    with pytest.raises(ParnwbError, match="depth must be 1 or more"):
+        DistributedRagged([BLOCK], depth=depth, comm=None)

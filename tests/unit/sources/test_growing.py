@@ -95,3 +95,15 @@ def test_rows_of_uneven_length_are_refused() -> None:
 def test_row_shapes_that_are_none_are_refused(row_shape: Any) -> None:
     with pytest.raises(SourceError, match="row_shape must be a tuple of positive integers"):
         Stream("f8", row_shape)
+
+
+@pytest.mark.parametrize("chunks", ["abc", (-1,), 3, (0,), (2.5,), True, (3, 3), ()])
+def test_chunks_that_are_none_are_refused(chunks: Any) -> None:
+    with pytest.raises(SourceError, match="chunks must"):
+        Stream("f8", chunks=chunks)
+
+
+@pytest.mark.parametrize("dtype", [None, "nothing", object, "S5", "c16", "i4,f8", {}, [1]])
+def test_dtypes_that_are_none_are_refused(dtype: Any) -> None:
+    with pytest.raises(SourceError, match="a stream holds numbers or booleans, got dtype"):
+        Stream(dtype)
