@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,13 +12,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from parnwb.agreement import agree_on_changes, agree_on_growth
 from parnwb.bulk_rule import DEFAULT_THRESHOLD_BYTES, BulkRule
+from parnwb.calls import check_appending, check_commit, check_export, check_nwbfile, check_write
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
-from parnwb.commits.amendment import AppendTarget, finish_append, real
+from parnwb.commits.amendment import AppendTarget
 from parnwb.compression import Compression
-from parnwb.errors import Interrupted, ParnwbError, TargetError
+from parnwb.errors import Interrupted, ParnwbError
 from parnwb.extensions import extension_manager
 from parnwb.growth import Growth
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
+from parnwb.modes import check_mode, is_appended_to, target_of
 from parnwb.plan import DEFAULT_BUFFER_MB
 from parnwb.progress import Progress, Published, View, meter_of, view_of
 from parnwb.pynwb_keywords import check_pynwb_keywords
@@ -27,7 +28,7 @@ from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.settings import DEFAULT_COMMIT_INTERVAL, WriteSettings
 from parnwb.site import backend_for, versions
 from parnwb.stores.rule import StoreRule
-from parnwb.target import FileBytes, FolderTarget, SpreadTarget, Target, sync_folder
+from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
 from parnwb.voice import last_words
 from parnwb.write_queue import Policy
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     from parnwb.rewriting.rewriting import Rewriting
     from parnwb.sources.growing import Stream
     from parnwb.streams import OpenStreams
-
-CREATING_MODES = ("w", "w-", "x", "resume")
-APPENDING_MODES = ("a", "r+")
 
 
 class NWBParallelIO:
@@ -191,7 +189,7 @@ class NWBParallelIO:
                 check_pynwb_keywords(of_pynwb, mode)
                 check_mode(mode, path)
                 backend = backend_for(path, backend)
-                self._target = _target(path, mode, backend, local)
+                self._target = target_of(path, mode, backend, local)
                 self._target.step = self._ranks.going_on
                 self._manager = manager = _manager(manager, extensions)
                 self._settings = WriteSettings(
@@ -361,7 +359,9 @@ class NWBParallelIO:
             program with mode ``'resume'`` goes on; with ``mpio`` and ``virtual`` it begins anew.
         """
         with self._agreed("write"):
-            self._check_write(container, arguments)
+            self._check_not_written()
+            check_write(self.path, self._settings, arguments)
+            check_nwbfile(self.path, container, self._opened)
             rule = self._settings.rule
             rule = rule if link_data is None else replace(rule, link_data=link_data)
         self._write(container, rule, {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments})
@@ -399,7 +399,9 @@ class NWBParallelIO:
         """
         with ExitStack() as files:
             with self._agreed("export"):
-                self._check_export(nwbfile, write_args or {})
+                self._check_not_written()
+                check_export(self.path, write_args or {}, self._opened)
+                check_nwbfile(self.path, nwbfile, None)
                 arguments = {"cache_spec": cache_spec, **(write_args or {})}
                 link_data = arguments.pop("link_data", self._settings.rule.link_data)
                 content = None if src_io is None else _export(src_io, nwbfile, files)
@@ -422,7 +424,7 @@ class NWBParallelIO:
             As ``write``.
         """
         with self._agreed("rewrite"):
-            self._check_write(None, {})
+            self._check_not_written()
         self._write(content, self._settings.rule, {})
 
     @classmethod
@@ -583,7 +585,8 @@ class NWBParallelIO:
         self._check_open()
         try:
             with self._ranks.agreed("commit"):
-                self._check_commit()
+                has_streams = self._written is not None and self._written.streams is not None
+                check_commit(self.path, self._settings, self._opened if has_streams else None)
             if self._written is not None and self._written.streams is not None:
                 self._written.streams.commit()
             with self._ranks.agreed("remembering the commit"):
@@ -678,21 +681,8 @@ class NWBParallelIO:
             self._fail(error)
 
     def _is_appended_to(self, mode: str) -> bool:
-        """Tell whether there is a file that is to be opened; refuse what could not be written. On the root."""
-        path = self._target.path
-        if mode in APPENDING_MODES and path.exists():
-            self._target.check_no_lost_writers()
-        if mode in APPENDING_MODES or not path.is_symlink():  # a new file replaces the link, not what it leads to
-            finish_append(path)
-        if mode == "r+" and not path.exists():
-            raise TargetError("mode 'r+' needs a file that exists", where=str(path), remedy="Use mode 'a' or 'w'")
-        if mode in APPENDING_MODES and path.exists():
-            if isinstance(self._target, FolderTarget):
-                raise TargetError(
-                    f"mode {mode!r} adds to HDF5 files, not to Zarr stores",
-                    where=str(path),
-                    remedy="Write a new store, or add to this one with hdmf_zarr.NWBZarrIO on one process",
-                )
+        """Tell whether a file is to be opened; of a new one, find what an earlier job left. On the root."""
+        if is_appended_to(self._target, mode):
             return True
         self._earlier = look_for_earlier(self._target, self._settings)
         if self._settings.resume and self._target.partial.exists():
@@ -710,37 +700,11 @@ class NWBParallelIO:
             raise
 
     def _open(self, manager: BuildManager | None) -> None:
-        if self._settings.backend in ("mpio", "virtual"):
-            raise ParnwbError(
-                f"backend {self._settings.backend!r} cannot append to an existing file",
-                where=str(self.path),
-                remedy="Use backend='direct'",
-            )
-        if self._settings.manifest:
-            raise ParnwbError(
-                "checksums are kept of a whole file, and an append knows only what it adds",
-                where=str(self.path),
-                remedy="Write without manifest",
-            )
+        check_appending(self.path, self._settings)
         from parnwb.append import Opened
 
         self._opened = Opened(self.path, manager, leads=self._ranks.is_root)
         self._target = AppendTarget(self._target, self._opened.bytes, self._opened.lowest)
-
-    def _check_commit(self) -> None:
-        if self._settings.backend == "virtual":
-            raise ParnwbError(
-                "parts keep no journal, so what backend 'virtual' writes is kept when the file is closed, not before",
-                where=str(self.path),
-                remedy="Close it, or use backend='direct'",
-            )
-        has_streams = self._written is not None and self._written.streams is not None
-        if has_streams and self._opened is not None:
-            raise ParnwbError(
-                "an existing file changes when it is closed: rows that are appended to it cannot be committed before",
-                where=str(self.path),
-                remedy="Close it, or write streams to a file of their own",
-            )
 
     def _stop(self, error: Interrupted) -> NoReturn:
         """End the program because it was asked to."""
@@ -754,6 +718,10 @@ class NWBParallelIO:
         if self._closed:
             raise ParnwbError("this NWBParallelIO is closed", where=str(self.path))
 
+    def _check_not_written(self) -> None:
+        if self._written is not None:
+            raise ParnwbError("write can be called once for each NWBParallelIO", where=str(self.path))
+
     def __del__(self) -> None:
         """Say that a file was left without its name, and let others have it; several ranks are told when they end."""
         if not getattr(self, "_closed", True) and self._ranks.size == 1:
@@ -765,39 +733,6 @@ class NWBParallelIO:
             )
             with suppress(Exception):  # nobody could catch it, and the process may be about to end
                 self._release()
-
-    def _check_write(self, nwbfile: NWBFile | None, arguments: dict[str, Any]) -> None:
-        if self._written is not None:
-            raise ParnwbError("write can be called once for each NWBParallelIO", where=str(self.path))
-        own = "consolidate_metadata" if self._settings.backend == "zarr" else "expandable"
-        unknown = sorted(set(arguments) - {own, "herd"})
-        if unknown:
-            raise ParnwbError(
-                f"write takes cache_spec, link_data, exhaust_dci, {own} and herd, got {', '.join(unknown)}"
-            )
-        if nwbfile is not None:
-            from pynwb import NWBFile as Expected
-
-            if not isinstance(nwbfile, Expected):
-                raise ParnwbError(f"write takes an NWBFile or None, got {type(nwbfile).__name__}")
-            if self._opened is not None and nwbfile is not self._opened.nwbfile:
-                raise ParnwbError(
-                    "an existing file can only be added to: write takes the NWBFile that read returned",
-                    where=str(self.path),
-                    remedy="Call read on every rank, and add to what it returns",
-                )
-
-    def _check_export(self, nwbfile: NWBFile | None, write_args: Mapping[str, Any]) -> None:
-        if self._opened is not None:
-            raise ParnwbError(
-                "an export makes a new file, in mode 'w'",
-                where=str(self.path),
-                remedy="Choose another name, or mode 'w' with overwrite=True",
-            )
-        self._check_write(nwbfile, {})
-        unknown = sorted(set(write_args) - {"link_data", "exhaust_dci", "expandable"})
-        if unknown:
-            raise ParnwbError(f"write_args can be link_data, exhaust_dci and expandable, got {', '.join(unknown)}")
 
     def _fail(self, error: BaseException) -> None:
         """Tell the others, unless they know, and leave."""
@@ -833,60 +768,6 @@ class NWBParallelIO:
                     last.callback(self._reserved.lock.release)
                 if self._opened is not None:
                     last.callback(self._opened.close)
-
-
-def _target(path: str | Path, mode: str, backend: str, local: str | Path | None) -> Target:
-    """Return the target at ``path``; refuse what is none, and a working folder that was removed.
-
-    An existing file that is appended to is the one that links lead to: whatever it is called, it has one lock and one
-    journal. A link that a new file replaces stays a name of its own.
-    """
-    try:
-        absolute = Path(path).absolute()
-        if backend == "zarr":
-            return FolderTarget(absolute)
-        if backend == "virtual":
-            return SpreadTarget(absolute, _parts_of, _local_folder(local))
-        return Target(real(absolute) if mode in APPENDING_MODES and absolute.exists() else absolute)
-    except (TypeError, ValueError) as error:
-        raise TargetError(
-            f"the output must be the path of a file: {error}", where=repr(path), remedy="Choose a name such as out.nwb"
-        ) from error
-    except OSError as error:
-        raise TargetError(
-            f"the working folder cannot be found: {error.strerror}",
-            where=str(path),
-            remedy="Change to a folder that exists, or give the output from the root",
-        ) from error
-
-
-def _parts_of(path: Path) -> tuple[Path, ...]:
-    from parnwb.links.following import parts_of
-
-    return parts_of(path)
-
-
-def _local_folder(given: str | Path | None) -> Path | None:
-    """Return the folder of this rank's host: its variables may differ from those of other hosts."""
-    if given is None:
-        return None
-    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
-        raise ParnwbError(
-            f"local must be the path of a folder, got {given!r}", remedy="Name one that every host has, like '$TMPDIR'"
-        )
-    return Path(os.path.expandvars(given)).expanduser().absolute()
-
-
-def check_mode(mode: str, path: str | Path) -> None:
-    """Refuse modes that do not write."""
-    modes = CREATING_MODES + APPENDING_MODES
-    if mode in modes:
-        return
-    if mode == "r":
-        raise ParnwbError(
-            "NWBParallelIO writes; mode 'r' reads", where=str(path), remedy="Use pynwb.NWBHDF5IO to read"
-        )
-    raise ParnwbError(f"mode must be one of {', '.join(modes)}, got {mode!r}", where=str(path))
 
 
 def _manager(manager: BuildManager | None, extensions: Extensions | None) -> BuildManager | None:

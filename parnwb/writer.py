@@ -1,19 +1,18 @@
-"""The road of one file: check, build, agree, plan, fill. Everything collective happens here or in a backend."""
+"""The road of one file: build, agree, plan, prepare, fill. What is collective happens in these, or in a backend."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from parnwb import memory, site, storage
-from parnwb.agreement import agree_on_changes, agree_on_content, agree_on_samples
+from parnwb import site
+from parnwb.agreement import agree_on_samples
 from parnwb.backends import (
     Backend,
     DirectBackend,
@@ -24,14 +23,13 @@ from parnwb.backends import (
     StoreBackend,
     VirtualBackend,
 )
-from parnwb.bulk_rule import BulkRule
-from parnwb.codec import runs_in_threads, threads_here
+from parnwb.building import build
+from parnwb.codec import threads_here
 from parnwb.comm import Ranks
-from parnwb.commits.generation import renew
-from parnwb.commits.journal import Journal, StreamState, no_records
-from parnwb.errors import AgreementError, Interrupted, LaunchError, LayoutError, ParnwbError
+from parnwb.commits.journal import StreamState, no_records
+from parnwb.errors import Interrupted, LayoutError
 from parnwb.exchange import find_residents, rounds
-from parnwb.gathering import Asking, answer
+from parnwb.gathering import Asking
 from parnwb.generators import Drain, positions
 from parnwb.growing_tables import GrowingTable, check_tables, growing_tables
 from parnwb.growth import Growth, grown_sources
@@ -39,17 +37,15 @@ from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layers import settled
 from parnwb.layout import FileLayout
 from parnwb.plan import WritePlan
+from parnwb.preparing import check_memory, prepare, writers_of
 from parnwb.progress import Meter, Planned, Started, View, meter_of
 from parnwb.restore import (
-    Described,
     Earlier,
     check_committed,
     check_nothing_lost,
-    describe,
     describe_attempt,
     done_chunks,
     find_earlier,
-    restore,
     said,
 )
 from parnwb.settings import WriteSettings
@@ -58,22 +54,18 @@ from parnwb.sources.growing import GrowingSource, StreamedRows
 from parnwb.sources.sending import receive_sources
 from parnwb.storage import Writers
 from parnwb.streams import OpenStream, OpenStreams, reopened
-from parnwb.striping import Striping, striping_for
 from parnwb.target import Target
-from parnwb.target.permissions import Permissions
 from parnwb.timeline import Timeline
 from parnwb.write_queue import WriteQueue, write_queue
 from parnwb.write_queue import described as described_policy
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
-    from pynwb import NWBFile
 
     from parnwb.append import Opened
-    from parnwb.bulk import Predicate
     from parnwb.export import Content
     from parnwb.rewriting.rewriting import Rewriting
-    from parnwb.skeleton import Authored, AuthoringOptions
+    from parnwb.skeleton import Authored
 
 NAMED_HOSTS = 4
 
@@ -180,7 +172,7 @@ def write(
     keywords |= {"on_mismatch": rule.on_mismatch, "no_copy": rule.no_copy}
     ranks.same({"path": str(target.path), **keywords, **small}, "Pass the same keywords on every rank")
     asking, have_own = Asking(ranks), content is not None
-    skeleton, sources = _build(ranks, target, content, manager, settings, arguments, earlier, opened, growths, asking)
+    skeleton, sources = build(ranks, target, content, manager, settings, arguments, earlier, opened, growths, asking)
     found = ranks.on_root("looking at what is done", lambda: _found(skeleton, earlier))
     layout, choice, done, published = found.layout, found.backend, found.done, found.published
     queue = ranks.on_root("arranging the queue", lambda: write_queue(settings.queue, layout))
@@ -197,7 +189,7 @@ def write(
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
         return written
     threads = threads_here(settings.threads) if choice.name != "mpio" else 1
-    movable = _check_memory(ranks, plan, threads)
+    movable = check_memory(ranks, plan, threads)
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
     _heed(ranks, target, interrupts)
@@ -212,9 +204,9 @@ def write(
         check_committed(ranks, target, layout, earlier, told, look_up)
     keeps_journal = choice.name == "direct" and opened is None
     has_one_file = choice.name in ("direct", "mpio")
-    writers = _writers(ranks, target, settings) if has_one_file else Writers.each(ranks.size)
+    writers = writers_of(ranks, target, settings) if has_one_file else Writers.each(ranks.size)
     choice = replace(choice, reason="; ".join(filter(None, [choice.reason, writers.reason])))
-    journal = _prepare(ranks, target, plan, choice, earlier, skeleton, writers, keeps_journal=keeps_journal)
+    journal = prepare(ranks, target, plan, choice, earlier, skeleton, writers, keeps_journal=keeps_journal)
     with told.task(_started(target, plan, choice, ranks)):
         told.tell(_planned(target, plan, choice))
         with ranks.agreed("describing the file"):
@@ -370,174 +362,6 @@ def _begun_with(settings: WriteSettings, arguments: Mapping[str, Any]) -> dict[s
     return {"compression": settings.compression, "arguments": said(arguments)}
 
 
-def _build(
-    ranks: Ranks,
-    target: Target,
-    content: Content | Rewriting | None,
-    manager: BuildManager | None,
-    settings: WriteSettings,
-    arguments: Mapping[str, Any],
-    earlier: Earlier | None,
-    opened: Opened | None,
-    growths: Sequence[Growth],
-    asking: Asking,
-) -> tuple[Authored | None, dict[str, Source]]:
-    """Author the skeleton on the root, find the sources on the others, and agree on what is written."""
-    skeleton, own, signed = None, {}, None
-    changed = opened is not None and agree_on_changes(ranks, opened)
-    with ranks.agreed("building the NWBFile"):
-        if ranks.is_root:
-            if content is None and not growths and not changed:
-                raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
-            from parnwb.skeleton import AuthoringOptions
-
-            choice = site.choose_backend(settings.backend)
-            options = AuthoringOptions(
-                settings.rule, settings.compression, choice, arguments, asking, ranks.phases, settings.chunks
-            )
-            with asking:
-                skeleton = _authored(target, content, manager, options, earlier, opened, growths)
-            agreed_already = {growth.path for growth in growths}
-            own = {path: source for path, source in skeleton.sources.items() if path not in agreed_already}
-            signed = skeleton.signature
-        else:
-            if content is not None:
-                own, signed = _catalogue(cast("Content", content), manager, target, settings.rule, opened)
-            answer(ranks, own.values())
-    agree_on_content(ranks, signed)
-    return skeleton, own
-
-
-def _authored(
-    target: Target,
-    content: Content | Rewriting | None,
-    manager: BuildManager | None,
-    options: AuthoringOptions,
-    earlier: Earlier | None,
-    opened: Opened | None,
-    growths: Sequence[Growth],
-) -> Authored:
-    """Return the skeleton. Independent; on the root, which alone needs what is imported here."""
-    from pynwb import NWBFile
-
-    from parnwb.rewriting.rewriting import Rewriting
-    from parnwb.skeleton import author
-    from parnwb.table_lengths import check_table_lengths
-
-    if isinstance(content, NWBFile):
-        check_table_lengths(content)
-    if opened is not None:
-        return opened.author(cast("NWBFile | None", content), options, growths)
-    assert content is not None
-    if isinstance(content, Rewriting):
-        if earlier is None:
-            return content.author(target.path, options)
-        return restore(earlier, target, options, Described(content.sources, content.signature))
-    manager = manager or default_manager()
-    if options.backend.name == "zarr":
-        from parnwb.stores.skeleton import author_store
-
-        return author_store(content, target.path, manager, options)
-    if earlier is None:
-        return author(content, target.path, manager, options)
-    return restore(earlier, target, options, describe(content, manager, target.path, options))
-
-
-def default_manager() -> BuildManager:
-    """Return pynwb's manager of the core types. Independent."""
-    from pynwb import get_manager
-
-    manager: BuildManager = get_manager()
-    return manager
-
-
-def _catalogue(
-    content: Content, manager: BuildManager | None, target: Target, rule: BulkRule, opened: Opened | None
-) -> tuple[dict[str, Source], dict[str, str]]:
-    """Return sources and signature of a rank that is not the root. Independent."""
-    from parnwb.bulk import bulk_sources, none_written, signature
-    from parnwb.export import build_content
-    from parnwb.skeleton import own_error
-
-    is_written: Predicate = none_written if opened is None else opened.is_written
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the root, which builds the same, has warned
-        try:
-            builder = build_content(content, manager or default_manager(), target.path, rule)
-        except Exception as error:
-            raise own_error(error) from error
-        return bulk_sources(builder, rule, is_written), signature(builder, rule, is_written)
-
-
-
-def _check_memory(ranks: Ranks, plan: WritePlan, threads: int) -> bool:
-    """Refuse what cannot fit into the hosts' memory; tell whether any rank could do any other's part. Collective."""
-    with ranks.agreed("measuring memory"):
-        claim = memory.Claim(plan.least_memory(ranks.rank) + _of_threads(plan, ranks.rank, threads), memory.rooms())
-    claims = ranks.gather_all(claim)
-    with ranks.agreed("comparing memory"):
-        memory.check_fits(claims)
-    largest = max(claim.needed for claim in claims)
-    try:
-        memory.check_fits([replace(claim, needed=largest) for claim in claims])
-    except ParnwbError:
-        return False
-    return True
-
-
-def _of_threads(plan: WritePlan, rank: int, threads: int) -> int:
-    """Return the bytes that a rank's further threads need: each has room for what its largest chunk may become."""
-    own = {share.dataset for share in plan.shares(rank)}
-    specs = [plan.layout.datasets[number] for number in own]
-    return (threads - 1) * max((spec.chunk_bytes for spec in specs if runs_in_threads(spec)), default=0)
-
-
-def _prepare(
-    ranks: Ranks,
-    target: Target,
-    plan: WritePlan,
-    choice: site.BackendChoice,
-    earlier: Earlier | None,
-    skeleton: Authored | None,
-    writers: Writers,
-    *,
-    keeps_journal: bool,
-) -> Journal | None:
-    """Check what can be checked before the first byte, then create the partial file. Collective."""
-    if writers.root_alone and choice.name == "mpio":
-        raise ranks.known_to_all(
-            LaunchError(
-                f"backend 'mpio' has all ranks write, and {writers.reason}",
-                where=str(target.path.parent),
-                remedy="Use backend='direct', run all ranks on one host, or write to a parallel file system",
-            )
-        )
-    lost = ranks.on_root("looking for lost jobs", lambda: earlier is not None and target.has_lost_writers)
-    if lost:
-        committed = earlier.committed if earlier is not None else None
-        renew(ranks, target, committed, root_alone=writers.root_alone)
-    with ranks.agreed("preparing the output"):
-        if choice.name == "mpio":
-            chunked = any(spec.chunks and not spec.filters for spec in plan.layout)
-            filters = {item.identifier: item.name for spec in plan.layout for item in spec.filters}
-            site.check_parallel_hdf5(chunked_unfiltered=chunked, filters=filters)
-        token, journal = b"", None
-        if ranks.is_root:
-            from parnwb.skeleton import expected_bytes
-
-            assert skeleton is not None
-            expected = expected_bytes(skeleton, [plan.remaining_of(number) for number in range(len(plan.layout))])
-            target.require_space(expected.least)
-            target.warn_of_space(expected.about)
-            token = target.create(_striping(target, expected.about, ranks)) if earlier is None else target.adopt()
-            if keeps_journal:
-                journal = _journal(target, earlier)
-    token = ranks.broadcast(token)
-    with ranks.agreed("finding the output on every rank"):
-        target.recognise(token)
-    return journal
-
-
 def _started(target: Target, plan: WritePlan, choice: site.BackendChoice, ranks: Ranks) -> Started:
     """Return what is told when the writing begins."""
     names = ranks.host_names
@@ -569,28 +393,6 @@ def _planned(target: Target, plan: WritePlan, choice: site.BackendChoice) -> Pla
     return Planned(
         str(target.path), choice.name, choice.reason, plan.decomposition, plan.ranks, plan.remaining_bytes, datasets
     )
-
-
-def _striping(target: Target, nbytes: int, ranks: Ranks) -> Striping | None:
-    folder = target.path.parent
-    if storage.kind_of(storage.file_system(folder)) is not storage.LUSTRE:
-        return None
-    return striping_for(folder, nbytes, len(set(ranks.hosts)))
-
-
-def _writers(ranks: Ranks, target: Target, settings: WriteSettings) -> Writers:
-    """Return which ranks write to the file. Collective."""
-    folder = target.path.parent
-    host = ranks.hosts[ranks.rank]
-    clients = ranks.gather_agreed("looking at the file system", lambda: storage.Client.of(host, folder))
-    with ranks.agreed("choosing who writes"):
-        return storage.writers(clients, settings.writers_per_node)
-
-
-def _journal(target: Target, earlier: Earlier | None) -> Journal:
-    if earlier is None:
-        return Journal.create(target.journal, like=Permissions.of(target.partial))
-    return Journal.reopen(target.journal, earlier.committed)
 
 
 def _backend(choice: site.BackendChoice, settings: WriteSettings) -> Backend:

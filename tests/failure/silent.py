@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from failure.faults.material import CHUNK, SETTINGS, Asked, session
 from pynwb import H5DataIO, NWBFile
 
-import parnwb.writer
+import parnwb.building
 from parnwb import NWBParallelIO, plan
 from parnwb.backends import DirectBackend, Job, MpioBackend
 from parnwb.backends.mpio import _ChunkWriter
@@ -61,7 +61,7 @@ def send_twice() -> None:
 
 def signal_while(way: str) -> None:
     """Send this process a signal at a step before or after the filling."""
-    place: tuple[Any, str] = (parnwb.writer, "agree_on_content") if way == "building" else (NWBParallelIO, "close")
+    place: tuple[Any, str] = (parnwb.building, "agree_on_content") if way == "building" else (NWBParallelIO, "close")
     step = getattr(*place)
 
     def signalled(*arguments: Any, **keywords: Any) -> Any:
