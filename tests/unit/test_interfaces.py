@@ -229,6 +229,9 @@ class TestBuild:
     def test_a_section_that_nothing_reads_is_told(self, spikeglx_run: Path) -> None:
         with pytest.warns(UserWarning, match="section 'Ecepyhs' of the metadata. Did you mean Ecephys"):
             build_nwbfile(spikeglx_run, metadata={**START, "Ecepyhs": {"ElectrodeGroups": {}}})
+        slip = {"Ecephys": {"ElectricalSeries": {"spikeglx_imec0_app": {"description": "d"}}}}
+        with pytest.warns(UserWarning, match="Ecephys.ElectricalSeries.spikeglx_imec0_app' .* mean spikeglx_imec0_ap"):
+            build_nwbfile(spikeglx_run, metadata={**START, **slip})
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="nothing reads")
             known = {"Devices": {}, "Ecephys": {}, "Subject": {"subject_id": "m1"}}
