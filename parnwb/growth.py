@@ -12,7 +12,7 @@ from parnwb.errors import LayoutError
 from parnwb.given import as_array, is_list_like
 from parnwb.layout import DatasetSpec
 from parnwb.overlay import Overlay
-from parnwb.resident import Resident
+from parnwb.resident.data import Resident
 from parnwb.sources import Source
 from parnwb.sources.adapt import as_source, is_source_like
 from parnwb.sources.hdf5 import HDF5DatasetSource
