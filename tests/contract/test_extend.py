@@ -135,7 +135,7 @@ def test_what_cannot_be_extended_is_refused(path: Path) -> None:
     for dataset, (new, words) in lossy.items():
         with pytest.raises(SourceError, match=words), NWBParallelIO(path, "r+", progress=False) as io:
             io.extend(dataset, new)
-    with pytest.raises(LayoutError, match="new rows must be an array"), NWBParallelIO(path, "r+") as io:
+    with pytest.raises(SourceError, match="new rows must be an array"), NWBParallelIO(path, "r+") as io:
         io.extend(series("gzip"), [[1, 2], [3]])
     with pytest.raises(ParnwbError, match="once before each write"), NWBParallelIO(path, "r+", progress=False) as io:
         io.extend(series("gzip"), rows)
