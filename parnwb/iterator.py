@@ -42,8 +42,8 @@ class _RankIterator:
         self._told = told
         if (hdmf := sys.modules.get("hdmf.data_utils")) is not None:
             hdmf.AbstractDataChunkIterator.register(type(self))
-        # Made when it is asked for: one that nobody begins would hold this object, and with it the source's values, until
-        # the garbage collector comes by.
+        # Made when it is asked for: one that nobody begins would hold this object, and with it the source's values,
+        # until the garbage collector comes by.
         self._steps: Iterator[DataChunk] | None = None
 
     def _make_steps(self) -> Iterator[DataChunk]:

@@ -327,7 +327,7 @@ class DistributedRagged:
         from hdmf.backends.hdf5 import H5DataIO
         from hdmf.common import VectorData, VectorIndex
 
-        if column is not None and not (isinstance(column, type) and issubclass(column, VectorData)):
+        if column is not None and not callable(column):
             raise ParnwbError(f"column must be a class of columns, such as VectorData, got {column!r}")
         target: VectorData = (column or VectorData)(
             name=name, description=description, data=H5DataIO(self.data, **settings) if settings else self.data
