@@ -6,7 +6,7 @@ iterator over the whole array: it has the shape of the whole, but its values can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -311,7 +311,7 @@ class DistributedRagged:
             ranks.free()
 
     def columns(
-        self, name: str, description: str, column: type[VectorData] | None = None, **settings: Any
+        self, name: str, description: str, column: Callable[..., VectorData] | None = None, **settings: Any
     ) -> list[Any]:
         """Return the column and its indexes as a table's constructor takes them. Independent.
 
@@ -320,7 +320,7 @@ class DistributedRagged:
         name, description
             Of the column.
         column
-            Its class; None for ``VectorData``.
+            Its class, or what makes one of ``name``, ``description`` and ``data``; None for ``VectorData``.
         **settings
             For ``H5DataIO``, around the data: ``compression='gzip'``, for one.
         """

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hdmf.common import DynamicTableRegion
+from pynwb import NWBHDF5IO
+from pynwb.misc import Units
+from pynwb.testing.mock.ecephys import mock_ElectrodeGroup
+from pynwb.testing.mock.file import mock_NWBFile
 
-from parnwb import Distributed, DistributedRagged, Owned
+from parnwb import Distributed, DistributedRagged, NWBParallelIO, Owned
 from parnwb.errors import ParnwbError
 from parnwb.hyperslab import Hyperslab
 
@@ -50,3 +57,20 @@ def test_a_column_is_of_a_class_of_columns(column: Any) -> None:
 def test_a_depth_is_a_whole_number(depth: Any) -> None:
     with pytest.raises(ParnwbError, match="depth must be 1 or more"):
         DistributedRagged([BLOCK], depth=depth, comm=None)
+
+
+def test_references_to_rows_of_a_table_are_a_column_too(tmp_path: Path) -> None:
+    """Hdmf looks at all of their values unless it is told not to; no rank has them."""
+    file = mock_NWBFile()
+    group = mock_ElectrodeGroup(nwbfile=file)
+    for _ in range(5):
+        file.add_electrode(group=group, location="CA1")
+    region = partial(DynamicTableRegion, table=file.electrodes, validate_data=False)
+    rows = DistributedRagged([np.array([0, 3]), np.array([4])], index=[1, 0], comm=None)
+    columns = rows.columns("electrodes", "of each unit", region)
+    file.units = Units(name="units", description="u", id=[0, 1], columns=columns)
+    with NWBParallelIO(tmp_path / "out.nwb", progress=False) as io:
+        io.write(file)
+    with NWBHDF5IO(tmp_path / "out.nwb", "r") as io:
+        units = io.read().units
+        assert [part.index.tolist() for part in units["electrodes"][:]] == [[4], [0, 3]]
