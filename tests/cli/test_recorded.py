@@ -7,13 +7,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 from cli.recording import compare, normalised, short_folder, too_wide
+from hdmf.backends.hdf5 import H5DataIO
 from mpi_launch import run_mpi
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 
 from parnwb.cli.start import commands
 
@@ -51,6 +56,9 @@ WITH_MPI = {
     "convert_report_is_no_page": ["convert", "rec", "other.nwb", "--report", "report.txt"],
     "campaign": ["campaign", "sessions.yaml"],
     "verify_missing": ["verify", "nowhere.nwb"],
+    "verify_another": ["verify", "out.nwb", "--against", "changed"],
+    "verify_damaged": ["verify", "damaged.nwb"],
+    "demo": ["demo", "--megabytes", "2"],
 }
 
 
@@ -58,6 +66,8 @@ WITH_MPI = {
 def folder(recording: Path) -> Iterator[Path]:
     with short_folder() as folder:
         copytree(recording, folder / "rec")
+        change_a_value(copytree(recording, folder / "changed"))
+        write_damaged(folder / "damaged.nwb")
         (folder / "site.sh").write_text((ROOT / "jobscripts" / "site.sh").read_text())
         (folder / "there.nwb").write_text("")
         (folder / "sessions.yml").write_text(SPECIFICATION)
@@ -65,6 +75,28 @@ def folder(recording: Path) -> Iterator[Path]:
             "sessions:\n- {source: rec, output: a.nwb}\n- {source: nowhere, output: b.nwb}\n"
         )
         yield folder
+
+
+def change_a_value(recording: Path) -> None:
+    """Make one value of a recording another."""
+    with next(recording.rglob("*.ap.bin")).open("r+b") as file:
+        file.seek(2 * (100 * 385 + 7))
+        file.write(b"\xff\x7f")
+
+
+def write_damaged(path: Path) -> None:
+    """Write a file of which a chunk has lost its first bytes, and an attribute is gone."""
+    nwbfile = NWBFile("Of two faults", "damaged", datetime(2024, 3, 5, tzinfo=timezone.utc))
+    data = H5DataIO(np.arange(20_000, dtype="i2").reshape(1000, 20), chunks=(500, 20), compression="gzip")
+    nwbfile.add_acquisition(TimeSeries(name="series", data=data, unit="V", rate=1000.0))
+    with NWBHDF5IO(path, "w") as io:
+        io.write(nwbfile)
+    with h5py.File(path, "r+") as file:
+        place = file["/acquisition/series/data"].id.get_chunk_info(1).byte_offset
+        del file["/acquisition/series/data"].attrs["unit"]
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(16))
 
 
 def environment() -> dict[str, str]:
