@@ -14,19 +14,7 @@ import pytest
 from mpi_launch import run_mpi
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.slow]
-ROOT = Path(__file__).parents[2]
 WRITTEN = Path(__file__).with_name("written.py")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with an sdist of this checkout and a wheel of that sdist."""
-    folder = tmp_path_factory.mktemp("dist")
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", folder, ROOT], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder
 
 
 def test_the_sdist_holds_the_sources(made: Path) -> None:
