@@ -20,10 +20,10 @@ import numpy as np
 from measure import median, table
 
 from parnwb.allocator import Allocator
+from parnwb.authoring.skeleton import open_on
 from parnwb.backends.requests import Request, packed, unpacked
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
-from parnwb.skeleton import open_on
 from parnwb.sources.raw_chunks import read_spec
 
 SMOKE = {"chunks": 20_000, "repeats": 1, "ranks": 1000}

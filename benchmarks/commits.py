@@ -31,7 +31,7 @@ from measure import median, table
 from recordings import Recording, make
 from run import TIMEOUT_SECONDS, launcher
 
-from parnwb.plan import DEFAULT_BUFFER_MB
+from parnwb.planning.plan import DEFAULT_BUFFER_MB
 
 CHANNELS = 384
 LEAST_COMMITS = 6

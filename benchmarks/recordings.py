@@ -121,7 +121,7 @@ class Recording:
     def _built(self) -> Any:
         import yaml
 
-        from parnwb.interfaces import build_nwbfile
+        from parnwb.recordings.interfaces import build_nwbfile
 
         metadata = yaml.safe_load(Path(self.metadata).read_text()) if self.metadata else {}
         return build_nwbfile(self.path, metadata=metadata)
@@ -163,7 +163,7 @@ def _only_series(nwbfile: Any) -> Any:
 
 def given(path: Path, metadata: Path | None) -> Recording:
     """Return any recording that ``parnwb convert`` takes, if it has one series."""
-    from parnwb.interfaces import build_nwbfile
+    from parnwb.recordings.interfaces import build_nwbfile
 
     said = str(metadata.absolute()) if metadata else ""
     import yaml
@@ -197,7 +197,7 @@ def make(kind: str, folder: Path, megabytes: float, channels: int = 384) -> Reco
 
 def _make_neuropixels(folder: Path, megabytes: float, channels: int) -> Recording:
     """Make a SpikeGLX recording: few bits of noise, as Neuropixels probes have. The sync channel is not written."""
-    from parnwb.made_recording import make_spikeglx_recording
+    from parnwb.recordings.made_recording import make_spikeglx_recording
 
     run = make_spikeglx_recording(folder, megabytes=megabytes, channels=channels)
     binary = next(run.rglob("*.ap.bin"))

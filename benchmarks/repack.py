@@ -32,7 +32,7 @@ from measure import in_turn
 from raw_copy import by_pwrite
 from run import launcher
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 OLD, NEW = (78125, 64), (31250, 64)
 DATA = "/acquisition/ElectricalSeries/data"

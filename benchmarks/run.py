@@ -33,7 +33,7 @@ import summary
 from cases import Case, select
 from recordings import KINDS, Recording, given, make
 
-from parnwb.demo import mpi_flags
+from parnwb.recordings.demo import mpi_flags
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT_SECONDS = 1800

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from cluster.hosts import Hosts, hosts_up, why_not
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 ROOT = Path(__file__).parents[1]
 METADATA = "NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n"

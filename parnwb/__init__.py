@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from parnwb.layout import DatasetSpec, FileLayout
     from parnwb.modular import write_modular
     from parnwb.movies import MovieFrames, place_movies
-    from parnwb.plan import WritePlan
+    from parnwb.planning.plan import WritePlan
     from parnwb.repacking.repack import merge, repack
     from parnwb.repacking.split import split
     from parnwb.report import make_report
-    from parnwb.resident import Distributed, DistributedRagged, Owned
+    from parnwb.resident.data import Distributed, DistributedRagged, Owned
     from parnwb.sources.dask_iterator import DaskArrayIterator
     from parnwb.sources.growing import Stream
     from parnwb.verification import verify
@@ -33,17 +33,17 @@ _HOMES = {
     "CollectiveChunkIterator": "iterator",
     "DaskArrayIterator": "sources.dask_iterator",
     "DatasetSpec": "layout",
-    "Distributed": "resident",
-    "DistributedRagged": "resident",
+    "Distributed": "resident.data",
+    "DistributedRagged": "resident.data",
     "FileLayout": "layout",
     "Hyperslab": "hyperslab",
     "IndependentChunkIterator": "iterator",
     "MovieFrames": "movies",
     "NWBParallelIO": "io",
-    "Owned": "resident",
+    "Owned": "resident.data",
     "ParnwbError": "errors",
     "Stream": "sources.growing",
-    "WritePlan": "plan",
+    "WritePlan": "planning.plan",
     "make_report": "report",
     "merge": "repacking",
     "place_movies": "movies",

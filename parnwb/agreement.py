@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from parnwb.comm import Ranks
 from parnwb.errors import AgreementError
-from parnwb.gathering import Asking, answer
 from parnwb.growth import Growth, are_written_by_all, check_growable, grown_sources, growth_of, rows_of
 from parnwb.layout import FileLayout
+from parnwb.resident.gathering import Asking, answer
 from parnwb.restore import Samples, fingerprints
 from parnwb.sources import Source
 from parnwb.sources.sending import receive_sources

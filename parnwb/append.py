@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parnwb.authoring.skeleton import AuthoringOptions, Skeleton, author_on
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.growth import Growth, grown_sources, hold_end
 from parnwb.layout import FileLayout
 from parnwb.memory_file import reopen_on
 from parnwb.overlay import Overlay
-from parnwb.skeleton import AuthoringOptions, Skeleton, author_on
 from parnwb.target import ExistingBytes
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from parnwb import site
 from parnwb.agreement import agree_on_changes, agree_on_content
-from parnwb.bulk_rule import BulkRule
+from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.comm import Ranks
 from parnwb.errors import AgreementError
-from parnwb.gathering import Asking, answer
 from parnwb.growth import Growth
+from parnwb.resident.gathering import Asking, answer
 from parnwb.restore import Described, Earlier, describe, restore
 from parnwb.settings import WriteSettings
 from parnwb.sources import Source
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from pynwb import NWBFile
 
     from parnwb.append import Opened
-    from parnwb.bulk import Predicate
-    from parnwb.export import Content
+    from parnwb.authoring.bulk import Predicate
+    from parnwb.authoring.export import Content
+    from parnwb.authoring.skeleton import Authored, AuthoringOptions
     from parnwb.rewriting.rewriting import Rewriting
-    from parnwb.skeleton import Authored, AuthoringOptions
 
 
 def build(
@@ -61,7 +61,7 @@ def build(
         if ranks.is_root:
             if content is None and not growths and not changed:
                 raise AgreementError("the root must have the NWBFile, got None", where="rank 0")
-            from parnwb.skeleton import AuthoringOptions
+            from parnwb.authoring.skeleton import AuthoringOptions
 
             choice = site.choose_backend(settings.backend)
             options = AuthoringOptions(
@@ -92,9 +92,9 @@ def _authored(
     """Return the skeleton. Independent; on the root, which alone needs what is imported here."""
     from pynwb import NWBFile
 
+    from parnwb.authoring.skeleton import author
+    from parnwb.authoring.table_lengths import check_table_lengths
     from parnwb.rewriting.rewriting import Rewriting
-    from parnwb.skeleton import author
-    from parnwb.table_lengths import check_table_lengths
 
     if isinstance(content, NWBFile):
         check_table_lengths(content)
@@ -127,9 +127,9 @@ def _catalogue(
     content: Content, manager: BuildManager | None, target: Target, rule: BulkRule, opened: Opened | None
 ) -> tuple[dict[str, Source], dict[str, str]]:
     """Return sources and signature of a rank that is not the root. Independent."""
-    from parnwb.bulk import bulk_sources, none_written, signature
-    from parnwb.export import build_content
-    from parnwb.skeleton import own_error
+    from parnwb.authoring.bulk import bulk_sources, none_written, signature
+    from parnwb.authoring.export import build_content
+    from parnwb.authoring.skeleton import own_error
 
     is_written: Predicate = none_written if opened is None else opened.is_written
     with warnings.catch_warnings():

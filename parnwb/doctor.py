@@ -19,11 +19,11 @@ from typing import Any
 from parnwb.codec import planes
 from parnwb.comm import Ranks, launched_size, library, world
 from parnwb.errors import LaunchError
-from parnwb.memory import MiB, rooms
+from parnwb.machine.memory import MiB, rooms
+from parnwb.machine.start_up import age
+from parnwb.machine.storage import LUSTRE, Sharing, file_system, kind_of
+from parnwb.machine.striping import striping_of
 from parnwb.site import choose_backend, parallel_hdf5
-from parnwb.start_up import age
-from parnwb.storage import LUSTRE, Sharing, file_system, kind_of
-from parnwb.striping import striping_of
 from parnwb.target.space import Space, space_left
 from parnwb.target.visible import open_soon
 

@@ -11,17 +11,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from parnwb.agreement import agree_on_changes, agree_on_growth
-from parnwb.bulk_rule import DEFAULT_THRESHOLD_BYTES, BulkRule
+from parnwb.authoring.bulk_rule import DEFAULT_THRESHOLD_BYTES, BulkRule
+from parnwb.authoring.extensions import extension_manager
 from parnwb.calls import check_appending, check_commit, check_export, check_nwbfile, check_write
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import AppendTarget
 from parnwb.compression import Compression
 from parnwb.errors import Interrupted, ParnwbError
-from parnwb.extensions import extension_manager
 from parnwb.growth import Growth
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.modes import check_mode, is_appended_to, target_of
-from parnwb.plan import DEFAULT_BUFFER_MB
+from parnwb.planning.plan import DEFAULT_BUFFER_MB
+from parnwb.planning.write_queue import Policy
 from parnwb.progress import Progress, Published, View, meter_of, view_of
 from parnwb.pynwb_keywords import check_pynwb_keywords
 from parnwb.restore import Earlier, is_worth_keeping
@@ -31,7 +32,6 @@ from parnwb.stores.rule import StoreRule
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
 from parnwb.voice import last_words
-from parnwb.write_queue import Policy
 from parnwb.writer import Written, look_for_earlier, write
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from pynwb import NWBHDF5IO, NWBFile
 
     from parnwb.append import Opened
-    from parnwb.export import Content, Export
-    from parnwb.extensions import Extensions
+    from parnwb.authoring.export import Content, Export
+    from parnwb.authoring.extensions import Extensions
     from parnwb.rewriting.rewriting import Rewriting
     from parnwb.sources.growing import Stream
 
@@ -746,6 +746,6 @@ def _manager(manager: BuildManager | None, extensions: Extensions | None) -> Bui
 
 def _export(src_io: Any, nwbfile: NWBFile | None, files: ExitStack) -> Export:
     """Return what is exported, for a rank that was told; others need not import what that takes."""
-    from parnwb.export import export_of
+    from parnwb.authoring.export import export_of
 
     return export_of(src_io, nwbfile, files)

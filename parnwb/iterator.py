@@ -11,7 +11,7 @@ import numpy as np
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 from parnwb.sources import Source, read_checked, read_pieces
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from parnwb.errors import PlanError
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 
 MB = 1e6
 

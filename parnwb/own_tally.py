@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 from parnwb.progress import DatasetDone, Extent, State
 
 # How far a dataset can be at most by a guess.

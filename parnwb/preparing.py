@@ -5,22 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from parnwb import memory, site, storage
+from parnwb import site
 from parnwb.codec import runs_in_threads
 from parnwb.comm import Ranks
 from parnwb.commits.generation import renew
 from parnwb.commits.journal import Journal
 from parnwb.errors import LaunchError, ParnwbError
-from parnwb.plan import WritePlan
+from parnwb.machine import memory, storage
+from parnwb.machine.storage import Writers
+from parnwb.machine.striping import Striping, striping_for
+from parnwb.planning.plan import WritePlan
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings
-from parnwb.storage import Writers
-from parnwb.striping import Striping, striping_for
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions
 
 if TYPE_CHECKING:
-    from parnwb.skeleton import Authored
+    from parnwb.authoring.skeleton import Authored
 
 
 def check_memory(ranks: Ranks, plan: WritePlan, threads: int) -> bool:
@@ -85,7 +86,7 @@ def prepare(
             site.check_parallel_hdf5(chunked_unfiltered=chunked, filters=filters)
         token, journal = b"", None
         if ranks.is_root:
-            from parnwb.skeleton import expected_bytes
+            from parnwb.authoring.skeleton import expected_bytes
 
             assert skeleton is not None
             expected = expected_bytes(skeleton, [plan.remaining_of(number) for number in range(len(plan.layout))])

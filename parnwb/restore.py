@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb import layout as layouts
-from parnwb import plan as plans
 from parnwb.comm import Ranks
 from parnwb.commits.journal import (
     CLOSING,
@@ -26,11 +25,12 @@ from parnwb.commits.journal import (
 )
 from parnwb.commits.stored import damaged, own_share
 from parnwb.errors import ParnwbError, ResumeError, TargetError
-from parnwb.gathering import gathered
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.overlay import Overlay
+from parnwb.planning import plan as plans
 from parnwb.progress import Extrapolated, Meter, Started
+from parnwb.resident.gathering import gathered
 from parnwb.site import BackendChoice
 from parnwb.sources import Access, Source, takes_over
 from parnwb.sources.sample import sample, stored_sample
@@ -39,8 +39,8 @@ from parnwb.target import TOKEN_BYTES, Target
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
 
-    from parnwb.export import Content
-    from parnwb.skeleton import Authored, AuthoringOptions, Skeleton
+    from parnwb.authoring.export import Content
+    from parnwb.authoring.skeleton import Authored, AuthoringOptions, Skeleton
 
 Samples = dict[str, list[int]]
 REMEDY = "Resume with the recording and settings that the file was begun with, or start anew (without --resume)"
@@ -192,8 +192,8 @@ def restore(earlier: Earlier, target: Target, options: AuthoringOptions, describ
     ResumeError
         The content, its data or the settings are not those that the file was begun with.
     """
+    from parnwb.authoring.skeleton import Skeleton
     from parnwb.memory_file import reopen_on
-    from parnwb.skeleton import Skeleton
 
     committed, sources, signed = earlier.committed, described.sources, described.signature
     begun = committed.description
@@ -240,9 +240,9 @@ class Described:
 
 def describe(content: Content, manager: BuildManager, path: Path, options: AuthoringOptions) -> Described:
     """Describe an NWBFile, or what is exported, to be written at ``path``. Independent; on the root."""
-    from parnwb.bulk import bulk_sources, signature
-    from parnwb.export import build_content
-    from parnwb.skeleton import own_error
+    from parnwb.authoring.bulk import bulk_sources, signature
+    from parnwb.authoring.export import build_content
+    from parnwb.authoring.skeleton import own_error
 
     try:
         builder = build_content(content, manager, path, options.rule)

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from parnwb import site, storage
-from parnwb.bulk_rule import BulkRule
+from parnwb import site
+from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.codec import check_threads
 from parnwb.comm import DEFAULT_WATCHDOG, check_watchdog
 from parnwb.compression import Compression, check_compression
-from parnwb.decomposition import strategy
 from parnwb.errors import ParnwbError, PlanError, ResumeError
-from parnwb.plan import DEFAULT_BUFFER_MB
-from parnwb.write_queue import Policy, check_policy
+from parnwb.machine import storage
+from parnwb.planning.decomposition import strategy
+from parnwb.planning.plan import DEFAULT_BUFFER_MB
+from parnwb.planning.write_queue import Policy, check_policy
 
 DEFAULT_COMMIT_INTERVAL = 300.0
 TRANSFERS = ("independent", "collective")
@@ -32,7 +33,7 @@ class WriteSettings:
     transfer
         For ``mpio``: ``'independent'`` or ``'collective'``.
     decomposition
-        A strategy of ``parnwb.decomposition``.
+        A strategy of ``parnwb.planning.decomposition``.
     buffer_mb
         MiB that a rank reads at once; see ``WritePlan`` for what is always allowed.
     compression
@@ -50,9 +51,9 @@ class WriteSettings:
     watchdog
         Seconds that one step of a rank may take; None or 0 for no limit.
     queue
-        Which dataset is written before which; see ``parnwb.write_queue``.
+        Which dataset is written before which; see ``parnwb.planning.write_queue``.
     writers_per_node
-        How many ranks of a host write to the file; see ``parnwb.storage.writers``.
+        How many ranks of a host write to the file; see ``parnwb.machine.storage.writers``.
     chunks
         For bulk data without chunks of their own: None or ``'auto'``.
     threads

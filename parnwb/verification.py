@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.bulk import build, bulk_sources
-from parnwb.bulk_rule import BulkRule
+from parnwb.authoring.bulk import build, bulk_sources
+from parnwb.authoring.bulk_rule import BulkRule
+from parnwb.authoring.skeleton import own_error
 from parnwb.codec.cast import in_file_dtype
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, check_watchdog, until_checked
 from parnwb.commits.amendment import finish_append_alone
@@ -29,10 +30,9 @@ from parnwb.layout import ChunkGrid, FileLayout
 from parnwb.on_disk import OnDisk, on_disk, one_line
 from parnwb.on_disk.hdf5 import opened_hdf5
 from parnwb.own_tally import OwnTally
-from parnwb.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
+from parnwb.planning.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
 from parnwb.preflight import preflight
 from parnwb.progress import Extrapolated, Meter, Progress, Started, View, meter_of, view_of
-from parnwb.skeleton import own_error
 from parnwb.sources import Source, read_checked
 from parnwb.sources.sending import Received, receive_sources
 from parnwb.stores.rule import StoreRule

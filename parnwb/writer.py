@@ -28,16 +28,17 @@ from parnwb.codec import threads_here
 from parnwb.comm import Ranks
 from parnwb.commits.journal import StreamState, no_records
 from parnwb.errors import Interrupted, LayoutError
-from parnwb.exchange import find_residents, rounds
-from parnwb.gathering import Asking
-from parnwb.generators import Drain, positions
 from parnwb.growth import Growth, grown_sources
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
-from parnwb.layers import settled
 from parnwb.layout import FileLayout
-from parnwb.plan import WritePlan
+from parnwb.machine.storage import Writers
+from parnwb.planning.plan import WritePlan
+from parnwb.planning.write_queue import WriteQueue, write_queue
+from parnwb.planning.write_queue import described as described_policy
 from parnwb.preparing import check_memory, prepare, writers_of
 from parnwb.progress import Meter, Planned, Started, View, meter_of
+from parnwb.resident.exchange import find_residents, rounds
+from parnwb.resident.gathering import Asking
 from parnwb.restore import (
     Earlier,
     check_committed,
@@ -51,20 +52,19 @@ from parnwb.settings import WriteSettings
 from parnwb.sources import Access, Source
 from parnwb.sources.growing import GrowingSource, StreamedRows
 from parnwb.sources.sending import receive_sources
-from parnwb.storage import Writers
-from parnwb.streams import OpenStream, OpenStreams, reopened
+from parnwb.streaming.generators import Drain, positions
+from parnwb.streaming.layers import settled
+from parnwb.streaming.streams import OpenStream, OpenStreams, reopened
 from parnwb.target import Target
 from parnwb.timeline import Timeline
-from parnwb.write_queue import WriteQueue, write_queue
-from parnwb.write_queue import described as described_policy
 
 if TYPE_CHECKING:
     from hdmf.build import BuildManager
 
     from parnwb.append import Opened
-    from parnwb.export import Content
+    from parnwb.authoring.export import Content
+    from parnwb.authoring.skeleton import Authored
     from parnwb.rewriting.rewriting import Rewriting
-    from parnwb.skeleton import Authored
 
 NAMED_HOSTS = 4
 

@@ -22,10 +22,10 @@ def write(task: Task, comm: Any) -> dict[str, Any]:
     """Encode for as long as this rank's share of the recording takes, a second at least. Collective."""
     from pynwb import get_manager
 
-    from parnwb.bulk_rule import BulkRule
+    from parnwb.authoring.bulk_rule import BulkRule
+    from parnwb.authoring.skeleton import AuthoringOptions, author
     from parnwb.codec import open_pipeline
-    from parnwb.plan import WritePlan
-    from parnwb.skeleton import AuthoringOptions, author
+    from parnwb.planning.plan import WritePlan
 
     options = AuthoringOptions(BulkRule(), task.options["compression"])
     skeleton = author(task.recording.nwbfile(), Path(task.output), get_manager(), options)

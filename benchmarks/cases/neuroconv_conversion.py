@@ -18,7 +18,7 @@ def write(task: Task, comm: None) -> dict[str, Any]:
     import yaml
     from neuroconv.utils import dict_deep_update
 
-    from parnwb.interfaces import open_interface
+    from parnwb.recordings.interfaces import open_interface
 
     recording = task.recording
     with Measurement() as measured:

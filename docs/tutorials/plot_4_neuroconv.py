@@ -24,8 +24,8 @@ import numpy as np
 from mpi4py import MPI
 from neuroconv.datainterfaces import SpikeGLXRecordingInterface
 
-from parnwb.made_recording import make_spikeglx_recording
 from parnwb.neuroconv import run_conversion
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 warnings.simplefilter("ignore")
 comm = MPI.COMM_WORLD

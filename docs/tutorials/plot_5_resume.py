@@ -20,8 +20,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from parnwb.demo import METADATA, find_mpiexec, mpi_flags
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.demo import METADATA, find_mpiexec, mpi_flags
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 recording = make_spikeglx_recording(Path("recording"), megabytes=150)
 Path("session.yaml").write_text(METADATA)

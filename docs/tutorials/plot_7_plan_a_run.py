@@ -17,9 +17,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from parnwb.demo import METADATA
-from parnwb.made_recording import make_spikeglx_recording
 from parnwb.model import Site, Work, predict
+from parnwb.recordings.demo import METADATA
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 recording = make_spikeglx_recording(Path("recording"), megabytes=60)
 Path("session.yaml").write_text(METADATA)

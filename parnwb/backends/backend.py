@@ -13,14 +13,14 @@ from parnwb.errors import Interrupted
 from parnwb.hyperslab import Hyperslab
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layout import ChunkGrid, FileLayout
-from parnwb.plan import WritePlan
+from parnwb.machine.storage import Writers
+from parnwb.planning.plan import WritePlan
 from parnwb.progress import Meter
 from parnwb.sources import Source
-from parnwb.storage import Writers
 from parnwb.target import Target
 
 if TYPE_CHECKING:
-    from parnwb.skeleton import Authored, Skeleton
+    from parnwb.authoring.skeleton import Authored, Skeleton
     from parnwb.stores.skeleton import StoreSkeleton
 
 

@@ -20,7 +20,7 @@ from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.iterator import IndependentChunkIterator
 from parnwb.layout import DatasetSpec
-from parnwb.plan import Buffer
+from parnwb.planning.plan import Buffer
 from parnwb.sources import EncodedSource, takes_over
 from parnwb.sources.source import Room, Stored
 from parnwb.timing import Phases

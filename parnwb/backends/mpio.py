@@ -20,9 +20,9 @@ from parnwb.errors import StorageError
 from parnwb.hyperslab import Hyperslab
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec
+from parnwb.machine.storage import LUSTRE, file_system, kind_of
+from parnwb.machine.striping import striping_of
 from parnwb.own_tally import OwnTally
-from parnwb.storage import LUSTRE, file_system, kind_of
-from parnwb.striping import striping_of
 from parnwb.target import FileBytes
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parnwb.backends.backend import Job
 from parnwb.own_tally import OwnTally
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 
 
 class OwnPart:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from parnwb.plan import Buffer, WritePlan
+from parnwb.planning.plan import Buffer, WritePlan
 
 
 @dataclass

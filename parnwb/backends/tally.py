@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 from parnwb.progress import DatasetDone, Extent, State
 
 

@@ -18,7 +18,7 @@ from parnwb.backends.pens import OwnPen
 from parnwb.boxes import boxes_of
 from parnwb.commits.journal import StreamState
 from parnwb.hyperslab import Hyperslab
-from parnwb.open_files import SPARE, USUAL_LIMIT
+from parnwb.machine.open_files import SPARE, USUAL_LIMIT
 from parnwb.overlay import Overlay
 from parnwb.target import FileBytes, SpreadTarget
 

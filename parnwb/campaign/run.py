@@ -16,10 +16,10 @@ from parnwb.campaign.sessions import Session, read_sessions
 from parnwb.campaign.teams import Arrangement, arrange
 from parnwb.campaign.turns import Turns, clear, prepare
 from parnwb.comm import Ranks
-from parnwb.conversion import convert
 from parnwb.errors import Interrupted, ParnwbError
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.progress import PlainLines, Silent, View
+from parnwb.recordings.conversion import convert
 from parnwb.site import can_resume
 from parnwb.target import Target
 from parnwb.target.lock import Lock

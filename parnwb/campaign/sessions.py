@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parnwb.conversion import SourceData
 from parnwb.errors import SourceError
-from parnwb.metadata import load_yaml
+from parnwb.recordings.conversion import SourceData
+from parnwb.recordings.metadata import load_yaml
 
 COMMON = ("interface", "metadata", "options")
 OWN = ("source", "output", *COMMON)

@@ -16,8 +16,8 @@ from parnwb.progress import MB
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from parnwb.conversion import Converted, SourceData
     from parnwb.progress import View
+    from parnwb.recordings.conversion import Converted, SourceData
     from parnwb.verification import Verdict
 
 
@@ -47,14 +47,14 @@ class Afterwards:
 
     def check(self, comm: MPI.Intracomm) -> None:
         """Refuse what cannot be done in the end, before all the work. Collective."""
-        from parnwb import conversion
+        from parnwb.recordings import conversion
 
         if self.report is not None:
             conversion.check_report_place(self.report, comm)
 
     def do(self, made: Sequence[Converted], comm: MPI.Intracomm, view: View) -> bool:
         """Do it for each file; tell whether all are good. Collective."""
-        from parnwb import conversion
+        from parnwb.recordings import conversion
 
         good, speaks = True, comm.Get_rank() == 0
         for result in made:
@@ -72,7 +72,7 @@ class Afterwards:
         return good
 
     def _verdict(self, result: Converted, comm: MPI.Intracomm, view: View) -> Verdict | None:
-        from parnwb import conversion
+        from parnwb.recordings import conversion
 
         if not (self.verify or (self.verify is None and self.report is not None)):
             return None

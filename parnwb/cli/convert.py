@@ -18,8 +18,8 @@ from parnwb.cli.speaking import Voice, speaking, speaks
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from parnwb.conversion import Converted
     from parnwb.progress import View
+    from parnwb.recordings.conversion import Converted
 
 Work = Callable[["MPI.Intracomm", "View"], "list[Converted]"]
 
@@ -112,7 +112,7 @@ def _is_specification(source: Path, given: dict[str, Any]) -> bool:
 
 def _convert_recording(source: Path, output: Path | None, given: dict[str, Any]) -> Work:
     """Return the conversion of one recording; refuse command lines that do not fit one. Independent."""
-    from parnwb import conversion
+    from parnwb.recordings import conversion
 
     if output is None:
         raise click.UsageError("Missing argument 'OUTPUT'.")

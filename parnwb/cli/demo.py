@@ -21,7 +21,7 @@ from parnwb.cli.command import command
 def demo(context: click.Context, megabytes: int, folder: Path) -> None:
     """Make a SpikeGLX recording, convert it on 2 ranks and verify it on 3; under mpiexec, on its ranks."""
     from parnwb.comm import launched_size
-    from parnwb.demo import run, run_within
+    from parnwb.recordings.demo import run, run_within
 
     if launched_size() == 1:
         raise click.exceptions.Exit(run(folder, megabytes, click.echo))

@@ -102,7 +102,7 @@ def _needs(plan: Path | None, source: Path, given: dict[str, Any]) -> Needs:
     from parnwb.jobscript import needs_of_plan
 
     if plan is None:
-        from parnwb.dry_run import plan_conversion
+        from parnwb.recordings.dry_run import plan_conversion
 
         settings = {name: given[name] for name in ("decomposition", "buffer_mb", "queue")}
         settings["compression"] = compression_of(given["compression"] or "auto")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from parnwb.conversion import SourceData
+    from parnwb.recordings.conversion import SourceData
 
 Command = Callable[..., Any]
 SOURCE = click.argument("source", type=click.Path(path_type=Path))
@@ -94,7 +94,7 @@ THREADS = click.option(
 
 def source_data(path: Path, given: dict[str, Any]) -> SourceData:
     """Return what is to be read, and take the options that say how out of ``given``."""
-    from parnwb.conversion import SourceData
+    from parnwb.recordings.conversion import SourceData
 
     options = {}
     for item in given.pop("options"):

@@ -43,8 +43,8 @@ def plan(
     **given: Any,
 ) -> None:
     """Show what each of N ranks would read and write, without MPI and without writing, and about how long it takes."""
-    from parnwb.dry_run import plan_conversion
     from parnwb.model import Work, predict
+    from parnwb.recordings.dry_run import plan_conversion
 
     where = _site(site, file_system_mbs=file_system_mbs, ranks_per_node=ranks_per_node)
     data = source_data(source, given)

@@ -18,8 +18,8 @@ NOTHING_WRITTEN = "nothing was written: leave --dry-run out to do it"
 def rehearse_recording(source: Path, output: Path | None, given: Mapping[str, Any]) -> None:
     """Print what ``convert`` would do with a recording; refuse what it would refuse. Independent."""
     from parnwb.comm import launched_size
-    from parnwb.dry_run import rehearse
     from parnwb.model import Site, Work, predict
+    from parnwb.recordings.dry_run import rehearse
     from parnwb.settings import WriteSettings
 
     if output is None:

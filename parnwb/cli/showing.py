@@ -12,7 +12,7 @@ from parnwb.progress import MB
 if TYPE_CHECKING:
     from parnwb.layout import FilterSpec
     from parnwb.model import Prediction
-    from parnwb.plan import WritePlan
+    from parnwb.planning.plan import WritePlan
 
 MOST_RANKS = 16
 

@@ -86,7 +86,7 @@ class Voice:
 
     def check(self, comm: MPI.Intracomm) -> None:
         """Refuse a place for events to which the root cannot write. Collective."""
-        from parnwb import conversion
+        from parnwb.recordings import conversion
 
         if self.events is not None:
             conversion.check_opens("opening the log of events", self.events.open, comm)

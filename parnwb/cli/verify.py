@@ -49,7 +49,7 @@ def verify(
     source = source_data(against, given) if against is not None else None
     settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "dandi": dandi}
     settings["progress"] = voice.view()
-    from parnwb import conversion
+    from parnwb.recordings import conversion
 
     if report is not None:
         conversion.check_report_place(report, comm)

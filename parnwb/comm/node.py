@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parnwb import machine
+from parnwb.machine import kernel
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Node:
     @classmethod
     def here(cls) -> Node:
         """Return the node of this process. Independent."""
-        return cls(socket.gethostname(), machine.boot(), machine.namespace("net"))
+        return cls(socket.gethostname(), kernel.boot(), kernel.namespace("net"))
 
 
 def distinct_names(nodes: Sequence[Node]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from parnwb.commits.journal import Frame, Journal, frames, no_records
 from parnwb.errors import ParnwbError, ResumeError
-from parnwb.striping import Striping
+from parnwb.machine.striping import Striping
 from parnwb.target import ExistingBytes, FileBytes, Target, sync_folder
 from parnwb.target.process import Process
 

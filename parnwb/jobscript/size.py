@@ -10,8 +10,8 @@ from typing import Any
 
 from parnwb.errors import PlanError
 from parnwb.jobscript.site_file import SiteFile
+from parnwb.machine.striping import advised_stripes
 from parnwb.model import Prediction, Site, Work, fitted, paced, predict
-from parnwb.striping import advised_stripes
 
 MB, MiB = 1_000_000, 1024 * 1024
 RANK_BYTES = 400 * MB

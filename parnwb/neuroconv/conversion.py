@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from parnwb.bulk import uncopied_arrays
+from parnwb.authoring.bulk import uncopied_arrays
 from parnwb.compression import Compression
 from parnwb.errors import SourceError
-from parnwb.interfaces import ask_neuroconv, extracted_metadata, import_neuroconv
+from parnwb.recordings.interfaces import ask_neuroconv, extracted_metadata, import_neuroconv
 
 if TYPE_CHECKING:
     from pynwb import NWBFile

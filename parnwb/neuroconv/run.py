@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.compression import Compression
-from parnwb.conversion import Converted, converted, write_built
 from parnwb.errors import AgreementError, SourceError, TargetError
 from parnwb.io import NWBParallelIO
 from parnwb.neuroconv.conversion import AS_NEUROCONV, Conversion
 from parnwb.neuroconv.keywords import check_mode, check_settings, divided
 from parnwb.neuroconv.specification import Session, read_specification
+from parnwb.recordings.conversion import Converted, converted, write_built
 from parnwb.sources.sending import NotSendableError
 from parnwb.target import Target
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from parnwb.errors import SourceError
-from parnwb.interfaces import ask_neuroconv, extracted_metadata, import_neuroconv, interface_class
-from parnwb.metadata import load_yaml, warn_of_unknown_sections
+from parnwb.recordings.interfaces import ask_neuroconv, extracted_metadata, import_neuroconv, interface_class
+from parnwb.recordings.metadata import load_yaml, warn_of_unknown_sections
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from parnwb.links.following import (
     parts_of,
     stored_elsewhere,
 )
+from parnwb.machine.open_files import most_open, room_for
 from parnwb.on_disk.words import forget_cached, matched, missing_from, one_line, sorted_layout
-from parnwb.open_files import most_open, room_for
 from parnwb.sources import Source
 from parnwb.sources.raw_chunks import read_spec
 

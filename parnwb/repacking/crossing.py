@@ -72,7 +72,7 @@ def cross(
         content, size = None, 0
         with ranks.agreed("looking at the file"):
             if ranks.is_root:
-                from parnwb.export import Export
+                from parnwb.authoring.export import Export
                 from parnwb.repacking.translating import prepare
 
                 size = stored_bytes(source)

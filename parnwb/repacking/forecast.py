@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from parnwb.authoring.skeleton import AuthoringOptions, Skeleton
 from parnwb.codec import open_pipeline
 from parnwb.codec.cast import in_file_dtype
 from parnwb.hyperslab import unravel
@@ -16,7 +17,6 @@ from parnwb.repacking.result import Change, Repacked, Stored
 from parnwb.rewriting.mosaic import MosaicSource
 from parnwb.rewriting.rewriting import Rewriting
 from parnwb.rewriting.survey import Item
-from parnwb.skeleton import AuthoringOptions, Skeleton
 from parnwb.sources import Access, Source, read_checked, takes_over
 
 SAMPLED_CHUNKS = 4

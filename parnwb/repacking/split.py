@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parnwb.bulk_rule import DEFAULT_THRESHOLD_BYTES, BulkRule
+from parnwb.authoring.bulk_rule import DEFAULT_THRESHOLD_BYTES, BulkRule
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.errors import ParnwbError

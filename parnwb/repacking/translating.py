@@ -11,8 +11,8 @@ import numpy as np
 from hdmf.backends.hdf5.h5_utils import H5DataIO
 from hdmf.build import GroupBuilder
 
+from parnwb.authoring.chunking import auto_chunks
 from parnwb.builders import datasets_of, location, unwrapped
-from parnwb.chunking import auto_chunks
 from parnwb.codec import choose_coding
 from parnwb.codec.filters import DEFLATE, FLETCHER32, NUMCODECS, SHUFFLE
 from parnwb.codec.zarr import codec_of, in_deflate

@@ -10,8 +10,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from parnwb import storage
 from parnwb.comm import Ranks, library
+from parnwb.machine import storage
 from parnwb.site import parallel_hdf5, versions
 
 PACKAGES = ("pynwb", "hdmf", "numpy", "mpi4py", "neuroconv")

@@ -9,14 +9,14 @@ from typing import Any
 
 import h5py
 
-from parnwb.chunking import auto_chunks
+from parnwb.authoring.chunking import auto_chunks
+from parnwb.authoring.skeleton import check_chunks, warn_of_plugin, whole_extents
 from parnwb.codec import choose_coding, coder_for
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE, FLETCHER32, SHUFFLE
 from parnwb.compression import Compression, check_compression, filter_settings, is_none, needs_plugin
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.layout import ChunkGrid, DatasetSpec
-from parnwb.skeleton import check_chunks, warn_of_plugin, whole_extents
 from parnwb.sources import Source, takes_over
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample

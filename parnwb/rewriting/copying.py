@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from parnwb.chunking import auto_chunks
+from parnwb.authoring.chunking import auto_chunks
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.rewriting.names import attribute_names, parted, raw
 from parnwb.rewriting.references import Key, key_of, put_values, reference_attributes, target_of, translated, values_of

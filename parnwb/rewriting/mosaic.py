@@ -10,7 +10,7 @@ import numpy as np
 
 from parnwb.layout import ChunkGrid, DatasetSpec
 from parnwb.links.tiles import Point, Tile, by_dataset, tiles_of
-from parnwb.open_files import room_for
+from parnwb.machine.open_files import room_for
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.raw_chunks import RawChunks, is_plain, read_spec
 from parnwb.sources.source import Room, Stored

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 
+from parnwb.authoring.skeleton import AuthoringOptions, Skeleton, own_error
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.memory_file import open_on
 from parnwb.overlay import Overlay
@@ -18,7 +19,6 @@ from parnwb.rewriting.copying import copy_objects
 from parnwb.rewriting.mosaic import MosaicSource
 from parnwb.rewriting.names import parted
 from parnwb.rewriting.survey import Item, Survey
-from parnwb.skeleton import AuthoringOptions, Skeleton, own_error
 from parnwb.sources import Source
 from parnwb.sources.chunked import ChunkedSource
 from parnwb.sources.hdf5 import HDF5DatasetSource

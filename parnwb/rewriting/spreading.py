@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 
-from parnwb.bulk_rule import BulkRule
+from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.links.tiles import escaped

@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 
-from parnwb.bulk_rule import BulkRule
+from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.errors import LinkError, SourceError
 from parnwb.links.following import stored_elsewhere
 from parnwb.links.tiles import beside, sources_of

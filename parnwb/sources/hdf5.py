@@ -11,7 +11,7 @@ import numpy.typing as npt
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
-from parnwb.open_files import most_open, room_for
+from parnwb.machine.open_files import most_open, room_for
 from parnwb.sources.access import Access
 from parnwb.sources.raw_chunks import RawChunks
 from parnwb.sources.source import Room, Stored

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.builders import unwrapped
-from parnwb.bulk_rule import BulkRule
 from parnwb.element import NUMERIC_KINDS
-from parnwb.resident import Resident
+from parnwb.resident.data import Resident
 from parnwb.sources.raw_chunks import is_plain
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The skeleton of a Zarr store: hdmf-zarr's own write on the root, with bulk arrays created empty and recorded.
 
-As in ``parnwb.skeleton``: dtypes, chunks and codecs are those that hdmf-zarr and Zarr decide on while they write.
+As in ``parnwb.authoring.skeleton``: dtypes, chunks and codecs are those that hdmf-zarr and Zarr decide on themselves.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from hdmf_zarr.backend import ZarrIO
 from hdmf_zarr.utils import ZarrIODataChunkIteratorQueue
 from pynwb import NWBFile
 
+from parnwb.authoring.bulk import bulk_sources, link_mismatches, signature, uncopied_arrays
+from parnwb.authoring.chunking import auto_chunks
+from parnwb.authoring.export import Content, Export, Prepare, prepared, write_content
+from parnwb.authoring.skeleton import AuthoringOptions, own_error
 from parnwb.builders import unwrapped
-from parnwb.bulk import bulk_sources, link_mismatches, signature, uncopied_arrays
-from parnwb.chunking import auto_chunks
 from parnwb.codec import coder_for
 from parnwb.codec.cast import in_file_dtype
 from parnwb.codec.filters import DEFLATE
 from parnwb.codec.zarr import in_deflate
 from parnwb.errors import LayoutError
-from parnwb.export import Content, Export, Prepare, prepared, write_content
-from parnwb.gathering import gathered
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.links.policy import heed
 from parnwb.links.series import mismatched_series
-from parnwb.resident import Resident
+from parnwb.resident.data import Resident
+from parnwb.resident.gathering import gathered
 from parnwb.site import BackendChoice
-from parnwb.skeleton import AuthoringOptions, own_error
 from parnwb.sources import Source, takes_over
 from parnwb.sources.chunked import UnmaskedSource
 from parnwb.sources.growing import GrowingSource
@@ -55,7 +55,7 @@ class StoreSkeleton:
     folder
         What is in it.
     layout, sources, signature, backend
-        As for ``parnwb.skeleton.Skeleton``.
+        As for ``parnwb.authoring.skeleton.Skeleton``.
     """
 
     folder: MemoryFolder
@@ -81,7 +81,7 @@ def author_store(content: Content, path: Path, manager: BuildManager, options: A
     Parameters
     ----------
     content, path, manager, options
-        As for ``parnwb.skeleton.author``.
+        As for ``parnwb.authoring.skeleton.author``.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from parnwb.errors import TargetError
-from parnwb.striping import Striping
+from parnwb.machine.striping import Striping
 from parnwb.target.disk import identity, sync_folder, write_whole
 from parnwb.target.permissions import Permissions
 from parnwb.target.target import Target, tell_nobody

@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from parnwb.striping import Striping, create_striped
+from parnwb.machine.striping import Striping, create_striped
 
 OWNER_READS_AND_WRITES = 0o600
 

@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from functools import lru_cache
 
-from parnwb import machine
+from parnwb.machine import kernel
 
 # The number of the first namespace of process ids, which is the same on every Linux machine.
 FIRST_NAMESPACE = "pid:[4026531836]"
@@ -38,7 +38,7 @@ class Place:
     @classmethod
     def here(cls) -> Place:
         """Return the place of this process. Independent."""
-        return cls(socket.gethostname(), machine.boot(), machine.text("/etc/machine-id"), machine.namespace("pid"))
+        return cls(socket.gethostname(), kernel.boot(), kernel.text("/etc/machine-id"), kernel.namespace("pid"))
 
     def is_here(self) -> bool:
         """Tell whether this process can see the processes of that place. Independent."""
@@ -102,7 +102,7 @@ def _runs(number: int, started: int) -> bool:
 
 def _stat(number: int) -> list[str]:
     """Return the fields of ``/proc/PID/stat`` after the program's name, which may hold anything."""
-    return machine.text(f"/proc/{number}/stat").rpartition(")")[2].split()
+    return kernel.text(f"/proc/{number}/stat").rpartition(")")[2].split()
 
 
 def _started(fields: list[str]) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from parnwb.storage import file_system
+from parnwb.machine.storage import file_system
 
 QUOTACTL_FD = 443  # the number of the system call, the same on all machines; since Linux 5.14
 GET_QUOTA, GET_STATE = 0x800007, (ord("X") << 8) + 5

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from parnwb.errors import StorageError, TargetError
-from parnwb.striping import Striping
+from parnwb.machine.striping import Striping
 from parnwb.target.disk import MAX_CALL_BYTES, FileBytes, identity, sync_folder
 from parnwb.target.permissions import Permissions, create_file
 from parnwb.target.target import Target

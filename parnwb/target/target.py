@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from parnwb.errors import StorageError, TargetError
-from parnwb.striping import Striping
+from parnwb.machine.striping import Striping
 from parnwb.target.disk import FileBytes, identity, sync_folder, write_whole
 from parnwb.target.lock import Lock
 from parnwb.target.permissions import OWNER_READS_AND_WRITES, Permissions, create_file

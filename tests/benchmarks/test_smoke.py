@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import pytest
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.slow]
 

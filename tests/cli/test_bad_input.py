@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from mpi_launch import run_mpi
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 pytestmark = pytest.mark.mpi_skip
 

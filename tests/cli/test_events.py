@@ -140,7 +140,7 @@ from mpi4py import MPI
 from parnwb import cli
 from parnwb.backends.asking import AskedAddresses
 from parnwb.errors import SourceError
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 from pathlib import Path
 
 recording = Path("recording")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cluster.slurm import Job, Slurm
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 ROOT = Path(__file__).parents[2]
 JOBSCRIPTS = ROOT / "jobscripts"

@@ -22,7 +22,8 @@ from failure.resuming import SETTINGS, session
 from mpi4py import MPI
 
 import parnwb
-from parnwb import NWBParallelIO, storage
+from parnwb import NWBParallelIO
+from parnwb.machine import storage
 from parnwb.sources.array import ArraySource
 
 

@@ -12,7 +12,7 @@ from cluster.account import METADATA, Account, assert_done
 from cluster.hosts import ONE_KERNEL
 from mpi_launch import run_mpi
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 pytestmark = [
     pytest.mark.mpi_skip,

@@ -12,7 +12,7 @@ from contract.cases import TYPES, build
 from contract.compare import Snapshot
 from pynwb import get_manager
 
-from parnwb import bulk
+from parnwb.authoring import bulk
 
 TABLE = Path(__file__).parents[2] / "docs" / "types.md"
 

@@ -20,7 +20,7 @@ from neuroconv.tools.nwb_helpers import get_default_backend_configuration, make_
 from neuroconv.utils import dict_deep_update
 from spikeinterface.preprocessing import highpass_filter
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 from parnwb.site import parallel_hdf5
 
 CHANNELS, ROWS = 384, 2000

@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from contract.cases import SMALL_BUFFERS, filled
 from contract.contents.libraries import CONTENTS, GRID_BYTES
 
-from parnwb import NWBParallelIO, plan
-from parnwb.bulk_rule import BulkRule
+from parnwb import NWBParallelIO
+from parnwb.authoring.bulk_rule import BulkRule
+from parnwb.planning import plan
 from parnwb.site import parallel_hdf5
 from parnwb.verification import verify
 

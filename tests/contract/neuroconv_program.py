@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from contract.conversions import CASES, GRID_BYTES, Case
 
-from parnwb import plan
 from parnwb.neuroconv import run_conversion, run_conversion_from_yaml
+from parnwb.planning import plan
 
 COMM = MPI.COMM_WORLD
 SPECIFICATION = "sessions.yml"

@@ -20,7 +20,8 @@ from contract.cases import CASES, TYPES, Case, build
 from contract.contents.types.extended import register
 from contract.roads import Road, roads, type_roads
 
-from parnwb import NWBParallelIO, plan
+from parnwb import NWBParallelIO
+from parnwb.planning import plan
 from parnwb.site import parallel_hdf5
 
 COMM = MPI.COMM_WORLD

@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from contract.store_cases import CASES, RECODED, SMALL, build
 
-from parnwb import NWBParallelIO, plan
+from parnwb import NWBParallelIO
+from parnwb.planning import plan
 from parnwb.repacking import repack
 from parnwb.stores.rule import StoreRule
 from parnwb.verification import verify

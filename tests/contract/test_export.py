@@ -20,9 +20,9 @@ from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, H5DataIO
 
 from parnwb import NWBParallelIO
+from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.backends import encoder
 from parnwb.builders import unwrapped
-from parnwb.bulk_rule import BulkRule
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.sources.raw_chunks import RawChunks
 from parnwb.verification import verify

@@ -24,7 +24,7 @@ from hdmf.testing import TestCase as Comparison
 from nwbinspector import inspect_nwbfile
 from pynwb import NWBHDF5IO
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 from parnwb.repacking import repack
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.filterwarnings("ignore")]

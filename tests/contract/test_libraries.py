@@ -17,7 +17,7 @@ import pynwb
 import pytest
 from mpi_launch import run_mpi
 
-from parnwb import plan
+from parnwb.planning import plan
 from parnwb.site import parallel_hdf5
 from parnwb.sources import Access, as_source
 from parnwb.sources.iterator import probed

@@ -18,7 +18,7 @@ from contract.resident_content import CASES, Whole, build
 from mpi_launch import run_mpi
 
 from parnwb.errors import ParnwbError
-from parnwb.resident import Distributed
+from parnwb.resident.data import Distributed
 from parnwb.site import parallel_hdf5
 
 pytestmark = pytest.mark.mpi_skip

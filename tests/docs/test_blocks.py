@@ -12,7 +12,7 @@ import pytest
 from docs.blocks import ROOT, Block, all_blocks, python_blocks
 from mpi_launch import mpiexec_path, run_launcher, run_mpi
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.filterwarnings("ignore")]
 

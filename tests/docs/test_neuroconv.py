@@ -12,7 +12,7 @@ import pytest
 from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 pytest.importorskip("neuroconv", reason='needs the extra "convert"')
 

@@ -15,7 +15,8 @@ from failure.faults.material import CHUNK, SETTINGS, Asked, noise, session
 from mpi4py import MPI
 from pynwb import H5DataIO
 
-from parnwb import NWBParallelIO, plan
+from parnwb import NWBParallelIO
+from parnwb.planning import plan
 from parnwb.target import Target
 
 COMM = MPI.COMM_WORLD

@@ -34,7 +34,7 @@ from failure.faults.fault import FAULTS, Fault, Place
 from failure.faults.material import SETTINGS
 from mpi4py import MPI
 
-from parnwb import plan
+from parnwb.planning import plan
 
 
 def listing(folder: Path) -> dict[str, str]:

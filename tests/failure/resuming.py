@@ -97,7 +97,7 @@ def open_and_close(path: Path, **settings: Any) -> None:
 @contextmanager
 def small_pieces() -> Iterator[None]:
     """Cut contiguous data and the read grid into small pieces, for a while."""
-    constants = ("parnwb.layout.CONTIGUOUS_PIECE_BYTES", "parnwb.plan.READ_GRID_BYTES")
+    constants = ("parnwb.layout.CONTIGUOUS_PIECE_BYTES", "parnwb.planning.plan.READ_GRID_BYTES")
     with patch(constants[0], PIECE_BYTES), patch(constants[1], READ_GRID_BYTES):
         yield
 

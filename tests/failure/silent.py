@@ -20,9 +20,10 @@ from failure.faults.material import CHUNK, SETTINGS, Asked, session
 from pynwb import H5DataIO, NWBFile
 
 import parnwb.building
-from parnwb import NWBParallelIO, plan
+from parnwb import NWBParallelIO
 from parnwb.backends import DirectBackend, Job, MpioBackend
 from parnwb.backends.mpio import _ChunkWriter
+from parnwb.planning import plan
 
 MIDWAY = 6  # of the thirteen buffers or so, of one chunk each, that a rank has to read
 BUFFER_MB = SETTINGS["buffer_mb"] / 3

@@ -18,7 +18,7 @@ MEGABYTES = 40
 @pytest.mark.parametrize(("interval", "commits"), [(None, False), (0.05, True)])
 def test_one_run_of_the_benchmark(tmp_path: Path, interval: float | None, commits: bool) -> None:
     pytest.importorskip("neuroconv", reason="the benchmark reads its recording with neuroconv")
-    from parnwb.made_recording import make_spikeglx_recording
+    from parnwb.recordings.made_recording import make_spikeglx_recording
 
     run = make_spikeglx_recording(tmp_path / "recording", megabytes=MEGABYTES, channels=384)
     metadata = tmp_path / "metadata.yaml"

@@ -18,7 +18,7 @@ from mpi4py import MPI
 
 from parnwb import NWBParallelIO
 from parnwb.backends import mpio
-from parnwb.striping import Striping
+from parnwb.machine.striping import Striping
 
 
 class Asking(mpio.MpioFile):

@@ -16,7 +16,7 @@ PROGRAM = """
     from mpi4py import MPI
     from parnwb.comm import Ranks, exchange
     from parnwb.hyperslab import Hyperslab
-    from parnwb.rows import HeldRows, exchanged
+    from parnwb.streaming.rows import HeldRows, exchanged
 
     ranks = Ranks(MPI.COMM_WORLD)
     assert ranks.gather_agreed("numbers", lambda: ranks.rank ** 2) == [n * n for n in range(ranks.size)]

@@ -9,7 +9,7 @@ import numpy as np
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 from parnwb.report.record import BINS, LANES, RankRecord, Record
 from parnwb.report.stored import Contents, Stored
 from parnwb.timeline import Binned

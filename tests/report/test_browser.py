@@ -13,7 +13,7 @@ from mpi_launch import run_mpi
 from report.browser import look
 from report.made_up import large_record, long_verdict
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 from parnwb.report.page import verified_page, written_page
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]

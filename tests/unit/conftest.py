@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parnwb.allocator import Allocator
+from parnwb.authoring.skeleton import open_on
 from parnwb.codec import ChunkAssembler, open_pipeline
 from parnwb.errors import StorageError
 from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
-from parnwb.skeleton import open_on
 from parnwb.sources.raw_chunks import read_spec
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from parnwb.allocator import Allocator
+from parnwb.authoring.skeleton import open_on, read_spec
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
-from parnwb.skeleton import open_on, read_spec
 
 
 @pytest.mark.parametrize("commit_every", [1, 40])

@@ -15,7 +15,7 @@ from parnwb.errors import PlanError, SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.iterator import CollectiveChunkIterator, IndependentChunkIterator
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.plan import MiB, WritePlan
+from parnwb.planning.plan import MiB, WritePlan
 from parnwb.sources.array import ArraySource
 
 quickly = settings(deadline=None, max_examples=60)

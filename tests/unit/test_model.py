@@ -10,7 +10,7 @@ import pytest
 from parnwb.errors import PlanError
 from parnwb.layout import DatasetSpec, FileLayout, FilterSpec
 from parnwb.model import Site, Work, fitted, paced, predict, root_suffices_to
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 
 CLUSTER = replace(Site(), file_system_mbs=100_000.0)
 TEN_TB = Work(raw_bytes=1e13, chunks=2_500_000, ranks=64)

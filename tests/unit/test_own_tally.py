@@ -6,7 +6,7 @@ import numpy as np
 
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.own_tally import OwnTally
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 
 LAYOUT = FileLayout(
     tuple(DatasetSpec(f"/{n}", (k,), (None,), "|u1", (1,)) for n, k in zip("abc", (4, 2, 0), strict=True))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from parnwb.allocator import Allocator
+from parnwb.authoring.skeleton import open_on
 from parnwb.layout import DatasetSpec, FileLayout, FilterSpec
 from parnwb.overlay import Overlay
-from parnwb.plan import WritePlan
-from parnwb.skeleton import open_on
+from parnwb.planning.plan import WritePlan
 from parnwb.sources.raw_chunks import read_spec
 
 pytestmark = pytest.mark.mpi_skip
@@ -26,7 +26,7 @@ SECONDS, BYTES = 1.0, 50e6
 RANK = """
 import json, resource, sys, time
 from parnwb.layout import FileLayout
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 
 def anonymous():
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("RssAnon"))
@@ -72,8 +72,8 @@ def test_ten_terabytes_are_planned_in_seconds(tmp_path: Path) -> None:
 
     from pynwb import NWBFile, TimeSeries
 
-    from parnwb.dry_run import plan_nwbfile
     from parnwb.model import Site, Work, predict
+    from parnwb.recordings.dry_run import plan_nwbfile
 
     rows = 10**13 // 768
     path = tmp_path / "ten_terabytes.bin"

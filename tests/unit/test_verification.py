@@ -20,7 +20,7 @@ from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab
 from parnwb.index import chunk_index, missing_chunks
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.plan import Buffer, WritePlan
+from parnwb.planning.plan import Buffer, WritePlan
 from parnwb.verification import MOST_READERS, _parts_of_others, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -166,7 +166,7 @@ def same_file_again_after_a_failure(place: Place) -> None:
 def _raises_in_verify(where: str, who: int) -> None:
     @fault("SourceError", PATH, "in verify", name=f"verify_source_raises_on_{where}", backends=("direct",), leaves=True)
     def run(place: Place) -> None:
-        from parnwb.bulk_rule import BulkRule
+        from parnwb.authoring.bulk_rule import BulkRule
         from parnwb.verification import verify
 
         def spoil(calls: int, data: Any) -> Any:

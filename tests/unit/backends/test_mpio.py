@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from parnwb.backends import mpio
-from parnwb.striping import Striping
+from parnwb.machine.striping import Striping
 
 ALWAYS = {"romio_ds_write": "disable"}
 

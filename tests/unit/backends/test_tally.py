@@ -6,8 +6,8 @@ import numpy as np
 
 from parnwb.backends.tally import Tally
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.plan import WritePlan
-from parnwb.write_queue import write_queue
+from parnwb.planning.plan import WritePlan
+from parnwb.planning.write_queue import write_queue
 
 LAYOUT = FileLayout(tuple(DatasetSpec(f"/{n}", (k,), (k,), "|u1", (1,)) for n, k in zip("abc", (4, 2, 1), strict=True)))
 

@@ -9,7 +9,7 @@ import pytest
 
 from parnwb.campaign import Arrangement, Campaign, Outcome, run
 from parnwb.comm import alone
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from parnwb.drawing.plan import MOST_BOXES, drawing, hyperslabs, plan_fragment
 from parnwb.drawing.plot import save_plot
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.plan import WritePlan
+from parnwb.planning.plan import WritePlan
 
 
 def plan(ranks: int, *shapes: tuple[int, ...]) -> WritePlan:

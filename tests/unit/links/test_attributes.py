@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pynwb import get_manager
 
+from parnwb.authoring.bulk import build, link_mismatches
+from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.builders import datasets_of, location
-from parnwb.bulk import build, link_mismatches
-from parnwb.bulk_rule import BulkRule
 from parnwb.errors import LinkError, ParnwbError
 from parnwb.links.clocks import Clock, different_clocks, regular_rate
 from parnwb.links.policy import heed

@@ -1,0 +1,119 @@
+"""A conversion that stops at its plan, without MPI and without writing: the same skeleton, into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parnwb.authoring.skeleton import Authored, AuthoringOptions, author, expected_bytes
+from parnwb.planning.plan import WritePlan
+from parnwb.planning.write_queue import write_queue
+from parnwb.recordings.conversion import check_apart
+from parnwb.restore import Earlier
+from parnwb.settings import WriteSettings
+from parnwb.site import BackendChoice, backend_for, choose_backend
+from parnwb.stores.rule import StoreRule
+from parnwb.target import FolderTarget, Target
+from parnwb.target.space import space_left
+from parnwb.writer import layout_of, look_for_earlier, plan_of
+
+if TYPE_CHECKING:
+    from pynwb import NWBFile
+
+    from parnwb.recordings.conversion import SourceData
+
+
+def plan_nwbfile(nwbfile: NWBFile, ranks: int, **settings: Any) -> WritePlan:
+    """Return the plan by which ``ranks`` ranks would write ``nwbfile``. Independent; nothing is written.
+
+    Parameters
+    ----------
+    settings
+        For ``WriteSettings``.
+    """
+    given = WriteSettings(**settings)
+    with _authored(nwbfile, Path("plan.nwb").absolute(), given, choose_backend(given.backend)) as skeleton:
+        return _planned(skeleton, ranks, given)
+
+
+def plan_conversion(source: SourceData, ranks: int, **settings: Any) -> WritePlan:
+    """Return the plan by which ``ranks`` ranks would convert a recording. Independent; nothing is written."""
+    return plan_nwbfile(source.nwbfile(), ranks, **settings)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a conversion would do.
+
+    Parameters
+    ----------
+    plan
+        By which the file would be written.
+    backend
+        Which would fill it, and why.
+    what
+        What would become of the output, in words.
+    about
+        Bytes that the data would take in the file, by a sample; 0 where nobody can tell.
+    free
+        Bytes that are free there.
+    """
+
+    plan: WritePlan
+    backend: BackendChoice
+    what: str
+    about: int
+    free: int
+
+
+def rehearse(source: SourceData, output: Path, ranks: int, settings: WriteSettings) -> Rehearsal:
+    """Return what a conversion would do. Independent; nothing is written.
+
+    Raises
+    ------
+    ParnwbError
+        It would be refused.
+    """
+    if (backend := backend_for(output, settings.backend)) == "zarr":
+        settings = replace(settings, backend=backend, rule=StoreRule(settings.rule.threshold))
+    target = FolderTarget(output) if backend == "zarr" else Target(output)
+    earlier = look_for_earlier(target, settings)
+    check_apart(source.path, output)
+    choice = choose_backend(settings.backend)
+    with _authored(source.nwbfile(), target.path, settings, choice) as skeleton:
+        plan = _planned(skeleton, ranks, settings)
+        about = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout]).about
+    return Rehearsal(plan, choice, _becomes(target, earlier), about, space_left(target.path.parent).free)
+
+
+@contextmanager
+def _authored(nwbfile: NWBFile, path: Path, settings: WriteSettings, choice: BackendChoice) -> Iterator[Authored]:
+    from pynwb import get_manager
+
+    options = AuthoringOptions(settings.rule, settings.compression, choice, chunks=settings.chunks)
+    if choice.name == "zarr":
+        from parnwb.stores.skeleton import author_store
+
+        yield author_store(nwbfile, path, get_manager(), options)
+        return
+    skeleton = author(nwbfile, path, get_manager(), options)
+    try:
+        yield skeleton
+    finally:
+        skeleton.file.close()
+
+
+def _planned(skeleton: Authored, ranks: int, settings: WriteSettings) -> WritePlan:
+    layout = layout_of(skeleton)
+    return plan_of(layout, ranks, settings, write_queue(settings.queue, layout))
+
+
+def _becomes(target: Target, earlier: Earlier | None) -> str:
+    if earlier is not None and earlier.finished:
+        return "which an earlier job has finished"
+    if earlier is not None:
+        return f"going on after {len(earlier.committed.records)} chunks that an earlier job has committed"
+    return "replacing the file that is there" if target.path.exists() else "a new file"

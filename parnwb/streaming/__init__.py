@@ -1,0 +1,1 @@
+"""Rows whose number is not known in advance: streams that programs append to, and generators."""
