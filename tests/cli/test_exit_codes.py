@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from parnwb.made_recording import make_spikeglx_recording
+from parnwb.recordings.made_recording import make_spikeglx_recording
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
 
