@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime, timezone
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,11 +12,13 @@ import h5py
 import numpy as np
 import pytest
 from pynwb import NWBFile, TimeSeries
+from report.made_up import large_record
 
 from parnwb import NWBParallelIO, verify
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.report import check_place, make_report, verification_report
 from parnwb.report.kinds import by_kind, kind_of, lane
+from parnwb.report.page import written_page
 from parnwb.report.stored import contents
 
 ROWS, COLUMNS = 50_000, 16
@@ -73,6 +76,14 @@ def test_all_bytes_are_on_the_timeline(io: NWBParallelIO) -> None:
     assert binned.raw.sum() == pytest.approx(ROWS * COLUMNS * 2) and binned.stored.sum() == pytest.approx(stored)
     seconds = {phase: float(row.sum()) for phase, row in binned.seconds.items()}
     assert seconds == pytest.approx(dict(io.written.phases)) and binned.memory.max() > 1e7
+
+
+def test_only_a_resumed_job_says_what_of_the_data_it_wrote() -> None:
+    record = large_record()
+    total = record.plan["total_bytes"]
+    for written, said in ((total - 1e-7, False), (total / 2, True)):
+        page = written_page(replace(record, written_bytes=written), None).html()
+        assert ("Of these, by this job" in page) == said
 
 
 def test_with_the_verdict(io: NWBParallelIO) -> None:
