@@ -37,6 +37,7 @@ experiments:
 """
 WITHOUT_MPI = {
     "plan": ["plan", "rec", "--ranks", "3"],
+    "plan_plotted": ["plan", "rec", "--ranks", "3", "--plot", "plan.png"],
     "plan_of_many": ["plan", "rec", "--ranks", "1000"],
     "dry_run": ["convert", "rec", "new.nwb", "--dry-run"],
     "dry_run_specification": ["convert", "sessions.yml", "nwb", "--dry-run"],
@@ -168,6 +169,11 @@ def test_what_two_ranks_say(with_mpi: dict[str, list[dict[str, Any]]], folder: P
 def test_a_dry_run_writes_nothing(without_mpi: dict[str, list[dict[str, Any]]], folder: Path) -> None:
     assert without_mpi["dry_run"][0]["status"] == 0
     assert not (folder / "new.nwb").exists() and not list(folder.glob("new.nwb*"))
+
+
+def test_a_plan_is_plotted(without_mpi: dict[str, list[dict[str, Any]]], folder: Path) -> None:
+    assert without_mpi["plan_plotted"][0]["status"] == 0
+    assert (folder / "plan.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_error_says_what_to_do_next(
