@@ -86,8 +86,10 @@ def runs_of(study: str, arguments: argparse.Namespace, recordings: Recordings) -
             if study == "strong":
                 yield from _cases(study, select(arguments.cases or SCALING), recording, arguments.ranks, folder)
             elif study == "goals":
+                chosen = {case.name for case in select(arguments.cases or ["*"])}
                 for name, processes in goals.RUNS:
-                    yield from _cases(study, select([name]), recording, [processes], folder)
+                    if name in chosen:
+                        yield from _cases(study, select([name]), recording, [processes], folder)
             else:
                 patterns = arguments.cases or (SMOKED.get(kind, ["*"]) if study == "smoke" else ["*"])
                 yield from _cases(study, select(patterns), recording, [max(arguments.ranks)], folder)

@@ -3,7 +3,8 @@
 from parnwb.codec.assembler import ChunkAssembler
 from parnwb.codec.choose import Choice, choose_coding, coder_for, stored_share
 from parnwb.codec.crew import Crew, check_threads, runs_in_threads, threads_here
-from parnwb.codec.pipeline import Pipeline, open_pipeline
+from parnwb.codec.pipeline import open_pipeline
+from parnwb.codec.protocol import Pipeline
 
 __all__ = [
     "Choice",

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from parnwb.codec.filters import NUMCODECS
-from parnwb.codec.pipeline import OWN_ORDER, Pipeline, open_pipeline
+from parnwb.codec.pipeline import OWN_ORDER, open_pipeline
+from parnwb.codec.protocol import Pipeline
 from parnwb.errors import PlanError
 from parnwb.layout import DatasetSpec
 

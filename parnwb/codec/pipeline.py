@@ -1,8 +1,8 @@
-"""``Pipeline``: the filters of one dataset, applied to one chunk after another."""
+"""Pipelines: the filters of one dataset, applied to one chunk after another."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,21 +10,11 @@ import numpy.typing as npt
 from parnwb.codec.deflate import open_deflater
 from parnwb.codec.filters import DEFLATE, FLETCHER32, NUMCODECS, SHUFFLE, fletcher32, row_length, shuffle
 from parnwb.codec.native import NativeFilters
+from parnwb.codec.protocol import Pipeline
 from parnwb.codec.zarr import Codecs, GzipFrames, in_deflate
 from parnwb.layout import DatasetSpec
 
 OWN_ORDER = (SHUFFLE, DEFLATE, FLETCHER32)
-
-
-class Pipeline(Protocol):
-    """Encodes the chunks of one dataset. Independent; one thread at a time."""
-
-    def encode(self, chunk: npt.NDArray[Any]) -> tuple[int, Any]:
-        """Return ``(filter mask, bytes)`` of a chunk in the file's dtype.
-
-        A bit of the mask that is set says that the filter at this place was skipped for this chunk. The bytes
-        stay valid after the next call; those of a dataset without filters may be the chunk's own memory.
-        """
 
 
 def open_pipeline(spec: DatasetSpec) -> Pipeline:

@@ -10,17 +10,15 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from parnwb.codec.filters import DEFLATE, FLETCHER32, NUMCODECS, SHUFFLE, shuffle
+from parnwb.codec.protocol import Pipeline
 from parnwb.errors import CodecError
 from parnwb.layout import DatasetSpec, FilterSpec
-
-if TYPE_CHECKING:
-    from parnwb.codec.pipeline import Pipeline
 
 ZLIB_HEADER, ZLIB_TRAILER = 2, 4
 GZIP_HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF))

@@ -119,8 +119,33 @@ def test_any_recording_can_be_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(PARALLEL, reason="the same in both environments")
+def test_goals_and_scaling_are_measured(tmp_path: Path) -> None:
+    settings = ["--folders", tmp_path, "--results", tmp_path / "lines", "--mpio-python", NO_PYTHON]
+    small = ["--kinds", "neuropixels", "--megabytes", 6, "--repeats", 1, "--ranks", 1, 2]
+    cases = ["--cases", "parnwb, auto", "pynwb, gzip-4"]
+    done = run("run.py", "goals", "strong", "weak", *small, *cases, *settings)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert not [line["error"] for line in lines if "error" in line]
+    ours = [line for line in lines if line["case"] == "parnwb, auto"]
+    scaled = {(line["study"], line["processes"], line["recording"]["raw_bytes"]) for line in ours}
+    strong, weak = ({run[1:] for run in scaled if run[0] == study} for study in ("strong", "weak"))
+    assert {ranks for ranks, _ in strong} == {1, 2} and len({nbytes for _, nbytes in strong}) == 1
+    (small_bytes,), (large_bytes,) = ({nbytes for ranks, nbytes in weak if ranks == number} for number in (1, 2))
+    assert large_bytes == pytest.approx(2 * small_bytes, rel=0.05)
+    goals = [line for line in done.stdout.splitlines() if "| reached" in line or "| MISSED" in line]
+    assert any("times as fast as pynwb gzip-4" in line for line in goals), done.stdout
+
+
+@pytest.mark.skipif(PARALLEL, reason="the same in both environments")
 @pytest.mark.parametrize(
-    ("program", "word"), [("start_up.py", "more"), ("allocator.py", "chunks/s"), ("calibrate.py", "largest error")]
+    ("program", "word"),
+    [
+        ("start_up.py", "more"),
+        ("allocator.py", "chunks/s"),
+        ("calibrate.py", "largest error"),
+        ("commits.py", "overhead"),
+    ],
 )
 def test_programs_of_their_own(program: str, word: str) -> None:
     done = run(program, "--smoke", timeout=120)

@@ -95,9 +95,9 @@ def test_mpio_refuses_filters_that_skip_chunks(contract: Files, ranks: int) -> N
 
 @pytest.mark.parametrize("case", CASES)
 def test_object_ids_do_not_depend_on_the_rank_count(contract: Files, case: str) -> None:
-    paths = [contract.written(case, roads_of(case, ranks)[0], ranks) for ranks in RANKS]
-    first, *others = [object_ids(path) for path in paths]
-    assert first and len(set(first.values())) == len(first)
+    ways = {ranks: [road for road in roads_of(case, ranks) if not is_refused(case, road)] for ranks in RANKS}
+    first, *others = [object_ids(contract.written(case, roads[0], ranks)) for ranks, roads in ways.items() if roads]
+    assert others and first and len(set(first.values())) == len(first)
     assert all(other == first for other in others)
 
 

@@ -64,8 +64,17 @@ def chosen(backend: str, transfer: str, ranks: int) -> list[Fault]:
     return [fault for fault in faults if everything or not fault.name.startswith(here)]
 
 
+# What needs no parallel HDF5 is the same with any MPI but for the number of ranks that it is tried on with the second.
+BOTH_MPIS = ("direct", "independent", 3)
 CASES = [
-    pytest.param(way, fault, id=f"{way[0]}-{way[1]}-{way[2]}-{fault.name}") for way in WAYS for fault in chosen(*way)
+    pytest.param(
+        way,
+        fault,
+        id=f"{way[0]}-{way[1]}-{way[2]}-{fault.name}",
+        marks=[pytest.mark.once] if way[0] == "direct" and way != BOTH_MPIS else [],
+    )
+    for way in WAYS
+    for fault in chosen(*way)
 ]
 
 
