@@ -97,7 +97,7 @@ def jobs(account: Account, recording: Path, longest: Path, slow_site: Path, slow
     # SLURM looks at limits every half minute and sends a signal by so much too early: 80 to 110 s after the start here.
     in_two_minutes = ("--time=2", "--signal=B:USR1@10")
     return {
-        "limit": submit_slow(account, longest, home / "limit.nwb", {**slow, "PACE": "4"}, *in_two_minutes),
+        "limit": submit_slow(account, longest, home / "limit.nwb", {**slow, "PACE": "6"}, *in_two_minutes),
         "made": account.submit_file(script, options=(), **slow),
         "campaign": account.submit("campaign", sessions, *OFTEN, **slow),
     }
