@@ -544,8 +544,8 @@ def describe(report: Report) -> Iterator[str]:
     yield f"h5py        {'with' if report.parallel_hdf5 else 'without'} MPI; filters: {', '.join(report.filters)}"
     yield f"deflate by  {', '.join(report.coders)}"
     kind = kind_of(seat.file_system)
-    free = f"{seat.free_bytes // MiB} MiB free by {seat.limited_by}"
-    yield f"folder      {report.folder}: {kind.name}, {free}; {kind.sharing.value}"
+    free = "" if seat.free_bytes < 0 else f", {seat.free_bytes // MiB} MiB free by {seat.limited_by}"
+    yield f"folder      {report.folder}: {kind.name}{free}; {kind.sharing.value}"
     yield f"backend     auto takes {report.backend} there: {report.reason}"
     yield f"a rank has  {len(seat.cores)} core(s), {memory} of memory free, {seat.open_files} open files"
     yield f"start-up    {_start_up(report)}"
