@@ -2,10 +2,12 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test containers man lint format bench clean
+.PHONY: help demo docs test containers installed man lint format bench clean
 
 # Size of the recording that `make demo` makes, in MB.
 SIZE ?= 350
+# For `make installed`; without it those on PATH, and pyenv's.
+export PYTHONS
 # More arguments for pytest, for example ARGS="-k launch -x".
 ARGS ?=
 
@@ -17,7 +19,7 @@ export MKL_NUM_THREADS ?= 1
 ENVIRONMENTS := tests/environments
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo:  ## Install from wheels, make a recording, convert and verify it in parallel (SIZE=350)
 	@$(ENVIRONMENTS)/wheels.sh demo
@@ -40,6 +42,10 @@ containers:  ## Build the images of docker/ with podman and run them (minutes; n
 	@$(ENVIRONMENTS)/mpio.sh
 	@$(ENVIRONMENTS)/cluster.sh
 	@$(ENVIRONMENTS)/containers.sh $(ARGS)
+
+installed:  ## Install the sdist with pip for each Python that is here, and run the demo there (minutes; PYTHONS="python3.12")
+	@$(ENVIRONMENTS)/wheels.sh test
+	@PARNWB_INSTALLED=1 .venv/bin/python -m pytest tests/installed $(ARGS)
 
 man:  ## Write the manual pages, into build/man
 	@$(ENVIRONMENTS)/wheels.sh test

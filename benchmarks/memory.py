@@ -35,7 +35,7 @@ from pynwb.misc import Units
 from pynwb.ophys import PlaneSegmentation
 from pynwb.testing.mock.ophys import mock_ImagingPlane
 
-from parnwb import DaskArrayIterator, NWBParallelIO
+from parnwb import DaskArrayIterator, Distributed, DistributedRagged, NWBParallelIO, Stream
 
 PIXEL = np.dtype([("x", "u4"), ("y", "u4"), ("weight", "f4")])
 ROWS = 500  # of ragged tables
@@ -181,6 +181,40 @@ def dask_array(folder: Path, nbytes: int) -> NWBFile:
     return session(TimeSeries("rows", data=DaskArrayIterator(lazy), unit="V", rate=1.0))
 
 
+def in_turn(folder: Path, nbytes: int) -> NWBFile:
+    """Columns that ranks have in turn, so that each chunk has some of every rank."""
+    comm = MPI.COMM_WORLD
+    own, rows = np.arange(comm.rank, 64, comm.size), mapped(folder / "rows<i2", "i2", nbytes, 64)
+    data = Distributed(rows[:, comm.rank :: comm.size], 1, index=own, comm=comm)
+    return session(TimeSeries("rows", data=data, unit="V", rate=1.0))
+
+
+def trains(folder: Path, nbytes: int) -> NWBFile:
+    """Spike times of cells that ranks have in turn."""
+    comm, file = MPI.COMM_WORLD, session()
+    spikes = np.array_split(mapped(folder / "spikesf8", "f8", nbytes), ROWS)
+    own = range(comm.rank, ROWS, comm.size)
+    spread = DistributedRagged([spikes[cell] for cell in own], index=list(own), comm=comm)
+    columns = spread.columns("spike_times", "values")
+    file.units = Units(name="units", description="ragged", id=list(range(ROWS)), columns=columns)
+    return file
+
+
+def stream(folder: Path, nbytes: int) -> NWBFile:
+    """Rows that ranks append."""
+    mapped(folder / "rows<i2", "i2", nbytes, 64)
+    return session(TimeSeries("rows", data=Stream("i2", (64,)), unit="V", rate=1.0))
+
+
+def append(io: NWBParallelIO, folder: Path, nbytes: int) -> None:
+    """Append the rows of a stream, in blocks of 1 MB, each rank every other one."""
+    comm, rows = MPI.COMM_WORLD, mapped(folder / "rows<i2", "i2", nbytes, 64)
+    each = 2**20 // rows[0].nbytes
+    for low in range(0, len(rows), each * comm.size):
+        first = low + each * comm.rank
+        io.append("/acquisition/rows/data", rows[first : first + each])
+
+
 @dataclass(frozen=True)
 class Kind:
     """What is written.
@@ -191,10 +225,16 @@ class Kind:
         Makes the NWBFile.
     block_mb
         MiB that are read at once, however small the buffers are: whole blocks of a source's own grid.
+    is_spread
+        Whether every rank has a part, so that the NWBFile has to be on all of them.
+    fill
+        Adds values after ``write``.
     """
 
     made: Made
     block_mb: int = 0
+    is_spread: bool = False
+    fill: Callable[[NWBParallelIO, Path, int], None] = lambda *_: None
 
     def size_mb(self, megabytes: int) -> int:
         """Return the size of the data, which is much larger than what may be in memory."""
@@ -219,29 +259,33 @@ KINDS: dict[str, Kind] = {
     "GenericDataChunkIterator": Kind(iterator, block_mb=32),
     "Zarr array": Kind(zarr_array, block_mb=32),
     "dask array": Kind(dask_array, block_mb=32),
+    "Distributed columns": Kind(in_turn, is_spread=True),
+    "DistributedRagged spike times": Kind(trains, is_spread=True),
+    "Stream": Kind(stream, fill=append),
 }
 
 
-def growth_mb(made: Made, folder: Path, nbytes: int, buffer_mb: float, *, on_root: bool) -> float:
+def growth_mb(kind: Kind, folder: Path, megabytes: int, buffer_mb: float, *, on_root: bool) -> float:
     """Write one kind; return the largest growth of any rank's anonymous memory, in MB. Collective."""
-    comm = MPI.COMM_WORLD
-    file = made(folder, nbytes)
+    comm, nbytes = MPI.COMM_WORLD, kind.size_mb(megabytes) * 10**6
+    file = kind.made(folder, nbytes)
     nwbfile = file if comm.rank == 0 or not on_root else None
     before = anonymous_bytes()
     with PeakMemory() as memory:
         settings: dict[str, Any] = {"compression": 1, "buffer_mb": buffer_mb, "overwrite": True, "progress": False}
         with NWBParallelIO(folder / "out.nwb", "w", comm=comm, **settings) as io:
             io.write(nwbfile)
+            kind.fill(io, folder, nbytes)
     return max(comm.allgather(memory.peaks[0] - before)) / 1e6
 
 
-def measured(folder: Path, megabytes: int, buffer_mb: float) -> dict[str, tuple[float, float]]:
-    """Return the growth of each kind, NWBFile on all ranks and on the root. Collective."""
+def measured(folder: Path, megabytes: int, buffer_mb: float) -> dict[str, list[float]]:
+    """Return the growth of each kind, NWBFile on all ranks and, where that can be, on the root. Collective."""
     return {
-        name: (
-            growth_mb(kind.made, folder, kind.size_mb(megabytes) * 10**6, buffer_mb, on_root=False),
-            growth_mb(kind.made, folder, kind.size_mb(megabytes) * 10**6, buffer_mb, on_root=True),
-        )
+        name: [
+            growth_mb(kind, folder, megabytes, buffer_mb, on_root=on_root)
+            for on_root in ((False,) if kind.is_spread else (False, True))
+        ]
         for name, kind in KINDS.items()
     }
 
@@ -263,7 +307,8 @@ def main() -> None:
     found = measured(folder, arguments.megabytes, arguments.buffer_mb)
     allowed = {name: kind.allowed_mb(arguments.buffer_mb) for name, kind in KINDS.items()}
     if own is not None:
-        rows = [[name, *(f"{mb:.0f}" for mb in (*growths, allowed[name]))] for name, growths in found.items()]
+        told = {name: [f"{mb:.0f}" for mb in growths] for name, growths in found.items()}
+        rows = [[name, *texts, *["-"] * (2 - len(texts)), f"{allowed[name]:.0f}"] for name, texts in told.items()]
         print(table(["kind", "NWBFile on all ranks", "on the root", "allowed"], rows))
         print(f"\nGrowth in MB; {arguments.megabytes} MB, {comm.size} ranks, buffers of {arguments.buffer_mb} MiB")
         own.cleanup()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parnwb.authoring.growing_tables import check_tables, growing_tables
 from parnwb.authoring.skeleton import AuthoringOptions, Skeleton, author_on
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.growth import Growth, grown_sources, hold_end
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import h5py
     from hdmf.build import Builder, BuildManager
     from pynwb import NWBHDF5IO, NWBFile
+
+EXTEND_ALL = "Extend all columns of the table by as many rows, its id and the indexes of ragged columns as well"
 
 
 class Opened:
@@ -196,6 +199,9 @@ class Opened:
         if growths:
             with reopen_on(overlay, self._path) as file:
                 begun = [growth.begin(file) for growth in growths]
+                filled = {**written.sources, **grown_sources(growths)}
+                tables = growing_tables(file, filled, [growth.path for growth in growths])
+                check_tables(tables, {}, {}, EXTEND_ALL)
             specs += [spec for spec in begun if spec is not None]
             overlay = self._copied(overlay)
         file = reopen_on(overlay, self._path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import resource
 import secrets
 import shutil
@@ -334,9 +335,20 @@ def _about_versions(seats: Sequence[Seat]) -> Iterator[Advice]:
             )
 
 
+def mpi_libraries(maps: str) -> tuple[str, ...]:
+    """Return the MPI libraries that a process has loaded, by its ``/proc/PID/maps``. Independent."""
+    return tuple(sorted(set(re.findall(r"(/.*/lib(?:mpi|mpich)\.so[.\d]*)$", maps, re.MULTILINE))))
+
+
 def _about_hdf5(version: str, ranks: int) -> Iterator[Advice]:
     if not parallel_hdf5():
         return
+    loaded = mpi_libraries(Path("/proc/self/maps").read_text(errors="replace"))
+    if len(loaded) > 1:
+        yield Advice(
+            f"h5py was built with another MPI than the one that mpi4py loads: {' and '.join(loaded)}",
+            "Build h5py anew with mpi4py's MPI, or install one without MPI: backend 'direct' needs none in it",
+        )
     yield from known_faults(version)
     mpi = mpi_library()
     if mpi.startswith("Open MPI 4") and ranks >= VULCAN_RANKS and "OMPI_MCA_fcoll" not in os.environ:
@@ -499,7 +511,8 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
             "Remove what is not needed, ask for more, or write to another folder",
             prevents=seats[0].free_bytes == 0,
         )
-    kind = seats[0].file_system
+    kinds = dict.fromkeys(seat.file_system for seat in seats)
+    kind = next((one for one in kinds if kind_of(one).sharing is Sharing.ROOT), seats[0].file_system)
     if kind_of(kind) is LUSTRE and (found := striping_of(folder)) is not None and found.count == 1:
         yield Advice(
             f"new files in {folder} lie on one storage server; parnwb spreads its own, where lfs lets it",
@@ -531,8 +544,8 @@ def describe(report: Report) -> Iterator[str]:
     yield f"h5py        {'with' if report.parallel_hdf5 else 'without'} MPI; filters: {', '.join(report.filters)}"
     yield f"deflate by  {', '.join(report.coders)}"
     kind = kind_of(seat.file_system)
-    free = f"{seat.free_bytes // MiB} MiB free by {seat.limited_by}"
-    yield f"folder      {report.folder}: {kind.name}, {free}; {kind.sharing.value}"
+    free = "" if seat.free_bytes < 0 else f", {seat.free_bytes // MiB} MiB free by {seat.limited_by}"
+    yield f"folder      {report.folder}: {kind.name}{free}; {kind.sharing.value}"
     yield f"backend     auto takes {report.backend} there: {report.reason}"
     yield f"a rank has  {len(seat.cores)} core(s), {memory} of memory free, {seat.open_files} open files"
     yield f"start-up    {_start_up(report)}"

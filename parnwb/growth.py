@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from parnwb.codec import coder_for
 from parnwb.element import NUMERIC_KINDS
 from parnwb.errors import LayoutError
+from parnwb.given import as_array, is_list_like
 from parnwb.layout import DatasetSpec
 from parnwb.overlay import Overlay
+from parnwb.resident.data import Resident
 from parnwb.sources import Source
 from parnwb.sources.adapt import as_source, is_source_like
 from parnwb.sources.hdf5 import HDF5DatasetSource
@@ -110,9 +110,10 @@ def rows_of(values: Any, dataset: h5py.Dataset) -> Any:
         They do not fit behind the rows of the dataset.
     """
     if not are_written_by_all(dataset):
-        rows: Any = values if hasattr(values, "shape") else np.asarray(values, dtype=object)
+        rows: Any = values if hasattr(values, "shape") else as_array(values, "new rows", dataset.name)
     else:
-        rows = as_source(values if is_source_like(values) else np.asarray(values))
+        is_array = is_source_like(values) and not isinstance(values, Resident)
+        rows = as_source(values if is_array else _listed(values, dataset))
         if rows.dtype.kind not in NUMERIC_KINDS:
             raise LayoutError(f"numbers can only be followed by numbers, got {rows.dtype}", where=dataset.name)
     shape = tuple(rows.shape)
@@ -130,6 +131,19 @@ def rows_of(values: Any, dataset: h5py.Dataset) -> Any:
             remedy=CREATE_GROWING,
         )
     return rows
+
+
+def _listed(values: Any, dataset: h5py.Dataset) -> Any:
+    """Return a list as an array; its floats are rounded as the dataset's are, because lists have no precision."""
+    if isinstance(values, Resident) or not is_list_like(values):
+        raise LayoutError(
+            f"new rows must be an array, a list, or an iterator that ranks can divide, got {type(values).__name__}",
+            where=dataset.name,
+            remedy="Give all rows on every rank, or on the root alone; rows of which each rank has a part, or that "
+            "come one after another, go into a new dataset: Distributed, Stream",
+        )
+    found = as_array(values, "new rows", dataset.name, "Give an array of whole rows")
+    return found.astype(dataset.dtype) if found.dtype.kind == dataset.dtype.kind == "f" else found
 
 
 def check_growable(dataset: h5py.Dataset) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from parnwb.progress import Progress, Published, View, meter_of, view_of
 from parnwb.pynwb_keywords import check_pynwb_keywords
 from parnwb.restore import Earlier, is_worth_keeping
 from parnwb.settings import DEFAULT_COMMIT_INTERVAL, WriteSettings
-from parnwb.site import backend_for, versions
+from parnwb.site import HDF5_EVERYWHERE, backend_for, versions
 from parnwb.stores.rule import StoreRule
 from parnwb.target import FileBytes, Target, sync_folder
 from parnwb.target.process import Process
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from parnwb.authoring.extensions import Extensions
     from parnwb.rewriting.rewriting import Rewriting
     from parnwb.sources.growing import Stream
+    from parnwb.streaming.streams import OpenStreams
 
 
 class NWBParallelIO:
@@ -175,7 +176,7 @@ class NWBParallelIO:
         local: str | Path | None = None,
         **of_pynwb: Any,
     ) -> None:
-        self._ranks = Ranks(comm, until_checked(watchdog))
+        self._ranks = self._gathered(comm, until_checked(watchdog))
         self._interrupts, self._handlers = Interrupts(), ExitStack()
         self._closed = self._committed = False
         self._written: Written | None = None
@@ -215,7 +216,8 @@ class NWBParallelIO:
                 if not isinstance(break_lock, bool):
                     raise ParnwbError(f"break_lock must be True or False, got {break_lock!r}")
             self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
-            self._ranks.same(versions(leads=self._ranks.is_root), "Install the same on every host: see parnwb doctor")
+            leads = self._ranks.is_root or self._settings.backend in HDF5_EVERYWHERE
+            self._ranks.same(versions(leads=leads), "Install the same on every host: see parnwb doctor")
             processes = self._ranks.gather_all(Process.this())
             with self._ranks.agreed("reserving the output"):
                 if self._ranks.is_root:
@@ -234,6 +236,10 @@ class NWBParallelIO:
             self._release()
             raise
         self._ranks.must_be_freed()
+
+    def _gathered(self, comm: MPI.Intracomm | None, watchdog: float | None) -> Ranks:
+        """Return the ranks that write the file. Collective."""
+        return Ranks(comm, watchdog)
 
     @property
     def path(self) -> Path:
@@ -289,7 +295,8 @@ class NWBParallelIO:
             of a table. Columns of one table must be extended one by one, its ``id`` as well.
         values
             The new rows, of the shape of the old but for their number: an array, ``np.memmap``, ``h5py.Dataset``,
-            iterator that ranks can divide, or list; the same on every rank, or None on any but the root.
+            iterator that ranks can divide, or list; the same on every rank, or None on any but the root. Numbers
+            that the dataset's type has not are refused; floats of a list are rounded to its precision.
 
         Raises
         ------
@@ -510,7 +517,7 @@ class NWBParallelIO:
         SystemExit
             As ``write``. All rows are committed, those of this call as well.
         """
-        self._append([(stream, block)])
+        self._append(lambda: [(stream, block)])
 
     def append_together(self, blocks: Mapping[Stream | str, npt.ArrayLike]) -> None:
         """Append rows to several streams as one step: no commit has the rows of some of them only. Collective.
@@ -529,9 +536,18 @@ class NWBParallelIO:
         SystemExit
             As ``append``.
         """
-        self._append(list(blocks.items()))
+        def pairs() -> list[tuple[Stream | str, npt.ArrayLike]]:
+            if not isinstance(blocks, Mapping):
+                raise ParnwbError(
+                    f"append_together takes a mapping of streams to rows, got {type(blocks).__name__}",
+                    where=str(self.path),
+                    remedy="Write io.append_together({stream: rows, other: its_rows})",
+                )
+            return list(blocks.items())
 
-    def _append(self, blocks: Sequence[tuple[Stream | str, npt.ArrayLike]]) -> None:
+        self._append(pairs)
+
+    def _append(self, blocks: Callable[[], Sequence[tuple[Stream | str, npt.ArrayLike]]]) -> None:
         self._check_open()
         try:
             if self._written is None or self._written.streams is None:
@@ -596,7 +612,8 @@ class NWBParallelIO:
         Raises
         ------
         ParnwbError
-            A rank has failed, or has changed what the root has not. The same on all ranks.
+            A rank has failed, or has changed what the root has not; or columns of a table to which rows were appended
+            differ in length, or an index does not end where its column does. The same on all ranks.
         """
         if self._closed:
             return
@@ -606,6 +623,7 @@ class NWBParallelIO:
             with self._ranks.agreed("close"):
                 pass
             if self._written is not None and self._written.streams is not None:
+                self._check_tables(self._written.streams)
                 self._written.streams.complete()
             with self._ranks.agreed("closing the view"):
                 if self._opened is not None:
@@ -625,6 +643,30 @@ class NWBParallelIO:
                         self._tell_published()
         finally:
             self._release()
+
+    def _check_tables(self, streams: OpenStreams) -> None:
+        """Refuse tables of uneven columns before the file gets its name; what was appended is kept. Collective."""
+        remedy = f"Run it again: backend '{self._settings.backend}' keeps no rows without the others"
+        if self._opened is not None:
+            remedy = "The file is as it was: run it again, with as many rows for each column"
+        elif self._target.journal.exists():
+            remedy = (
+                f"All rows are kept in {self._target.partial}: run the program with mode 'resume', append those "
+                "that are missing (io.rows tells how many there are) and close it"
+            )
+        elif self._can_commit:
+            remedy = f"All rows are in {self._target.partial}: add those that are missing with h5py and rename it"
+        fault = streams.fault_of_tables(remedy)
+        if fault is None:
+            return
+        if self._can_commit:
+            self.commit()
+        raise self._ranks.known_to_all(fault)
+
+    @property
+    def _can_commit(self) -> bool:
+        """Whether what was appended can be kept before the file is closed."""
+        return self._opened is None and self._settings.backend != "virtual"
 
     def _tell_published(self) -> None:
         """Tell views and the log that the file has its name. Independent; on the root."""

@@ -42,7 +42,9 @@ class _RankIterator:
         self._told = told
         if (hdmf := sys.modules.get("hdmf.data_utils")) is not None:
             hdmf.AbstractDataChunkIterator.register(type(self))
-        self._steps = self._make_steps()
+        # Made when it is asked for: one that nobody begins would hold this object, and with it the source's values,
+        # until the garbage collector comes by.
+        self._steps: Iterator[DataChunk] | None = None
 
     def _make_steps(self) -> Iterator[DataChunk]:
         raise NotImplementedError  # pragma: no cover - both subclasses define it
@@ -51,6 +53,8 @@ class _RankIterator:
         return self
 
     def __next__(self) -> DataChunk:
+        if self._steps is None:
+            self._steps = self._make_steps()
         return next(self._steps)
 
     def recommended_chunk_shape(self) -> tuple[int, ...]:

@@ -51,6 +51,23 @@ class _Made:
             target.withdraw(own)
 
 
+class _PartIO(NWBParallelIO):
+    """Writes a data file by a team of ranks, which leaves when another team has failed; arguments as those it follows.
+
+    Parameters
+    ----------
+    all_ranks
+        Those of all teams.
+    """
+
+    def __init__(self, all_ranks: Ranks, *arguments: Any, **settings: Any) -> None:
+        self._all_ranks = all_ranks
+        super().__init__(*arguments, **settings)
+
+    def _gathered(self, comm: MPI.Intracomm | None, watchdog: float | None) -> Ranks:
+        return Ranks(comm, watchdog, within=self._all_ranks)
+
+
 @dataclass(frozen=True)
 class _Task:
     """What all teams know."""
@@ -112,7 +129,8 @@ def write_modular(
     ------
     ParnwbError
         The same on all ranks. In mode ``'w'`` the files that this call has finished are removed, unless they replaced
-        others; in mode ``'resume'`` they stay. A group that fails is noticed when the others have done their files.
+        others; in mode ``'resume'`` they stay, and so does what was committed of others. A group that fails is noticed
+        by the others when they have written the buffer that they are at, or when ``parts`` has returned.
     SystemExit
         With status 75, when a signal asked any rank to stop, as by ``NWBParallelIO.write``. What is finished stays.
     """
@@ -213,25 +231,33 @@ def _write_parts(ranks: Ranks, comm: MPI.Intracomm | None, divided: list[list[st
     """Write the data files, each team its own. Collective; teams that are done wait for the others."""
     own = divided[ranks.rank]
     team: MPI.Intracomm | None = None if comm is None else comm.Split(divided.index(own), ranks.rank)  # type: ignore
+    stopped = None
     try:
-        with ranks.agreed("writing the data files"), _stopped_by_error():
-            members = Ranks(team, until_checked(task.settings.get("watchdog", DEFAULT_WATCHDOG)), "write a data file")
+        with ranks.agreed("writing the data files"), ranks.in_teams():
+            watchdog = until_checked(task.settings.get("watchdog", DEFAULT_WATCHDOG))
+            members = Ranks(team, watchdog, "write a data file", within=ranks)
             try:
-                for name in own:
-                    _write_part(members, team, name, task)
+                with _stopped_by_error():
+                    for name in own:
+                        _write_part(ranks, members, team, name, task)
+            except Interrupted as error:  # does not ring at other teams, which need not lose anything
+                stopped = error
             finally:
                 members.free()
+        if ranks.any_failed(stopped is not None):
+            raise ranks.known_to_all(stopped or Interrupted(ASKED_TO_STOP, where=str(task.path)))
     finally:
         if team is not None:
             team.Free()
 
 
-def _write_part(members: Ranks, team: MPI.Intracomm | None, name: str, task: _Task) -> None:
+def _write_part(ranks: Ranks, members: Ranks, team: MPI.Intracomm | None, name: str, task: _Task) -> None:
     """Write one data file. Collective in its team."""
     path = task.path.parent / name
     mode = "w" if task.settings.get("backend") in BEGUN_ANEW else task.mode
-    with NWBParallelIO(path, mode, comm=team, **task.settings) as io:
+    with _PartIO(ranks, path, mode, comm=team, **task.settings) as io:
         with members.agreed("making the NWBFile of a data file"):
+            members.look_up()
             nwbfile = None if task.interrupts.received else task.parts[name]()
         if members.any_failed(task.interrupts.received):
             raise members.known_to_all(Interrupted(ASKED_TO_STOP, where=str(path)))

@@ -70,7 +70,7 @@ def prepare(
     if writers.root_alone and choice.name == "mpio":
         raise ranks.known_to_all(
             LaunchError(
-                f"backend 'mpio' has all ranks write, and {writers.reason}",
+                f"backend 'mpio' has all ranks write, but here {writers.reason}",
                 where=str(target.path.parent),
                 remedy="Use backend='direct', run all ranks on one host, or write to a parallel file system",
             )

@@ -24,6 +24,7 @@ from parnwb.commits.journal import (
     without_open_chunks,
 )
 from parnwb.commits.stored import damaged, own_share
+from parnwb.element import comparable
 from parnwb.errors import ParnwbError, ResumeError, TargetError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec, FileLayout
@@ -181,7 +182,7 @@ def fingerprints(layout: FileLayout, sources: Mapping[str, Source]) -> Samples:
 def _fingerprint(spec: DatasetSpec, source: Source) -> list[int]:
     if takes_over(source, spec):
         return [crc32c(stored) for stored in stored_sample(source, spec.grid)]
-    return [crc32c(np.ascontiguousarray(piece)) for piece in sample(source, spec.grid, spec.place)]
+    return [crc32c(np.ascontiguousarray(comparable(piece))) for piece in sample(source, spec.grid, spec.place)]
 
 
 def restore(earlier: Earlier, target: Target, options: AuthoringOptions, described: Described) -> Skeleton:

@@ -14,6 +14,8 @@ from parnwb.errors import LaunchError, PlanError
 
 BACKENDS = ("auto", "direct", "mpio", "virtual", "zarr")
 ZARR_SUFFIX = ".zarr"
+# With these every rank opens HDF5 files of its own, or the one of all; with the others the root does.
+HDF5_EVERYWHERE = ("mpio", "virtual")
 # Those that keep a journal.
 RESUMABLE = ("auto", "direct")
 # Deflate, shuffle, fletcher32, N-bit and scale-offset are applied to every chunk, whatever it holds.

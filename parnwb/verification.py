@@ -22,6 +22,7 @@ from parnwb.commits.amendment import finish_append_alone
 from parnwb.commits.journal import no_records
 from parnwb.commits.manifest import METADATA, Datasets, Manifest
 from parnwb.commits.stored import damaged, own_share
+from parnwb.element import comparable
 from parnwb.errors import VerificationError
 from parnwb.finding import Finding
 from parnwb.hyperslab import Hyperslab, unravel
@@ -319,16 +320,14 @@ def _difference(
         return None
     index = tuple(int(i) for i in np.unravel_index(int(unequal.argmax()), unequal.shape))
     place = tuple(a + b for a, b in zip(slab.start, index, strict=True))
-    return Finding(
-        path,
-        slab,
-        f"{int(unequal.sum())} values differ from the source, first at {place}: "
-        f"{stored[index]!r} is stored, {converted[index]!r} was expected",
-    )
+    count = int(unequal.sum())
+    differ = "1 value differs" if count == 1 else f"{count} values differ"
+    what = f"{differ} from the source, first at {place}: {stored[index]} is stored, {converted[index]} was expected"
+    return Finding(path, slab, what)
 
 
 def _bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    return np.ascontiguousarray(values)[..., None].view(np.uint8)
+    return np.ascontiguousarray(comparable(values))[..., None].view(np.uint8)
 
 
 def _validate(disk: OnDisk) -> list[Finding]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from parnwb import site
 from parnwb.agreement import agree_on_samples
+from parnwb.authoring.growing_tables import GrowingTable, check_tables, growing_tables
 from parnwb.backends import (
     Backend,
     DirectBackend,
@@ -112,6 +113,8 @@ class Found:
         Whether that attempt has given the file its name.
     streams
         By number of a dataset, dtype and shape of a row, and how far the last commit has it, without the tail.
+    tables
+        Those with columns whose rows are still to come.
     """
 
     layout: FileLayout
@@ -119,6 +122,7 @@ class Found:
     done: dict[int, npt.NDArray[np.bool_]]
     published: bool
     streams: dict[int, tuple[str, tuple[int, ...], StreamState | None]]
+    tables: tuple[GrowingTable, ...]
 
 
 def write(
@@ -217,13 +221,16 @@ def write(
             file = opened_here.enter_context(closing(_backend(choice, settings).open(job)))
             for portion in portions(ranks, plan, sources, residents, movable=movable):
                 file.fill(portion)
-            _drain(job, file, choice, settings, sources, found, earlier)
+            rows = _drain(job, file, choice, settings, sources, found, earlier)
             streams = _appended(found, sources, earlier, ranks)
             if not streams:
+                with ranks.agreed("looking at tables"):
+                    check_tables(found.tables, rows, {}, "Let generators of columns give as many rows")
                 file.complete({})
                 return replace(written, backend=choice)
             opened_here.pop_all()  # they stay open until the streams are complete
-            open_streams = OpenStreams(job, file, streams, plan.decomposition, plan.buffer_mb)
+            tables = [replace(table, rows={**table.rows, **rows}) for table in found.tables]
+            open_streams = OpenStreams(job, file, streams, plan.decomposition, plan.buffer_mb, tables)
             written = replace(written, backend=choice, streams=open_streams)
     told.begin(_started_appending(target, ranks))
     return written
@@ -237,15 +244,18 @@ def _drain(
     sources: Mapping[str, Source],
     found: Found,
     earlier: Earlier | None,
-) -> None:
-    """Write the datasets whose rows come from generators, one after another. Collective."""
+) -> dict[str, int]:
+    """Write the datasets whose rows come from generators, one after another; return their rows, by path. Collective."""
     growing = {n for n, spec in enumerate(found.layout) if spec.access == Access.GROWING}
     numbers = [n for n in job.plan.order.datasets if n in growing and n not in found.streams]
     # Parallel HDF5 allocates chunks when a dataset grows, and would not fill those that nobody writes.
     drain = Drain(job, file, settings.decomposition, settings.buffer_mb, every_layer=choice.name == "mpio")
     records = earlier.committed.records if earlier is not None else no_records()
-    for number, done in positions(records, numbers).items():
-        drain.run(number, sources.get(found.layout.datasets[number].path), done)
+    paths = {number: found.layout.datasets[number].path for number in numbers}
+    return {
+        paths[number]: drain.run(number, sources.get(paths[number]), done)
+        for number, done in positions(records, numbers).items()
+    }
 
 
 def _appended(
@@ -312,6 +322,8 @@ def look_for_earlier(target: Target, settings: WriteSettings) -> Earlier | None:
 
 def _found(skeleton: Authored | None, earlier: Earlier | None) -> Found:
     """Return what the root tells the others. Independent."""
+    from parnwb.authoring.skeleton import Skeleton
+
     assert skeleton is not None
     streams = {}
     places: dict[int, str] = {}
@@ -327,10 +339,11 @@ def _found(skeleton: Authored | None, earlier: Earlier | None) -> Found:
             state = earlier.committed.streams.get(number) if earlier is not None else None
             brief = replace(state, tail=b"") if state is not None else None
             streams[number] = (source.dtype.str, source.stream.row_shape, brief)
+    tables = growing_tables(skeleton.file, skeleton.sources) if isinstance(skeleton, Skeleton) else ()
     if earlier is None:
-        return Found(layout_of(skeleton), skeleton.backend, {}, False, streams)
+        return Found(layout_of(skeleton), skeleton.backend, {}, False, streams, tables)
     done = done_chunks(skeleton.layout, earlier.committed)
-    return Found(skeleton.layout, skeleton.backend, done, earlier.finished, streams)
+    return Found(skeleton.layout, skeleton.backend, done, earlier.finished, streams, tables)
 
 
 def layout_of(skeleton: Authored) -> FileLayout:

@@ -35,6 +35,7 @@ ONCE = (
     "unit/test_allocator.py",
     "unit/planning/test_decomposition.py",
     "unit/test_element.py",
+    "unit/test_exactness.py",
     "unit/test_errors.py",
     "unit/test_hyperslab.py",
     "unit/recordings/test_interfaces.py",

@@ -33,7 +33,7 @@ from parnwb.authoring.bulk_rule import (
     listed_shape,
 )
 from parnwb.builders import datasets_of, location, tree, unwrapped
-from parnwb.element import NUMERIC_KINDS
+from parnwb.element import NUMERIC_KINDS, comparable
 from parnwb.errors import LinkError, SourceError
 from parnwb.links.attributes import Mismatch, mismatches
 from parnwb.links.raw import check_left_in_place
@@ -188,7 +188,7 @@ def _text(value: Any) -> str:
     if is_zarr_array(value):
         return _text(np.asarray(value))
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
+        digest = hashlib.sha256(np.ascontiguousarray(comparable(value)).tobytes()).hexdigest()[:16]
         return f"{value.shape} {value.dtype} values {digest}"
     if isinstance(value, (list, tuple, set, np.ndarray)):
         # Sets of strings, and what neuroconv makes of them, are ordered at random in every process.

@@ -155,6 +155,7 @@ class MpioFile:
             for _ in range(plan.rounds(number)):
                 error, chunk = None, None
                 try:
+                    self._ranks.look_up()
                     _heed(self._job, portion)
                     with self._ranks.phases("reading"):
                         chunk = next(stream)

@@ -31,6 +31,7 @@ Work = Callable[["MPI.Intracomm", "View"], "list[Converted]"]
     ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb --resume", "begin, or go on where an earlier job ended"),
     ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb --report r.html", "verify it, and leave a page with pictures"),
     ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb.zarr", "a Zarr store, as hdmf-zarr writes them"),
+    ("parnwb convert a.mp4 a.nwb --interface ExternalVideoInterface --movies copy", "a movie, and a copy of it"),
     ("mpiexec -n 8 parnwb convert sessions.yml nwb/", "all sessions of neuroconv's YAML specification"),
 )
 @SOURCE
@@ -55,6 +56,14 @@ Work = Callable[["MPI.Intracomm", "View"], "list[Converted]"]
 @click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc, for verify.")
 @click.option(
     "--no-copy", is_flag=True, help="Leave values in SOURCE where it is a flat file of exactly these; else refused."
+)
+@click.option(
+    "--movies",
+    type=click.Choice(["keep", "copy", "move", "ingest"]),
+    default="keep",
+    show_default=True,
+    help="Of series that name movies or image stacks: leave them where they are; copy or move them beside OUTPUT, as "
+    "dandi organize would; or ingest their frames as data.",
 )
 @WRITERS
 @THREADS
@@ -95,7 +104,8 @@ def convert(
         if speaks():
             (rehearse_recording if is_one else rehearse_specification)(source, output, given)
         return
-    against = source_data(source, dict(given)) if is_one else None
+    stays = given["movies"] != "move"
+    against = source_data(source, dict(given)) if is_one and stays else None
     afterwards = Afterwards(report, verify, against, given["watchdog"], voice.quiet)
     work = (_convert_recording if is_one else _convert_specification)(source, output, given)
     comm = world()

@@ -102,7 +102,8 @@ def source_data(path: Path, given: dict[str, Any]) -> SourceData:
         if not separator or not key:
             raise click.BadParameter(f"--option takes KEY=VALUE, got {item!r}")
         options[key] = value
-    return SourceData(path, given.pop("interface"), options, given.pop("metadata"))
+    movies = given.get("movies") or "keep"
+    return SourceData(path, given.pop("interface"), options, given.pop("metadata"), movies)
 
 
 def compression_of(text: str) -> str | int:

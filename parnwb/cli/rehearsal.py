@@ -33,6 +33,8 @@ def rehearse_recording(source: Path, output: Path | None, given: Mapping[str, An
     show_datasets(plan)
     stored = f"about {found.about / MB:.1f} MB in the file" if found.about else "its size in the file is not known"
     say(f"{plan.layout.nbytes / MB:.1f} MB of data, {stored}; {found.free / MB:.0f} MB are free there")
+    if found.movies:
+        say(f"and {given['movies']} {found.movies} movie(s) of {found.movie_bytes / MB:.1f} MB beside it")
     hint = "" if ranks > 1 else " (more: mpiexec -n N parnwb convert ...)"
     say(f"on {ranks} rank(s){hint}, each with at most {plan.memory() / MB:.0f} MB of buffers")
     say(f"by backend {found.backend.name}: {found.backend.reason}")

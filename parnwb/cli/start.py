@@ -98,6 +98,8 @@ def _run() -> NoReturn:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.Abort:
+        if speaks():
+            click.echo("parnwb: interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
         if speaks():

@@ -18,6 +18,8 @@ def show_verdict(verdict: Verdict) -> None:
         click.echo(f"  wrong: {finding}")
     for finding in verdict.advice:
         click.echo(f"  advice: {finding}")
+    if not verdict.ok:
+        click.echo("  next: write it again; parnwb verify --report NAME.html shows all of this as a page")
     compared = f"{len(verdict.compared)} compared with the source" if verdict.compared else "no source to compare with"
     stored = f"{verdict.checksums} checksums compared, " if verdict.checksums else ""
     click.echo(

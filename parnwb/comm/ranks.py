@@ -50,6 +50,10 @@ class Alarmed(BaseException):
     """Leaves a rank's work because another rank failed; never seen outside ``Ranks.agreed``."""
 
 
+class FailedElsewhere(ParnwbError):
+    """Ends the work of a team because a rank of another team failed, which brings the error that users see."""
+
+
 class Ranks:
     """A private duplicate of a communicator, or one process alone.
 
@@ -62,6 +66,9 @@ class Ranks:
         before it ends the job; None or 0 for ever.
     call
         What all ranks must do to come here, for the message where one does not.
+    within
+        Of a team: the ranks of all teams. Where one of those fails in an ``agreed`` block of theirs, this team leaves
+        its own work at its next ``look_up``, with ``FailedElsewhere``.
 
     Raises
     ------
@@ -74,9 +81,10 @@ class Ranks:
         comm: MPI.Intracomm | None = None,
         watchdog: float | None = None,
         call: str = "construct NWBParallelIO",
+        within: Ranks | None = None,
     ) -> None:
         check_launch(comm)
-        self._call = call
+        self._call, self._within = call, within
         self.phases = Phases()
         self._number = next(_NUMBERS)
         several = comm is not None and comm.Get_size() > 1
@@ -370,12 +378,28 @@ class Ranks:
     def look_up(self) -> None:
         """Leave the enclosing ``agreed`` block if another rank has failed. Independent, cheap."""
         if self._comm is not None:
-            from mpi4py import MPI
-
             self._watchdog.main.moved()
             self._look_for_silence()
-            if self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=ALARM_TAG):
+            if self._is_alarmed():
                 raise Alarmed
+        if self._within is not None and self._within._is_alarmed():
+            raise FailedElsewhere("another team of ranks has failed", remedy="Its error says why")
+
+    @contextmanager
+    def in_teams(self) -> Iterator[None]:
+        """Leave it to those who failed to say why, where teams of these ranks work. Within ``agreed``; independent."""
+        try:
+            yield
+        except FailedElsewhere as error:
+            raise Alarmed from error
+
+    def _is_alarmed(self) -> bool:
+        """Tell whether a rank has rung."""
+        if self._comm is None:
+            return False
+        from mpi4py import MPI
+
+        return bool(self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=ALARM_TAG))
 
     def wait_until(self, ready: Callable[[], bool], meanwhile: Callable[[], bool] | None = None) -> None:
         """Wait for ``ready()`` without burning the core, serving ``meanwhile`` and looking up. Independent.

@@ -21,6 +21,11 @@ def bytes_in_words(nbytes: float) -> str:
     return f"{nbytes:.0f} B"
 
 
+def rate_in_words(nbytes: float) -> str:
+    """Return bytes of a second."""
+    return f"{bytes_in_words(nbytes)}/s"
+
+
 def seconds_in_words(seconds: float) -> str:
     """Return a duration: seconds, minutes or hours."""
     if seconds >= 5400:

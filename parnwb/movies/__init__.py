@@ -5,6 +5,16 @@ from __future__ import annotations
 from parnwb.movies.checks import check_movies
 from parnwb.movies.clip import Clip, examine
 from parnwb.movies.frames import MovieFrames
-from parnwb.movies.placing import place_movies
+from parnwb.movies.ingesting import ingest_movies
+from parnwb.movies.placing import movies_beside, place_movies, plan_placing
 
-__all__ = ["Clip", "MovieFrames", "check_movies", "examine", "place_movies"]
+__all__ = [
+    "Clip",
+    "MovieFrames",
+    "check_movies",
+    "examine",
+    "ingest_movies",
+    "movies_beside",
+    "place_movies",
+    "plan_placing",
+]

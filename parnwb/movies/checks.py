@@ -37,8 +37,9 @@ def check_movies(nwbfile: NWBFile, path: Path, policy: str) -> None:
     LinkError
         Names all that is wrong.
     """
-    series = [item for item in nwbfile.objects.values() if isinstance(item, ImageSeries)]
-    external = [item for item in series if item.external_file is not None and item.container_source is None]
+    external = [item for item in external_series(nwbfile) if item.container_source is None]
+    for item in external:
+        _warn_of_absolute_names(item)
     wrong = [f"{place_of(item)}: {what}" for item in external for what in faults(item, path.parent)]
     for what in wrong if policy == "warn" else []:
         warnings.warn(f"external images: {what}", stacklevel=2)
@@ -46,21 +47,30 @@ def check_movies(nwbfile: NWBFile, path: Path, policy: str) -> None:
         raise LinkError(
             "external images must be what their series says: " + "; ".join(wrong[:MAX_SHOWN]),
             where=str(path),
-            remedy="Correct the series; place_movies brings files beside the NWB file; on_mismatch='warn' writes it as "
-            "it is",
+            remedy="Correct the series; place_movies (convert --movies=copy) brings files beside the NWB file; "
+            "on_mismatch='warn' writes it as it is",
         )
+
+
+def external_series(nwbfile: NWBFile) -> list[ImageSeries]:
+    """Return all series whose frames are in external files. Independent."""
+    series = (item for item in nwbfile.objects.values() if isinstance(item, ImageSeries))
+    return [item for item in series if item.external_file is not None]
+
+
+def _warn_of_absolute_names(series: ImageSeries) -> None:
+    for name in map(str, series.external_file):
+        if "://" not in name and os.path.isabs(name):
+            warnings.warn(
+                f"{place_of(series)} names {name} by an absolute path, which no other machine has: see place_movies",
+                stacklevel=2,
+            )
 
 
 def faults(series: ImageSeries, folder: Path) -> Iterator[str]:
     """Iterate over what is wrong with the external files of a series. Independent."""
     names = [str(name) for name in series.external_file]
     local = [name for name in names if "://" not in name]
-    for name in local:
-        if os.path.isabs(name):
-            warnings.warn(
-                f"{place_of(series)} names {name} by an absolute path, which no other machine has: see place_movies",
-                stacklevel=2,
-            )
     missing = [name for name in local if not (folder / name).is_file()]
     for name in missing:
         there = " (it is found from the working folder, which readers do not share)" if os.path.isfile(name) else ""

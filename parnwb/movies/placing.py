@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pynwb.image import ImageSeries
-
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.errors import LinkError, ParnwbError
 from parnwb.links.series import place_of
+from parnwb.movies.checks import external_series
 from parnwb.target import Permissions, create_file, sync_folder
 
 if TYPE_CHECKING:
     from mpi4py import MPI
     from pynwb import NWBFile
+    from pynwb.image import ImageSeries
 
 PIECE_BYTES = 64 * 2**20
 """What a rank copies at once."""
@@ -83,32 +83,101 @@ def place_movies(
     """
     ranks = Ranks(comm, until_checked(DEFAULT_WATCHDOG))
     try:
-        with ranks.agreed("placing movies"):
-            if how not in HOW:
-                raise ParnwbError(f"how must be one of {', '.join(HOW)}, got {how!r}")
-        named, placings = ranks.on_root("looking for movies", lambda: _planned(nwbfile, Path(path).absolute(), how))
-        with _tidied_up(placings if ranks.is_root else []):
-            with ranks.agreed("making room for movies"):
-                if ranks.is_root:
-                    _make_room(placings)
-            with ranks.agreed("copying movies"):
-                _copy_share(ranks, placings)
-            with ranks.agreed("naming movies"):
-                if ranks.is_root:
-                    _publish(placings)
-        with ranks.agreed("removing the originals"):
-            if ranks.is_root and how == "move":
-                _remove_originals(placings)
-            if nwbfile is not None:
-                _rename(nwbfile, named)
+        named, placings = _copied(ranks, nwbfile, path, how)
+        _taken_over(ranks, nwbfile, named, placings, how)
         return named
     finally:
         ranks.free()
 
 
+@contextmanager
+def movies_beside(
+    nwbfile: NWBFile | None, path: Path, comm: MPI.Intracomm | None, how: str
+) -> Iterator[dict[str, list[str]]]:
+    """Do as ``place_movies`` around the writing of the file: until that is whole, originals stay. Collective.
+
+    If the writing fails the copies go again. They stay where a job was asked to stop: what it has committed names them.
+
+    Parameters
+    ----------
+    nwbfile, path, comm, how
+        As for ``place_movies``; relative names that are not found beside the file begin in the working folder.
+    """
+    ranks = Ranks(comm, until_checked(DEFAULT_WATCHDOG))
+    try:
+        with ranks.agreed("looking for movies in the working folder"):
+            if nwbfile is not None:
+                _name_from_here(nwbfile, path)
+        named, placings = _copied(ranks, nwbfile, path, how)
+        try:
+            if nwbfile is not None:
+                _rename(nwbfile, named)
+            yield named
+        except BaseException as error:
+            if ranks.is_root and not isinstance(error, SystemExit):
+                _withdraw(placings)
+            raise
+        _taken_over(ranks, None, named, placings, how)
+    finally:
+        ranks.free()
+
+
+def plan_placing(nwbfile: NWBFile, path: Path, how: str) -> list[Placing]:
+    """Return what ``movies_beside`` would copy, and name it as that would find it; refuse what it would refuse.
+
+    Independent; nothing is written.
+    """
+    _name_from_here(nwbfile, path)
+    return _planned(nwbfile, path.absolute(), how)[1]
+
+
+def _copied(
+    ranks: Ranks, nwbfile: NWBFile | None, path: str | Path, how: str
+) -> tuple[dict[str, list[str]], list[Placing]]:
+    """Copy all movies, and return their new names by series, and what was copied. Collective."""
+    with ranks.agreed("placing movies"):
+        if how not in HOW:
+            raise ParnwbError(f"how must be one of {', '.join(HOW)}, got {how!r}")
+    named, placings = ranks.on_root("looking for movies", lambda: _planned(nwbfile, Path(path).absolute(), how))
+    with _tidied_up(placings if ranks.is_root else []):
+        with ranks.agreed("making room for movies"):
+            if ranks.is_root:
+                _make_room(placings)
+        with ranks.agreed("copying movies"):
+            _copy_share(ranks, placings)
+        with ranks.agreed("naming movies"):
+            if ranks.is_root:
+                _publish(placings)
+    return named, placings
+
+
+def _taken_over(
+    ranks: Ranks, nwbfile: NWBFile | None, named: dict[str, list[str]], placings: list[Placing], how: str
+) -> None:
+    """Let the copies count from now on. Collective."""
+    with ranks.agreed("removing the originals"):
+        if ranks.is_root and how == "move":
+            _remove_originals(placings)
+        if nwbfile is not None:
+            _rename(nwbfile, named)
+
+
 def _external(nwbfile: NWBFile) -> dict[str, ImageSeries]:
-    series = (item for item in nwbfile.objects.values() if isinstance(item, ImageSeries))
-    return {place_of(item): item for item in series if item.external_file is not None}
+    return {place_of(item): item for item in external_series(nwbfile)}
+
+
+def _name_from_here(nwbfile: NWBFile, path: Path) -> None:
+    """Let series that name movies as seen from the working folder, as neuroconv does, name them from the file's."""
+    folder = path.absolute().parent
+    for series in external_series(nwbfile):
+        names = [str(name) for name in series.external_file]
+        series.fields["external_file"] = [
+            name if "://" in name or (folder / name).is_file() else _seen_from(folder, name) for name in names
+        ]
+
+
+def _seen_from(folder: Path, name: str) -> str:
+    return os.path.relpath(os.path.realpath(name), os.path.realpath(folder))
 
 
 def _planned(nwbfile: NWBFile | None, path: Path, how: str) -> tuple[dict[str, list[str]], list[Placing]]:
@@ -199,6 +268,16 @@ def _publish(placings: list[Placing]) -> None:
             with suppress(OSError):
                 os.unlink(item.target)
         raise
+
+
+def _withdraw(placings: list[Placing]) -> None:
+    """Remove copies of a file that did not come to be, and the folder if nothing else is in it."""
+    for item in placings:
+        with suppress(OSError):
+            os.unlink(item.target)
+    for folder in dict.fromkeys(item.partial.parent for item in placings):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _remove_originals(placings: list[Placing]) -> None:

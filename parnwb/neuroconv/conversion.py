@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from parnwb.authoring.bulk import uncopied_arrays
 from parnwb.compression import Compression
 from parnwb.errors import SourceError
+from parnwb.recordings.conversion import ingest_movies_here
 from parnwb.recordings.interfaces import ask_neuroconv, extracted_metadata, import_neuroconv
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Conversion:
         None for neuroconv's default.
     compression
         ``'neuroconv'``, or what parnwb shall compress with, so that neuroconv must not.
+    ingests_movies
+        Whether series of external files get the frames of these as data.
     """
 
     converter: Any
@@ -42,6 +45,7 @@ class Conversion:
     options: Mapping[str, Any]
     backend_configuration: Any
     compression: Compression
+    ingests_movies: bool = False
 
     def prepared(self, *, appends: bool = False) -> Conversion:
         """Return this with its metadata, all of it checked and the interfaces aligned in time: to be called once.
@@ -74,6 +78,8 @@ class Conversion:
             "the NWBFile cannot be built",
             self._name,
         )
+        if self.ingests_movies:
+            ingest_movies_here(nwbfile)
         return self._configured(nwbfile)
 
     def added_to(self, nwbfile: NWBFile) -> NWBFile:

@@ -119,6 +119,7 @@ def run_conversion_from_yaml(
     resume: bool = False,
     compression: Compression = AS_NEUROCONV,
     parallel_backend: str = "auto",
+    movies: str = "keep",
     **others: Any,
 ) -> list[Converted]:
     """Convert the sessions of neuroconv's YAML conversion specification, one after another. Collective.
@@ -138,6 +139,9 @@ def run_conversion_from_yaml(
         As for ``run_conversion``.
     resume
         Whether to go on where an earlier job ended: finished sessions are left as they are, unless ``overwrite``.
+    movies
+        What becomes of external files of series: ``'keep'``, ``'copy'`` or ``'move'`` beside the NWB file, or
+        ``'ingest'``: their frames become data.
 
     Returns
     -------
@@ -167,12 +171,12 @@ def run_conversion_from_yaml(
     taken: set[Path] = set()
     try:
         for session in ranks.on_root("reading the conversion specification", sessions_to_convert):
-            conversion = _opened_once(session, compression)
+            conversion = _opened_once(session, compression, ingests_movies=movies == "ingest")
             path = ranks.on_root("naming the file", _namer(session, conversion, output_folder, taken))
             taken.add(path)
             if resume and not overwrite and ranks.on_root("looking at the output", partial(_is_complete, path)):
                 continue
-            made.append(write_built(ranks, _creator(conversion), path, mode, **settings))
+            made.append(write_built(ranks, _creator(conversion), path, mode, movies=movies, **settings))
     finally:
         ranks.free()
     return made
@@ -212,12 +216,13 @@ def _add(
     return converted(ranks, io, began)
 
 
-def _opened_once(session: Session, compression: Compression) -> Callable[[], Conversion]:
+def _opened_once(session: Session, compression: Compression, *, ingests_movies: bool) -> Callable[[], Conversion]:
     @cache
     def conversion() -> Conversion:
         converter = session.open()
         metadata = session.merged_metadata(converter)
-        return Conversion(converter, metadata, session.conversion_options(converter), None, compression).prepared()
+        options = session.conversion_options(converter)
+        return Conversion(converter, metadata, options, None, compression, ingests_movies).prepared()
 
     return conversion
 

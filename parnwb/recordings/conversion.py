@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
-from parnwb.errors import TargetError
+from parnwb.errors import LinkError, TargetError
 from parnwb.io import NWBParallelIO
 from parnwb.progress import Progress, View
 from parnwb.recordings.interfaces import build_nwbfile
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from parnwb.writer import Written
 
 Value = TypeVar("Value")
+MOVIES = ("keep", "copy", "move", "ingest")
+"""What can become of movies: they stay where they are, are copied or moved beside the file, or are read into it."""
+
+BESIDE = ("copy", "move")
 
 
 @dataclass(frozen=True)
@@ -42,17 +48,23 @@ class SourceData:
         For the interface, as ``key=value`` gave them.
     metadata
         YAML file in neuroconv's metadata format, merged over what the interface extracts.
+    movies
+        What becomes of movies that its series name, one of ``MOVIES``: here it matters whether they are ingested.
     """
 
     path: Path
     interface: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     metadata: Path | None = None
+    movies: str = "keep"
 
     def nwbfile(self) -> NWBFile:
         """Build the NWBFile, its bulk data left where they are. Independent."""
         metadata = load_metadata(self.metadata) if self.metadata is not None else None
-        return build_nwbfile(self.path, interface=self.interface, options=dict(self.options), metadata=metadata)
+        nwbfile = build_nwbfile(self.path, interface=self.interface, options=dict(self.options), metadata=metadata)
+        if self.movies == "ingest":
+            ingest_movies_here(nwbfile)
+        return nwbfile
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,7 @@ def write_built(
     *,
     break_lock: bool = False,
     progress: Progress | View | bool | None = None,
+    movies: str = "keep",
     **settings: Any,
 ) -> Converted:
     """Write the NWBFile that ``build`` returns, called on the root alone where that is enough. Collective.
@@ -144,17 +157,57 @@ def write_built(
         Returns a new NWBFile, the same on every rank; may be called twice.
     output, mode, break_lock, progress, settings
         For ``NWBParallelIO``; a mode that creates.
+    movies
+        One of ``MOVIES``; those that are to be ingested ``build`` has ingested.
     """
     began = time.monotonic()
+    with ranks.agreed("looking at what becomes of movies"):
+        check_movies_word(movies, mode, output)
     with NWBParallelIO(output, mode, progress=False, break_lock=break_lock, **settings):
         pass  # refuses settings and outputs that cannot work, before neuroconv looks at a long recording
 
     def write(nwbfile: NWBFile | None) -> NWBParallelIO:
-        with NWBParallelIO(output, mode, progress=progress, **settings) as io:
-            io.write(nwbfile)
+        with _movies_placed(ranks, nwbfile, output, settings.get("comm"), movies):
+            with NWBParallelIO(output, mode, progress=progress, **settings) as io:
+                io.write(nwbfile)
         return io
 
     return converted(ranks, _with_nwbfile(ranks, build, write), began)
+
+
+def check_movies_word(movies: str, mode: str, output: Path) -> None:
+    """Refuse what cannot become of movies. Independent."""
+    if movies not in MOVIES:
+        raise LinkError(f"movies must be one of {', '.join(MOVIES)}, got {movies!r}", where=str(output))
+    if movies in BESIDE and mode == "resume":
+        raise LinkError(
+            f"movies cannot be brought along ({movies}) for a file that may have been begun: it names those it has",
+            where=str(output),
+            remedy="Leave --movies (movies) out to go on with what an earlier job has left, and --resume to begin anew",
+        )
+
+
+def ingest_movies_here(nwbfile: NWBFile) -> None:
+    """Read the movies of a new NWBFile into it, which are named as seen from the working folder. Independent."""
+    from parnwb.movies import ingest_movies
+
+    ingest_movies(nwbfile, Path.cwd())
+
+
+@contextmanager
+def _movies_placed(
+    ranks: Ranks, nwbfile: NWBFile | None, output: Path, comm: MPI.Intracomm | None, movies: str
+) -> Iterator[None]:
+    """Bring movies beside a file that is written within, if they are to be. Collective."""
+    if movies not in BESIDE:
+        yield
+        return
+    from parnwb.movies import movies_beside
+
+    with movies_beside(nwbfile, output.absolute(), comm, movies) as named:
+        if ranks.is_root and not named:
+            warnings.warn(f"the source names no movies that could be brought along ({movies})", stacklevel=2)
+        yield
 
 
 def converted(ranks: Ranks, io: NWBParallelIO, began: float) -> Converted:

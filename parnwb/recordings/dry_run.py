@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from parnwb.authoring.skeleton import Authored, AuthoringOptions, author, expected_bytes
 from parnwb.planning.plan import WritePlan
 from parnwb.planning.write_queue import write_queue
-from parnwb.recordings.conversion import check_apart
+from parnwb.recordings.conversion import BESIDE, check_apart, check_movies_word
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings
 from parnwb.site import BackendChoice, backend_for, choose_backend
@@ -23,6 +23,7 @@ from parnwb.writer import layout_of, look_for_earlier, plan_of
 if TYPE_CHECKING:
     from pynwb import NWBFile
 
+    from parnwb.movies.placing import Placing
     from parnwb.recordings.conversion import SourceData
 
 
@@ -60,6 +61,8 @@ class Rehearsal:
         Bytes that the data would take in the file, by a sample; 0 where nobody can tell.
     free
         Bytes that are free there.
+    movies, movie_bytes
+        How many movies would be brought beside it, and their bytes.
     """
 
     plan: WritePlan
@@ -67,6 +70,8 @@ class Rehearsal:
     what: str
     about: int
     free: int
+    movies: int = 0
+    movie_bytes: int = 0
 
 
 def rehearse(source: SourceData, output: Path, ranks: int, settings: WriteSettings) -> Rehearsal:
@@ -82,11 +87,22 @@ def rehearse(source: SourceData, output: Path, ranks: int, settings: WriteSettin
     target = FolderTarget(output) if backend == "zarr" else Target(output)
     earlier = look_for_earlier(target, settings)
     check_apart(source.path, output)
-    choice = choose_backend(settings.backend)
-    with _authored(source.nwbfile(), target.path, settings, choice) as skeleton:
+    check_movies_word(source.movies, "resume" if settings.resume else "w", output)
+    choice, nwbfile = choose_backend(settings.backend), source.nwbfile()
+    sizes = [item.nbytes for item in _placed(nwbfile, target.path, source.movies)]
+    with _authored(nwbfile, target.path, settings, choice) as skeleton:
         plan = _planned(skeleton, ranks, settings)
         about = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout]).about
-    return Rehearsal(plan, choice, _becomes(target, earlier), about, space_left(target.path.parent).free)
+    free = space_left(target.path.parent).free
+    return Rehearsal(plan, choice, _becomes(target, earlier), about, free, len(sizes), sum(sizes))
+
+
+def _placed(nwbfile: NWBFile, path: Path, movies: str) -> list[Placing]:
+    if movies not in BESIDE:
+        return []
+    from parnwb.movies import plan_placing
+
+    return plan_placing(nwbfile, path, movies)
 
 
 @contextmanager

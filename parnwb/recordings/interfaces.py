@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from parnwb.errors import SourceError
-from parnwb.recordings.metadata import merge, settle_start_time, warn_of_unknown_sections
+from parnwb.recordings.metadata import merge, settle_start_time, warn_of_unknown_parts, warn_of_unknown_sections
 from parnwb.sources.spikeglx import check_spikeglx, find_spikeglx, read_meta
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def build_nwbfile(
     opened = open_interface(source, interface, options)
     extracted = extracted_metadata(opened, source)
     if metadata:
-        warn_of_unknown_sections(metadata, known_sections(opened, extracted))
+        schema = metadata_schema(opened)
+        warn_of_unknown_sections(metadata, {"NWBFile", "Subject", *schema.get("properties", {}), *extracted})
+        warn_of_unknown_parts(metadata, schema, extracted)
     merged = merge(extracted, metadata or {})
     settle_start_time(merged, source)
     return ask_neuroconv(
@@ -139,10 +141,12 @@ def extracted_metadata(opened: Any, source: Path | str | None = None) -> Any:
     )
 
 
-def known_sections(opened: Any, extracted: Mapping[str, Any]) -> set[str]:
-    """Return the sections that metadata for an interface or converter can have. Independent."""
-    schema = ask_neuroconv(opened.get_metadata_schema, "the schema of the metadata cannot be read", None)
-    return {"NWBFile", "Subject", *schema.get("properties", {}), *extracted}
+def metadata_schema(opened: Any) -> Mapping[str, Any]:
+    """Return the JSON schema of the metadata for an interface or converter. Independent."""
+    schema: Mapping[str, Any] = ask_neuroconv(
+        opened.get_metadata_schema, "the schema of the metadata cannot be read", None
+    )
+    return schema
 
 
 def ask_neuroconv(call: Callable[[], T], rule: str, source: Path | str | None) -> T:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import difflib
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from parnwb.errors import SourceError
+
+# Sections in which neuroconv itself refuses what it does not know.
+VALIDATED = ("NWBFile", "Subject")
 
 
 def load_yaml(path: Path | str, what: str, first: str) -> dict[str, Any]:
@@ -91,6 +94,58 @@ def warn_of_unknown_sections(given: Mapping[str, Any], known: Collection[str], w
         near = difflib.get_close_matches(str(section), known, n=3)
         hint = f"Did you mean {', '.join(near)}?" if near else f"Known are {', '.join(sorted(known))}."
         warnings.warn(f"nothing reads the section '{section}' of the {what}. {hint}", stacklevel=3)
+
+
+def warn_of_unknown_parts(given: Mapping[str, Any], schema: Mapping[str, Any], extracted: Mapping[str, Any]) -> None:
+    """Warn of what nothing reads below the sections of metadata, as far as that can be told. Independent.
+
+    Where the schema lists all entries that a section can have, others are not read. Where entries have names of their
+    own, such as those of series, one that is nearly that of something in the source is taken for a slip.
+
+    Parameters
+    ----------
+    given
+        By the user.
+    schema
+        Of the metadata, as JSON schema has it.
+    extracted
+        What the source says by itself.
+    """
+    used = set(_texts(given))  # entries may be named by others
+    for path, near, known in _unknown_parts(given, schema, extracted):
+        if path.rpartition(".")[2] not in used:
+            hint = f"Did you mean {', '.join(near)}?" if near else f"Known are {', '.join(sorted(known))}."
+            warnings.warn(f"nothing reads '{path}' of the metadata. {hint}", stacklevel=3)
+
+
+def _unknown_parts(
+    given: Mapping[str, Any], schema: Mapping[str, Any], extracted: Mapping[str, Any], above: str = ""
+) -> Iterator[tuple[str, list[str], set[str]]]:
+    """Return paths of unknown entries, with what is near and what is known; of the top only what is below it."""
+    properties = schema.get("properties", {})
+    known = {str(name) for name in (*properties, *extracted)}
+    is_closed = schema.get("additionalProperties") is False
+    for name, value in given.items():
+        if str(name) in known and isinstance(value, Mapping) and name not in VALIDATED:
+            inner = extracted.get(name)
+            inner = inner if isinstance(inner, Mapping) else {}
+            yield from _unknown_parts(value, properties.get(name, {}), inner, f"{above}{name}.")
+        elif above and str(name) not in known:
+            near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6 if is_closed else 0.8)
+            if is_closed or near:
+                yield f"{above}{name}", near, known
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Return all texts that are values somewhere."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def settle_start_time(metadata: Any, source: Path | str) -> None:

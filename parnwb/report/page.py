@@ -13,7 +13,7 @@ import numpy as np
 from parnwb.drawing import charts
 from parnwb.drawing import plan as plans
 from parnwb.drawing.markup import Markup, joined, tag
-from parnwb.drawing.numbers import MB, bytes_in_words, extent_in_words, seconds_in_words
+from parnwb.drawing.numbers import bytes_in_words, extent_in_words, rate_in_words, seconds_in_words
 from parnwb.drawing.page import fragment, page
 from parnwb.errors import TargetError
 from parnwb.report.kinds import ENCODE, NAMES, READ, WAIT, WRITE, by_kind, lane
@@ -141,10 +141,11 @@ def _outcome(record: Record) -> Markup:
         ("File", bytes_in_words(size)),
         ("Data over file", f"{raw / max(1, size):.2f}"),
         ("Duration of writing", seconds_in_words(record.seconds)),
-        ("Throughput", f"{record.written_bytes / MB / max(record.seconds, 1e-9):.0f} MB/s"),
+        ("Throughput", rate_in_words(record.written_bytes / max(record.seconds, 1e-9))),
         ("Ranks", f"{len(record.ranks)} on {hosts} host{'s' if hosts > 1 else ''}"),
     ]
-    if record.written_bytes < record.plan["total_bytes"]:
+    # Bytes were spread over bins of time: their sum may miss a fraction of one.
+    if record.written_bytes < record.plan["total_bytes"] * (1 - 1e-9):
         known.insert(1, ("Of these, by this job", bytes_in_words(record.written_bytes)))
     return charts.facts(known)
 
@@ -174,17 +175,17 @@ def _datasets(held: Contents) -> Markup:
 
 def _throughput(record: Record) -> Markup:
     width = record.ranks[0].spans.width
-    raw = np.sum([rank.spans.raw for rank in record.ranks], axis=0) / width / MB
-    stored = np.sum([rank.spans.stored for rank in record.ranks], axis=0) / width / MB
+    raw = np.sum([rank.spans.raw for rank in record.ranks], axis=0) / width
+    stored = np.sum([rank.spans.stored for rank in record.ranks], axis=0) / width
     top = float(raw.max(initial=0.0)) or 1.0
-    sentence = f"Throughput of all ranks over {seconds_in_words(record.seconds)}: at most {top:.0f} MB/s of data" + (
-        f", {float(stored.max()):.0f} MB/s of compressed data" if stored.any() else ""
-    )
+    compressed = f", {rate_in_words(float(stored.max()))} of compressed data" if stored.any() else ""
+    of_all = f"Throughput of all ranks over {seconds_in_words(record.seconds)}"
+    sentence = f"{of_all}: at most {rate_in_words(top)} of data{compressed}"
     names = {"raw": "data", "stored": "as stored in the file"} if stored.any() else {"raw": "data"}
     drawing = tag("div", charts.area(sentence, raw.tolist(), stored.tolist(), top), class_="tall")
     explained = (
-        f"The upper edge is {top:.0f} MB/s. Bytes count evenly over the time that their rank took to read, encode and "
-        f"write them, in intervals of {seconds_in_words(width)}."
+        f"The upper edge is {rate_in_words(top)}. Bytes count evenly over the time that their rank took to read, "
+        f"encode and write them, in intervals of {seconds_in_words(width)}."
     )
     return joined(
         tag("p", explained, class_="soft"),
@@ -251,10 +252,8 @@ def _compression(held: Contents) -> Markup:
 
 def _ratios(item: Stored) -> Markup:
     top = max(item.ratios)
-    note = (
-        f"{item.count} chunk{'s' if item.count > 1 else ''}: {item.lowest:.2f} to {item.highest:.2f}, "
-        f"all together {item.ratio:.2f}; the upper edge is {top:.2f}"
-    )
+    several = f"{item.count} chunks: {item.lowest:.2f} to {item.highest:.2f}, all together {item.ratio:.2f}"
+    note = f"{several}; the upper edge is {top:.2f}" if item.count > 1 else f"1 chunk: {item.ratio:.2f}"
     drawing = charts.columns(f"Compression of {item.path}: {note}", item.ratios, top, "encode")
     return charts.labelled(tag("code", item.path), drawing, note)
 

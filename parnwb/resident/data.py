@@ -6,7 +6,7 @@ iterator over the whole array: it has the shape of the whole, but its values can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks
 from parnwb.element import NUMERIC_KINDS, is_self_contained
 from parnwb.errors import ParnwbError, SourceError
+from parnwb.given import as_array, is_list_like, whole_numbers
 from parnwb.hyperslab import Hyperslab
 from parnwb.resident.held import Block, Columns, Held, Rows
 from parnwb.resident.partition import check_boxes, check_positions, places
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from hdmf.common import VectorData
     from mpi4py import MPI
 
+UNTYPED: npt.NDArray[Any] = np.empty(0)
+"""A row that is an empty list: it has the type of all others."""
 REMEDY = "Write with NWBParallelIO, on the communicator that the data were made with"
 
 
@@ -227,16 +230,17 @@ class Owned(Resident):
         try:
             with ranks.agreed("Owned"):
                 held = _blocks(block, start)
+                extents = None if shape is None else _extents(shape)
                 kinds = {(item.values.dtype, item.values.ndim) for item in held}
                 if len(kinds) > 1:
                     raise ParnwbError(f"all blocks must have one dtype and number of axes, got {_listed(kinds)}")
             kind = kinds.pop() if kinds else None
             dtype, axes = _first(ranks, kind, ("dtype", "number of axes"), (np.dtype("f8"), 1))
-            _same(ranks, shape=None if shape is None else tuple(int(n) for n in shape))
+            _same(ranks, shape=extents)
             boxes = ranks.gather_all([item.slab for item in held])
             owners = [(box, rank) for rank, own in enumerate(boxes) for box in own]
             with ranks.agreed("looking at the blocks"):
-                whole = tuple(int(n) for n in shape) if shape is not None else _reach([box for box, _ in owners], axes)
+                whole = extents if extents is not None else _reach([box for box, _ in owners], axes)
                 _check_within(owners, whole)
                 check_boxes(owners, whole)
             super().__init__(whole, dtype, held, ranks.rank, ranks.size, _key(ranks))
@@ -285,16 +289,17 @@ class DistributedRagged:
         ranks = _ranks(comm, "construct DistributedRagged")
         try:
             with ranks.agreed("DistributedRagged"):
-                if not isinstance(depth, int) or depth < 1:
+                if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
                     raise ParnwbError(f"depth must be 1 or more, got {depth!r}")
                 levels = _levels(rows, depth)
-                kinds = {(leaf.dtype, leaf.shape[1:]) for leaf in levels.leaves}
+                kinds = {(leaf.dtype, leaf.shape[1:]) for leaf in levels.leaves if leaf is not UNTYPED}
                 if len(kinds) > 1:
                     raise ParnwbError(f"rows must have one dtype and shape beside their length, got {_listed(kinds)}")
                 positions = None if index is None else _positions(index, len(rows), "index")
             _same(ranks, depth=depth, **{"index given": positions is not None})
             kind = kinds.pop() if kinds else None
             dtype, trailing = _first(ranks, kind, ("dtype", "shape of an element"), (np.dtype("f8"), ()))
+            levels.give_type(dtype, trailing)
             counts = ranks.gather_all(len(rows))
             total = sum(counts)
             if positions is None:
@@ -306,7 +311,7 @@ class DistributedRagged:
             ranks.free()
 
     def columns(
-        self, name: str, description: str, column: type[VectorData] | None = None, **settings: Any
+        self, name: str, description: str, column: Callable[..., VectorData] | None = None, **settings: Any
     ) -> list[Any]:
         """Return the column and its indexes as a table's constructor takes them. Independent.
 
@@ -315,13 +320,15 @@ class DistributedRagged:
         name, description
             Of the column.
         column
-            Its class; None for ``VectorData``.
+            Its class, or what makes one of ``name``, ``description`` and ``data``; None for ``VectorData``.
         **settings
             For ``H5DataIO``, around the data: ``compression='gzip'``, for one.
         """
         from hdmf.backends.hdf5 import H5DataIO
         from hdmf.common import VectorData, VectorIndex
 
+        if column is not None and not callable(column):
+            raise ParnwbError(f"column must be a class of columns, such as VectorData, got {column!r}")
         target: VectorData = (column or VectorData)(
             name=name, description=description, data=H5DataIO(self.data, **settings) if settings else self.data
         )
@@ -358,12 +365,24 @@ class _Levels:
                 items = [[inner for item in own for inner in item] for own in items]
         self.leaves: list[npt.NDArray[Any]] = [leaf for own in items for leaf in own]
 
+    def give_type(self, dtype: np.dtype[Any], trailing: tuple[int, ...]) -> None:
+        """Give empty lists the type of all other rows."""
+        empty = np.empty((0, *trailing), dtype=dtype)
+        self.leaves = [empty if leaf is UNTYPED else leaf for leaf in self.leaves]
+
 
 def _levels(rows: Sequence[Any], depth: int) -> _Levels:
+    if not is_list_like(rows):
+        raise ParnwbError(
+            f"DistributedRagged takes a list of rows, got {_shown(rows)}",
+            remedy="Give a list of this rank's rows, such as list(rows) of a generator, and an empty one for none",
+        )
     try:
         return _Levels(rows, depth)
-    except TypeError as error:
-        kind = "arrays" if depth == 1 else "lists " * (depth - 1) + "of arrays"
+    except (TypeError, ParnwbError) as error:
+        if depth == 1 and isinstance(error, ParnwbError):
+            raise
+        kind = "arrays" if depth == 1 else f"lists of arrays, nested {depth} deep"
         raise ParnwbError(f"with depth {depth} rows must be {kind}: {error}") from error
 
 
@@ -437,10 +456,19 @@ def _listed(kinds: Iterable[tuple[Any, ...]]) -> str:
     return " and ".join(sorted(" ".join(map(str, kind)) for kind in kinds))
 
 
+def _shown(values: Any) -> str:
+    """Return something that was given for a message; ranks that give alike must say alike."""
+    simple = values is None or isinstance(values, str | bytes | int | float)
+    return repr(values)[:40] if simple else f"an object of type {type(values).__name__}"
+
+
 def _numeric(values: Any, what: str) -> npt.NDArray[Any]:
-    array = np.asarray(values)
+    array = as_array(values, f"what {what} takes", remedy="Give one array of this rank's values")
     if array.ndim == 0:
-        raise ParnwbError(f"{what} takes arrays of at least one axis, got {values!r}")
+        raise ParnwbError(
+            f"{what} takes arrays of at least one axis, got {_shown(values)}",
+            remedy="Give an empty array of the right shape and dtype where a rank has nothing",
+        )
     if array.dtype.kind not in NUMERIC_KINDS:
         raise ParnwbError(f"{what} takes numbers and booleans, got dtype {array.dtype}")
     return array
@@ -448,10 +476,12 @@ def _numeric(values: Any, what: str) -> npt.NDArray[Any]:
 
 def _elements(values: Any) -> npt.NDArray[Any]:
     """Return a row: numbers, or compound values of them, as the pixels of a mask are."""
-    array = np.asarray(values)
+    if not hasattr(values, "dtype") and isinstance(values, list | tuple) and len(values) == 0:
+        return UNTYPED
+    array = as_array(values, "a row")
     if array.ndim > 0 and array.dtype.names is not None and is_self_contained(array.dtype):
         return array
-    return _numeric(array, "a row")
+    return _numeric(array if array.ndim else values, "a row")
 
 
 def _axis(axis: int, ndim: int) -> int:
@@ -461,26 +491,39 @@ def _axis(axis: int, ndim: int) -> int:
 
 
 def _positions(index: npt.ArrayLike, length: int, what: str) -> npt.NDArray[np.int64]:
-    array = np.asarray(index)
+    array = as_array(index, what, remedy="Give a list of whole numbers")
     if array.shape != (length,) or (array.size and array.dtype.kind not in "iu"):
         raise ParnwbError(f"{what} must have one whole number for each of {length}, got {array.dtype} of {array.shape}")
+    if array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise ParnwbError(f"{what} must be a position, got {int(array.max())}", remedy="Positions count from 0")
     return array.astype(np.int64)
+
+
+def _extents(shape: Any) -> tuple[int, ...]:
+    found = whole_numbers(shape)
+    if found is None or min(found, default=0) < 0:
+        raise ParnwbError(
+            f"shape must have one whole number from 0 on for each axis, got {shape!r}",
+            remedy="Give the shape of the whole array, as a tuple, or leave it out",
+        )
+    return found
 
 
 def _blocks(block: Any, start: Sequence[Any]) -> list[Block]:
     if not isinstance(block, list):
         block, start = [block], [start]
-    if len(block) != len(start):
-        raise ParnwbError(f"Owned takes one start for each block, got {len(start)} for {len(block)}")
+    if not is_list_like(start) or len(block) != len(start):
+        count = len(start) if is_list_like(start) else _shown(start)
+        raise ParnwbError(f"Owned takes a list with one start for each block, got {count} for {len(block)}")
     found = []
     for values, corner in zip(block, start, strict=True):
         array = _numeric(values, "Owned")
-        given = np.atleast_1d(corner)
-        place = tuple(int(n) for n in given) if given.dtype.kind in "iu" else ()
+        place = whole_numbers(corner if is_list_like(corner) else [corner]) or ()
         if len(place) != array.ndim or min(place) < 0:
             raise ParnwbError(
                 f"start must have one whole number from 0 on for each axis of a block of shape {array.shape}, "
-                f"got {corner!r}"
+                f"got {corner!r}",
+                remedy="Give a tuple, or a list of blocks and a list of starts",
             )
         found.append(Block(array, place))
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import ParnwbError, SourceError
+from parnwb.exactness import changed_by, check_exact
+from parnwb.given import as_array, whole_numbers
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources.access import Access
 
@@ -32,15 +33,13 @@ class StreamedRows:
     """
 
     def __init__(self, dtype: npt.DTypeLike, row_shape: tuple[int, ...] = ()) -> None:
-        self._dtype = np.dtype(dtype)
-        if self._dtype.kind not in "biuf":
-            raise SourceError(f"a stream holds numbers or booleans, got dtype {self._dtype}")
         try:
-            self.row_shape = tuple(operator.index(extent) for extent in row_shape)
-        except TypeError:
-            raise SourceError(f"row_shape must be a tuple of positive integers, got {row_shape!r}") from None
-        if any(extent < 1 for extent in self.row_shape):
-            raise SourceError(f"row_shape must be a tuple of positive integers, got {row_shape!r}")
+            self._dtype = np.dtype(dtype)
+        except TypeError as error:
+            raise SourceError(f"a stream holds numbers or booleans, got dtype {dtype!r}: {error}") from error
+        if dtype is None or self._dtype.kind not in "biuf":
+            raise SourceError(f"a stream holds numbers or booleans, got dtype {dtype and self._dtype}")
+        self.row_shape = _extents(row_shape, "row_shape")
         self.rows = 0
 
     @property
@@ -54,12 +53,15 @@ class StreamedRows:
         Raises
         ------
         SourceError
-            Its rows have another shape, or its values may not fit.
+            Its rows have another shape, or its values would become others.
         """
-        values = np.asarray(block) if hasattr(block, "dtype") else self._listed(block, where)
+        found = as_array(block, "a block", where, GIVE_ROWS)
+        values = found if hasattr(block, "dtype") else self._listed(found)
         if values.ndim != 1 + len(self.row_shape) or values.shape[1:] != self.row_shape:
+            shape = "(rows" + "".join(f", {extent}" for extent in self.row_shape) + ")"
+            got = values.shape if values.ndim else f"an object of type {type(block).__name__}"
             raise SourceError(
-                f"a block must have the shape (rows, *{self.row_shape}), got {values.shape}",
+                f"a block must have the shape {shape}, got {got}",
                 where=where,
                 remedy=GIVE_ROWS,
             )
@@ -69,24 +71,32 @@ class StreamedRows:
                 where=where,
                 remedy="Convert it, or make the stream with the dtype of what is appended",
             )
+        check_exact(values, self._dtype, where)
         return values
 
-    def _listed(self, block: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
-        """Return a list as an array: of this stream's type if that keeps its values, else of its own.
+    def _listed(self, found: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the array of a list in this stream's type if that keeps its values, else as it is.
 
         numpy would cut off fractions, and wrap around what is too large. Floats are rounded to the stream's precision,
         because lists have none of their own.
         """
-        try:
-            found = np.asarray(block)
-        except ValueError as error:
-            raise SourceError(f"a block must be an array: {error}", where=where, remedy=GIVE_ROWS) from error
         if found.dtype.kind not in "biuf":
             return found
         with np.errstate(invalid="ignore", over="ignore"):
             values = found.astype(self._dtype)
-        is_rounded = found.dtype.kind == values.dtype.kind == "f"
-        return values if is_rounded or np.array_equal(values, found) else found
+        if found.dtype.kind == values.dtype.kind == "f":
+            return values if np.array_equal(np.isinf(values), np.isinf(found)) else found
+        changed = changed_by(found, self._dtype)
+        return values if changed is None or not changed.any() else found
+
+
+def _extents(given: Any, what: str) -> tuple[int, ...]:
+    """Return a shape that has elements."""
+    found = whole_numbers(given)
+    if found is None or min(found, default=1) < 1:
+        raise SourceError(f"{what} must be a tuple of positive integers, got {given!r}")
+    return found
+
 
 class Stream(StreamedRows):
     """Data of unknown length, for ``data=`` of any pynwb container, bare or in an ``H5DataIO``. Independent.
@@ -111,7 +121,7 @@ class Stream(StreamedRows):
     Raises
     ------
     SourceError
-        The dtype is none of numbers, or a row has no values.
+        The dtype is none of numbers, a row has no values, or chunks do not fit rows.
     """
 
     def __init__(self, dtype: npt.DTypeLike, row_shape: tuple[int, ...] = (), *, chunks: Any = None) -> None:
@@ -119,7 +129,11 @@ class Stream(StreamedRows):
 
         AbstractDataChunkIterator.register(type(self))
         super().__init__(dtype, row_shape)
-        self._chunks = chunks
+        self._chunks = None if chunks is None else _extents(chunks, "chunks")
+        if self._chunks is not None and len(self._chunks) != 1 + len(self.row_shape):
+            raise SourceError(
+                f"chunks must have an extent for rows and for each axis of row_shape {self.row_shape}, got {chunks!r}"
+            )
 
     @property
     def maxshape(self) -> tuple[int | None, ...]:
@@ -133,7 +147,7 @@ class Stream(StreamedRows):
     def recommended_chunk_shape(self) -> tuple[int, ...]:
         """Return the chunk shape."""
         if self._chunks is not None:
-            return tuple(self._chunks)
+            return self._chunks
         from hdmf.backends.hdf5.h5tools import HDF5IO
 
         shape: tuple[int, ...] = HDF5IO.compute_default_chunk_shape((LONG, *self.row_shape), self._dtype)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from parnwb.element import comparable
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources.access import Access
@@ -299,7 +300,9 @@ def _ask(iterator: GenericDataChunkIterator, slab: Hyperslab) -> npt.NDArray[Any
 
 def _same(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
     """Compare bit for bit: NaN is equal to itself here."""
-    return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return comparable(one).tobytes() == comparable(other).tobytes()
 
 
 def _check_picklable(iterator: GenericDataChunkIterator) -> None:

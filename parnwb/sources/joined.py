@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.codec.cast import in_file_dtype
+from parnwb.exactness import check_exact
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources.access import Access
 from parnwb.sources.source import PiecewiseSource, Source
@@ -26,7 +27,7 @@ class JoinedSource:
     first
         Row of ``before``.
     after
-        What follows, of the same shape but for its rows; converted to the type of ``before`` as HDF5 does.
+        What follows, of the same shape but for its rows; its values must be some that the type of ``before`` has.
     """
 
     before: Source
@@ -54,7 +55,7 @@ class JoinedSource:
         Raises
         ------
         SourceError
-            One of the two could not be read.
+            One of the two could not be read, or ``after`` has values that the type of ``before`` has not.
         """
         values = np.empty(slab.count, dtype=self.dtype)
         for part, piece in self.pieces(slab):
@@ -72,6 +73,7 @@ class JoinedSource:
             after = self.after
             found = after.pieces(inner) if isinstance(after, PiecewiseSource) else [(inner, after.read(inner))]
             for part, values in found:
+                check_exact(values, self.dtype, "new rows", part.start)
                 yield _moved(part, self._joint), in_file_dtype(values, self.dtype).astype(self.dtype, copy=False)
 
     @property

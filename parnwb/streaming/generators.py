@@ -43,8 +43,8 @@ class Drain:
     buffer_mb: float
     every_layer: bool
 
-    def run(self, number: int, source: Source | None, done: npt.NDArray[np.int64]) -> None:
-        """Write one dataset. Collective.
+    def run(self, number: int, source: Source | None, done: npt.NDArray[np.int64]) -> int:
+        """Write one dataset, and return how many rows it has. Collective.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class Drain:
             while True:
                 window, written = ranks.on_root(f"reading {spec.path}", reader.next)
                 if window is None:
-                    return
+                    return ranks.broadcast(max(reader.rows, spec.shape[spec.major]))
                 self._fill(number, reader.taken or window, written)
 
     def _fill(self, number: int, window: Window, written: npt.NDArray[np.bool_]) -> None:
@@ -93,6 +93,7 @@ class _Reader:
         self._interrupts = drain.job.interrupts
         self._spec, self._drain, self._done = spec, drain, done
         self.taken: Window | None = None
+        self.rows = 0
         self._ahead: Ahead[Window] | None = None
         if source is not None:
             assert isinstance(source, GrowingSource)
@@ -147,6 +148,7 @@ class _Reader:
         lane.step(f"reading {spec.path}")
         for first, values in self._source.arriving(spec.shape, spec.path):
             lane.step(f"reading {spec.path} after row {first}")
+            self.rows = first + values.shape[spec.major]
             yield first, in_file_dtype(values, spec.numpy_dtype).astype(spec.numpy_dtype)
 
 

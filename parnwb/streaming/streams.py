@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from parnwb.authoring.growing_tables import GrowingTable, check_tables
 from parnwb.backends import NO_JOURNAL, Growth, Job, PartialFile, Portion
 from parnwb.commits.amendment import AppendTarget
 from parnwb.commits.journal import StreamState
 from parnwb.errors import AgreementError, Interrupted, ParnwbError, SourceError
+from parnwb.exactness import check_exact
 from parnwb.hyperslab import Hyperslab
 from parnwb.interrupts import ASKED_TO_STOP
 from parnwb.layout import DatasetSpec
@@ -44,6 +46,8 @@ class OpenStream:
         What this rank has of the others, by number of row.
     held_bytes
         How much that is.
+    end
+        The last value, of a stream that may be an index; None where it is not known.
     """
 
     number: int
@@ -53,6 +57,7 @@ class OpenStream:
     written: int = 0
     held: list[Rows] = field(default_factory=list)
     held_bytes: int = 0
+    end: int | None = None
 
     @property
     def thickness(self) -> int:
@@ -75,6 +80,10 @@ class OpenStream:
             self.held_bytes += self.cost(values)
         self.rows += count
         self.stream.rows = self.rows
+
+    def end_of(self, values: npt.NDArray[Any]) -> int | None:
+        """Return the last of some values, if an index could have them."""
+        return int(values[-1]) if len(values) and values.ndim == 1 and values.dtype.kind in "iu" else None
 
     def own_last(self) -> None:
         """Copy what is left of the last block: the program may change it when append has returned."""
@@ -110,14 +119,22 @@ class OpenStreams:
         By path.
     decomposition, buffer_mb
         As for ``WritePlan``.
+    tables
+        Those that have streams among their columns.
     """
 
     def __init__(
-        self, job: Job, file: PartialFile, streams: Mapping[str, OpenStream], decomposition: str, buffer_mb: float
+        self,
+        job: Job,
+        file: PartialFile,
+        streams: Mapping[str, OpenStream],
+        decomposition: str,
+        buffer_mb: float,
+        tables: Sequence[GrowingTable] = (),
     ) -> None:
         self._job, self._ranks, self._file = job, job.ranks, file
         self._streams = streams
-        self._decomposition, self._buffer_mb = decomposition, buffer_mb
+        self._decomposition, self._buffer_mb, self._tables = decomposition, buffer_mb, tables
         self._left = self._held_bytes()
         self._committed_at = time.monotonic()
 
@@ -135,16 +152,16 @@ class OpenStreams:
             It is not in this file.
         """
         for path, known in self._streams.items():
-            if stream is known.stream or stream == path:
+            if stream is known.stream or (isinstance(stream, str) and stream == path):
                 return path, known
-        shown = repr(stream) if isinstance(stream, str) else f"a {type(stream).__name__}"
+        shown = repr(stream) if isinstance(stream, str) else f"an object of type {type(stream).__name__}"
         raise ParnwbError(
             f"{shown} is no stream of this file; it has {', '.join(self._streams) or 'none'}",
             where=str(self._job.target.path),
             remedy="Append to a Stream of the NWBFile that was given to write, or to the path of one",
         )
 
-    def append(self, blocks: Sequence[tuple[Stream | str, npt.ArrayLike]]) -> None:
+    def append(self, given: Callable[[], Sequence[tuple[Stream | str, npt.ArrayLike]]]) -> None:
         """Add the blocks of all ranks to one or several streams, in the order of ranks.
 
         Cheap: most rows are only kept. No commit comes between the streams of one call.
@@ -157,22 +174,26 @@ class OpenStreams:
         """
         found: list[tuple[OpenStream, npt.NDArray[Any]]] = []
 
-        def look() -> tuple[tuple[str, ...], list[int], int, bool, bool]:
+        def look() -> tuple[tuple[str, ...], list[tuple[int, int | None]], int, bool, bool]:
             paths = []
-            for stream, block in blocks:
+            for stream, block in given():
                 path, known = self.named(stream)
                 paths.append(path)
-                found.append((known, known.stream.checked(block, path)))
+                values = known.stream.checked(block, path)
+                check_exact(values, known.spec.numpy_dtype, path)  # which hdmf may have chosen otherwise
+                found.append((known, values))
             self._check_once(paths)
             held = self._held_bytes() + sum(known.cost(values) for known, values in found) - self._left
-            lengths = [len(values) for _, values in found]
-            return tuple(paths), lengths, held, self._is_due(), bool(self._job.interrupts.received)
+            added = [(len(values), known.end_of(values)) for known, values in found]
+            return tuple(paths), added, held, self._is_due(), bool(self._job.interrupts.received)
 
         told = self._ranks.gather_agreed("append", look)
-        paths, lengths, held, due, stop = zip(*told, strict=True)
+        paths, added, held, due, stop = zip(*told, strict=True)
         self._compare(paths)
-        for (known, values), counts in zip(found, zip(*lengths, strict=True), strict=True):
+        for (known, values), of_ranks in zip(found, zip(*added, strict=True), strict=True):
+            counts, ends = zip(*of_ranks, strict=True)
             known.keep(known.rows + sum(counts[: self._ranks.rank]), values, sum(counts))
+            known.end = next((end for count, end in zip(counts[::-1], ends[::-1], strict=True) if count), known.end)
         if max(held) > self._buffer_mb * MiB:
             self._write(lambda item: item.whole)
         for known, values in found:
@@ -188,6 +209,19 @@ class OpenStreams:
         self._write(lambda item: item.whole)
         self._file.commit(self._states())
         self._committed_at = time.monotonic()
+
+    def fault_of_tables(self, remedy: str) -> ParnwbError | None:
+        """Return what pynwb could not read, if the file were completed now. The same on all ranks."""
+
+        def look() -> ParnwbError | None:  # on the root, which alone knows the last rows of a file that is resumed
+            ends = {path: item.end for path, item in self._streams.items() if item.end is not None}
+            try:
+                check_tables(self._tables, self.rows, ends, remedy)
+            except ParnwbError as fault:
+                return fault
+            return None
+
+        return self._ranks.on_root("looking at tables", look)
 
     def complete(self) -> None:
         """Write all rows and complete the file."""
@@ -305,4 +339,5 @@ def reopened(
             raise SourceError(f"the committed rows do not fit this stream: {error}", where=spec.path) from error
         opened.held.append((opened.written, values))
         opened.held_bytes = opened.cost(values)
+        opened.end = opened.end_of(values)
     return opened

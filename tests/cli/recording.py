@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def short_folder() -> Iterator[Path]:
 
 def normalised(text: str, folder: Path) -> str:
     """Return a text without what differs between machines and runs."""
-    text = text.replace(str(folder), "FOLDER")
+    text = text.replace(str(folder), "FOLDER").replace(str(Path(sys.executable).parent), "PROGRAMS")
     text = re.sub(r"parnwb: warning: session_start_time .*\n", "", text)
     text = text.replace(f"on {socket.gethostname()})", "on HOST)")
     text = re.sub(r"; /acquisition/\w+/data", "; /acquisition/NAME/data", text)  # whichever was the last

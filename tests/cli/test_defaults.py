@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from docs.blocks import ROOT, blocks
 
 from parnwb.cli import start
 from parnwb.cli.defaults import places, read_defaults
@@ -55,6 +56,14 @@ def test_what_goes_before_what(here: Path) -> None:
     assert parameters(*PLAN, env={"PARNWB_PLAN_BUFFER_MB": "4"})["buffer_mb"] == 4
     assert parameters(*PLAN, "--buffer-mb", "5", env={"PARNWB_PLAN_BUFFER_MB": "4"})["buffer_mb"] == 5
     assert parameters(*PLAN)["decomposition"] == "slab"
+
+
+def test_the_file_that_readme_shows(here: Path) -> None:
+    (shown,) = (block for block in blocks(ROOT / "README.md") if block.language == "toml")
+    (here / "here" / "parnwb.toml").write_text(shown.code)
+    assert parameters("verify", "out.nwb")["watchdog"] == 1200
+    found = parameters("convert", "rec", "out.nwb")
+    assert (found["watchdog"], found["buffer_mb"]) == (1200, 128)
 
 
 def test_one_file_that_is_named_is_the_only_one(here: Path) -> None:

@@ -1,4 +1,7 @@
-"""Command lines about values in other files: ``convert --no-copy`` and ``verify --dandi``, on one rank and on three."""
+"""Command lines about values in other files: ``convert --no-copy`` and ``--movies``, ``verify --dandi``.
+
+On one rank and on three.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +20,12 @@ import h5py
 import numpy as np
 import pytest
 from docs.external_files import session
+from failure.faults import in_movies
 from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, TimeSeries
+
+from parnwb.cli.convert import convert
+from parnwb.recordings.conversion import MOVIES
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -44,6 +52,27 @@ class Line:
     argv: Callable[[Path, Path], list[Any]]
     status: int
     says: tuple[str, ...]
+
+
+# Each command line has a movie of its own.
+FILMED = ("copied", "moved", "ingested", "spoiled", "kept", "listed")
+FRAMES = 12
+SPECIFICATION = """
+metadata: {NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00', session_description: one}}
+data_interfaces: {camera: ExternalVideoInterface}
+experiments:
+  one:
+    metadata: {NWBFile: {institution: one}}
+    sessions:
+      - nwbfile_name: listed
+        source_data: {camera: {file_paths: [films/listed.avi]}}
+"""
+
+
+def filmed(folder: Path, name: str, how: str, *more: str) -> list[Any]:
+    """Return the command that converts a movie, which is named as seen from the working folder."""
+    given = ["--interface", "ExternalVideoInterface", "--metadata", folder / "metadata.yaml", "--movies", how]
+    return ["convert", f"films/{name}.avi", folder / "nwb" / f"{name}.nwb", *given, "--quiet", *more]
 
 
 def neuroscope(folder: Path, output: str) -> list[Any]:
@@ -81,6 +110,37 @@ LINES = {
         1,
         (rf"wrong: {DATA}: links to raw.h5: DANDI takes no external links; write with link_data=False", "BAD"),
     ),
+    "movies_are_copied": Line(lambda folder, run: filmed(folder, "copied", "copy", "--verify"), 0, ()),
+    "movies_are_moved": Line(lambda folder, run: filmed(folder, "moved", "move", "--verify"), 0, ()),
+    "movies_are_ingested": Line(lambda folder, run: filmed(folder, "ingested", "ingest", "--verify"), 0, ()),
+    "movies_stay": Line(
+        lambda folder, run: filmed(folder, "kept", "keep"), 1, ("kept.avi is not there, seen from", "--movies=copy")
+    ),
+    "movies_of_a_file_that_fails": Line(
+        lambda folder, run: filmed(folder, "spoiled", "copy", "--compression", "zlib"), 1, ("zlib",)
+    ),
+    "movies_of_a_file_that_was_begun": Line(
+        lambda folder, run: filmed(folder, "spoiled", "copy", "--resume"),
+        1,
+        (r"cannot be brought along \(copy\)", "Leave --movies"),
+    ),
+    "movies_are_rehearsed": Line(
+        lambda folder, run: filmed(folder, "kept", "move", "--dry-run"),
+        0,
+        (r"and move 1 movie\(s\) of 0\.\d MB beside it", "nothing was written"),
+    ),
+    "movies_are_rehearsed_as_data": Line(
+        lambda folder, run: filmed(folder, "kept", "ingest", "--dry-run"), 0, ("Video kept/data", "nothing was written")
+    ),
+    "movies_of_a_specification": Line(
+        lambda folder, run: ["convert", folder / "films.yml", folder / "nwb", "--movies", "copy", "--quiet"], 0, ()
+    ),
+    "movies_of_what_has_none": Line(
+        lambda folder, run: [*neuroscope(folder, "no_movies.nwb"), "--movies", "copy"], 0, ("names no movies",)
+    ),
+    "dandi_of_movies": Line(
+        lambda folder, run: ["verify", folder / "nwb" / "copied.nwb", "--dandi", "--quiet"], 1, ("Subject is missing",)
+    ),
     "a_link_without_dandi": Line(lambda folder, run: ["verify", folder / "linked.nwb", "--quiet"], 0, ("GOOD",)),
 }
 
@@ -91,6 +151,11 @@ def prepare(folder: Path) -> None:
     values = (np.arange(ROWS * COLUMNS) % 251).astype("<i2").reshape(ROWS, COLUMNS)
     values.tofile(folder / "rat" / "rat.dat")
     (folder / "rat" / "rat.xml").write_text(PARAMETERS)
+    (folder / "films").mkdir()
+    (folder / "nwb").mkdir()
+    (folder / "films.yml").write_text(SPECIFICATION)
+    for name in FILMED if not missing("movies") else ():
+        in_movies.write_movie(folder / "films" / f"{name}.avi", FRAMES)
     (folder / "metadata.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
     with h5py.File(folder / "raw.h5", "w") as file:
         file.create_dataset("data", (8 * 10**5, COLUMNS), "i2", chunks=(1000, COLUMNS), fillvalue=1)
@@ -103,11 +168,18 @@ def prepare(folder: Path) -> None:
             io.write(nwbfile, link_data=link_data)
 
 
+def missing(name: str) -> str | None:
+    """Return what a command line needs and is not there."""
+    needed = ("av", "cv2") if "movies" in name else ()
+    return next((module for module in needed if find_spec(module) is None), None)
+
+
 @cache
 def outcomes(ranks: int, folder: Path, run: Path) -> dict[str, list[dict[str, Any]]]:
     """Return what each rank printed, of all command lines in one launch."""
     prepare(folder)
     cases = [{"name": name, "argv": list(map(str, line.argv(folder, run)))} for name, line in LINES.items()]
+    cases = [case for case in cases if not missing(case["name"])]
     (folder / "cases.json").write_text(json.dumps(cases))
     path = os.pathsep.join(filter(None, [str(PROGRAM.parents[2]), os.environ.get("PYTHONPATH")]))
     argv = [sys.executable, PROGRAM, folder / "cases.json"]
@@ -127,6 +199,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("name", LINES)
 def test_command_line(name: str, folder: Path, recording: Path) -> None:
+    if module := missing(name):
+        pytest.skip(f'needs the extra "movies", and neuroconv\'s for videos: {module} is not installed')
     ranks = int((folder / "ranks").read_text())
     found, line = outcomes(ranks, folder, recording)[name], LINES[name]
     said = [one["err"] + one["out"] for one in found]
@@ -144,3 +218,30 @@ def test_values_in_place_are_those_of_the_flat_file(folder: Path, recording: Pat
         assert data.external == [(str(folder / "rat" / "rat.dat"), 0, ROWS * COLUMNS * 2)]
         assert np.array_equal(data, np.fromfile(folder / "rat" / "rat.dat", "<i2").reshape(ROWS, COLUMNS))
     assert not list(folder.glob("refused*"))
+
+
+def test_what_becomes_of_movies(folder: Path, recording: Path) -> None:
+    """They are beside the file, or in it, or where they were; what fails leaves all as it was."""
+    if module := missing("movies"):
+        pytest.skip(f'needs the extra "movies", and neuroconv\'s for videos: {module} is not installed')
+    outcomes(int((folder / "ranks").read_text()), folder, recording)
+    in_movies.write_movie(folder / "again.avi", FRAMES)
+    original = (folder / "again.avi").read_bytes()
+    for name in ("copied", "moved", "listed"):
+        with h5py.File(folder / "nwb" / f"{name}.nwb") as file:
+            series = next(iter(file["acquisition"].values()))
+            (placed,) = series["external_file"].asstr()[()]
+            assert placed == f"{name}/{series.attrs['object_id']}_external_file_0.avi"
+        assert (folder / "nwb" / placed).read_bytes() == original
+    assert sorted(path.stem for path in (folder / "films").iterdir()) == sorted({*FILMED} - {"moved"})
+    assert not list((folder / "nwb").glob("spoiled*")) and not list((folder / "nwb").glob("kept*"))
+    with h5py.File(folder / "nwb" / "ingested.nwb") as file:
+        series = next(iter(file["acquisition"].values()))
+        assert "external_file" not in series and series["format"].asstr()[()] == "raw"
+        means = series["data"][...].mean(axis=(1, 2, 3))
+    assert len(means) == FRAMES and np.abs(means - 9 * np.arange(FRAMES)).max() < 3
+
+
+def test_all_that_can_become_of_movies_is_offered() -> None:
+    (option,) = [option for option in convert.params if option.name == "movies"]
+    assert tuple(option.type.choices) == MOVIES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cluster.account import JOBSCRIPTS, Account
+from cluster.account import JOBSCRIPTS, Account, assert_done
 
 pytestmark = pytest.mark.mpi_skip
 SECONDS = 240
@@ -20,6 +20,18 @@ def test_a_recording_becomes_a_job_that_is_followed_to_its_end(account: Account)
     job = account.slurm.job(number)
     assert (job.state, job.fields["NumNodes"], job.fields["NumTasks"]) == ("COMPLETED", "2", "4")
     assert job.fields["TimeLimit"] == "00:10:00"
+
+
+def test_a_job_that_is_submitted_is_left_to_itself(account: Account) -> None:
+    """The command tells its number and comes back; nodes and ranks follow from the recording and the site file."""
+    recording, output = account.recording("submitted", megabytes=1), account.home / "submitted.nwb"
+    site = ["--site", str(JOBSCRIPTS / "site.sh"), "--ranks", "2"]
+    said = account.parnwb("jobscript", recording, output, *site, *account.reading, "--submit")
+    script, number = said.splitlines()
+    assert script == f"{output}.sbatch" and number.startswith("job ")
+    job = account.slurm.wait(number.removeprefix("job "), seconds=SECONDS)
+    assert_done(job)
+    assert f"GOOD: {output}" in job.log and "COMPLETED" not in said
 
 
 def test_a_plan_is_enough(account: Account) -> None:

@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cluster.account import METADATA
 from cluster.hosts import Hosts
 from contract.compare import Allowed, differences
 from failure.resuming import comparable, session, write_plainly
 
+from parnwb.recordings.made_recording import make_spikeglx_recording
 from parnwb.site import parallel_hdf5
 
 pytestmark = pytest.mark.mpi_skip
@@ -56,13 +58,33 @@ def test_a_host_without_the_folder_is_named(two_hosts: Hosts, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_host_with_another_parnwb_is_named(two_hosts: Hosts, tmp_path: Path) -> None:
-    done = run(two_hosts, tmp_path / "out.nwb", trouble="version")
+@pytest.mark.parametrize("what", ["parnwb", "HDF5"])
+def test_a_host_with_another_version_is_named(two_hosts: Hosts, tmp_path: Path, what: str) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", trouble=what)
     assert done.returncode != 0
-    assert "the version of parnwb must be the same on all ranks" in done.stderr, done.stderr
+    assert f"the version of {what} must be the same on all ranks" in done.stderr, done.stderr
     assert "rank 2 on node2 has '0.0.9'" in done.stderr
     assert done.stderr.count("must be the same on all ranks") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_with_another_h5py_is_named_by_ranks_that_do_not_import_it(two_hosts: Hosts, tmp_path: Path) -> None:
+    """As it was installed there: the command line, of which only the root asks HDF5."""
+    recording, other = make_spikeglx_recording(tmp_path / "recording", megabytes=1), tmp_path / "of-node2"
+    (other / "h5py-0.0.9.dist-info").mkdir(parents=True)
+    (other / "h5py-0.0.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: h5py\nVersion: 0.0.9\n")
+    output = tmp_path / "out" / "out.nwb"
+    output.parent.mkdir()
+    (tmp_path / "metadata.yaml").write_text(METADATA)
+    convert = f"{sys.executable} -m parnwb convert {recording} {output} --metadata {tmp_path}/metadata.yaml"
+    here = f"test $(hostname) = node2 && export PYTHONPATH={other}:$PYTHONPATH"
+    argv = ["sh", "-c", f"{here}; exec {convert}"]
+    done = two_hosts.run_mpi(2, argv, timeout=SECONDS, PYTHONPATH=str(ROOT))
+    assert done.returncode != 0
+    assert "the version of h5py must be the same on all ranks" in done.stderr, done.stderr
+    assert "rank 2 on node2 has '0.0.9'" in done.stderr and "see parnwb doctor" in done.stderr
+    assert done.stderr.count("must be the same on all ranks") == 1
+    assert list(output.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -168,4 +190,14 @@ def test_writers_on_every_host_are_refused_on_nfs(two_hosts: Hosts, tmp_path: Pa
     done = run(two_hosts, tmp_path / "out.nwb", "direct", "nfs", "1")
     assert done.returncode != 0
     assert "2 hosts cannot write one file safely on a file system of type nfs4" in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not parallel_hdf5(), reason="this h5py was built without MPI: no mpio")
+def test_parallel_hdf5_on_several_hosts_is_refused_on_nfs(two_hosts: Hosts, tmp_path: Path) -> None:
+    done = run(two_hosts, tmp_path / "out.nwb", "mpio", "nfs")
+    assert done.returncode != 0
+    assert "backend 'mpio' has all ranks write, but here the root writes" in done.stderr, done.stderr
+    assert "because 2 hosts cannot write one file on nfs4" in done.stderr and "Use backend='direct'" in done.stderr
+    assert done.stderr.count("has all ranks write") == 1
     assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,8 @@
 """Write a file on ranks of two hosts. Arguments: the output, the backend, a trouble, and perhaps writers_per_node.
 
-Troubles: ``none``; ``version``: node2 has another parnwb; ``link``: its network is down for a while, when the file
-``link-down`` beside the output appears; ``caches``: each process keeps pages of the file to itself, as a client of a
-network file system may; ``nfs``: the same, and the kernel calls it NFS.
+Troubles: ``none``; ``parnwb``, ``HDF5``: node2 has another version of it; ``link``: reading takes its time, so that its
+network can be down for a while; ``caches``: each process keeps pages of the file to itself, as a client of a network
+file system may; ``nfs``: the same, and the kernel calls it NFS.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -39,11 +40,19 @@ def slowly(path: Path) -> None:
     ArraySource.read = slow
 
 
+def has_another(what: str) -> None:
+    """Let this host have another version of something."""
+    if what == "parnwb":
+        parnwb.__version__ = "0.0.9"
+    if what == "HDF5":  # of the same h5py, as where a site has built it by itself
+        h5py.version.hdf5_version = "0.0.9"
+
+
 def main() -> None:
     output, backend, trouble = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     warnings.simplefilter("ignore")
-    if trouble == "version" and socket.gethostname() == "node2":
-        parnwb.__version__ = "0.0.9"
+    if socket.gethostname() == "node2":
+        has_another(trouble)
     if trouble == "link":
         slowly(output)
     if trouble in ("caches", "nfs"):

@@ -68,7 +68,7 @@ NUMBERS: dict[str, Rows] = {
 OTHERS: dict[str, Rows] = {
     series("lzf"): given((300, 3), "i4"),
     series("flags"): given((90,), "?"),
-    series("clamped"): lambda folder: np.array([[300], [-3], [7]], dtype="i4"),
+    series("narrow"): lambda folder: np.array([[255], [0], [7]], dtype="i4"),
     series("converted"): given((40, 2), "f4"),
     series("gzip"): lambda folder: Slices(values((150, 8)), (40, 8)),
     series("plain"): lambda folder: Movie(values((95, 3)), 10),
@@ -129,7 +129,7 @@ def _write(path: Path, created: dict[str, Any]) -> None:
         add(file, "filled", H5DataIO(values((11, 5), "f8"), fillvalue=3.0, maxshape=(None, 5), chunks=(10, 5)))
         add(file, "lzf", H5DataIO(values((70, 3), "i4"), compression="lzf", maxshape=(None, 3), chunks=(30, 3)))
         add(file, "flags", H5DataIO(values((70,), "?"), maxshape=(None,), chunks=(32,)))
-        add(file, "clamped", H5DataIO(values((5, 1), "u1"), maxshape=(None, 1), chunks=(4, 1)))
+        add(file, "narrow", H5DataIO(values((5, 1), "u1"), maxshape=(None, 1), chunks=(4, 1)))
         add(file, "converted", H5DataIO(values((5, 2), "f8"), maxshape=(None, 2), chunks=(4, 2)))
         times = H5DataIO(values((300,), "f8"), maxshape=(None,), chunks=(64,))
         add(file, "timed", H5DataIO(values((300, 4)), maxshape=(None, 4), chunks=(64, 4)), timestamps=times)

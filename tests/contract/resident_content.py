@@ -125,6 +125,7 @@ def kinds(file: NWBFile, holder: Holder) -> None:
     _series(file, "resized", H5DataIO(holder.columns(values.astype("u2"), 0), maxshape=(None, CELLS)))
     _series(file, "filled", H5DataIO(holder.along(values.astype("i2")), fillvalue=-3))
     _series(file, "flags", holder.along(values > 0))
+    _series(file, "long_doubles", H5DataIO(holder.columns(values.astype("g") / 3, 1), **gzip))
     _series(file, "few", holder.along(np.arange(3.0)))
     times = holder.boxes(np.arange(120, dtype="f4"))
     file.add_acquisition(TimeSeries("timed", data=values[:, 0], timestamps=times, unit="V"))

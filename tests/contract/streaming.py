@@ -62,17 +62,20 @@ def rows(count: int, width: int, dtype: str = "i2", none: tuple[int, int] = (0, 
 
 
 def streams(file: NWBFile, *, expected: bool) -> dict[str, Any]:
-    """A matrix, its float32 timestamps that the file has as float64, and another one of small chunks."""
+    """A matrix, its float32 timestamps that the file has as float64, another one of small chunks, long doubles."""
     if expected:
         data = H5DataIO(everything("volts"), maxshape=(None, 5), **GZIP)
         times = H5DataIO(everything("times"), maxshape=(None,), chunks=(13,))
         plain = H5DataIO(everything("volts"), maxshape=(None, 5), chunks=(7, 2), fillvalue=3, shuffle=True)
+        long: Any = H5DataIO(everything("times").astype("g"), maxshape=(None,), chunks=(9,), compression="gzip")
     else:
         data, times = H5DataIO(Stream("i2", (5,)), **GZIP), Stream("f4", chunks=(13,))
         plain = H5DataIO(Stream("i2", (5,)), chunks=(7, 2), fillvalue=3, shuffle=True)
+        long = H5DataIO(Stream("g"), chunks=(9,), compression="gzip")
     add(file, "volts", data, timestamps=times)
     add(file, "plain", plain)
-    return {} if expected else {"volts": data.data, "times": times, "plain": plain.data}
+    add(file, "long", long)
+    return {} if expected else {"volts": data.data, "times": times, "plain": plain.data, "long": long.data}
 
 
 def generators(file: NWBFile, *, expected: bool) -> dict[str, Any]:
@@ -118,7 +121,8 @@ def write(name: str, path: Path, backend: str, *, everywhere: bool, comm: Any) -
     if not everywhere and comm.rank:
         series = "/acquisition/volts"
         file = None
-        found = {"volts": f"{series}/data", "times": f"{series}/timestamps", "plain": "/acquisition/plain/data"}
+        found = {"volts": f"{series}/data", "times": f"{series}/timestamps"}
+        found.update({name: f"/acquisition/{name}/data" for name in ("plain", "long")})
     manifest = backend == "direct"
     with NWBParallelIO(path, "w", comm=comm, backend=backend, manifest=manifest, **SETTINGS) as io:
         io.write(file, cache_spec=False)
@@ -126,8 +130,7 @@ def write(name: str, path: Path, backend: str, *, everywhere: bool, comm: Any) -
             for kind in ("volts", "times"):
                 mine = share(block(number, kind), comm.rank, comm.size)
                 io.append(found[kind], mine)
-                if kind == "volts":
-                    io.append(found["plain"], mine)
+                io.append(found["plain" if kind == "volts" else "long"], mine)
                 mine[:] = 0  # what was appended is the file's
             if number in (3, 11) and backend != "virtual":
                 io.commit()

@@ -17,7 +17,7 @@ from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO
 
 from parnwb import NWBParallelIO
-from parnwb.errors import LayoutError, ParnwbError, TargetError
+from parnwb.errors import LayoutError, ParnwbError, SourceError, TargetError
 from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -126,6 +126,17 @@ def test_what_cannot_be_extended_is_refused(path: Path) -> None:
     with pytest.raises(LayoutError, match="numbers can only be followed by numbers"):
         with NWBParallelIO(path, "r+", progress=False) as io:
             io.extend(series("flags"), ["a", "b"])
+    lossy = {
+        series("gzip"): (np.full((500, 8), 2**15), r"32768 \(int64\) at \(\d+, \d\) is none of int16"),
+        series("wide"): (np.full((5, 10), 0.1), r"0\.1 \(float64\) at \(.*\) is none of float32"),
+        "/acquisition/timed/timestamps": ([2**53 + 1] * 3, "9007199254740993 .* is none of float64"),
+        series("checked"): ([-1.0], "-1.0 .* is none of uint32"),
+    }
+    for dataset, (new, words) in lossy.items():
+        with pytest.raises(SourceError, match=words), NWBParallelIO(path, "r+", progress=False) as io:
+            io.extend(dataset, new)
+    with pytest.raises(SourceError, match="new rows must be an array"), NWBParallelIO(path, "r+") as io:
+        io.extend(series("gzip"), [[1, 2], [3]])
     with pytest.raises(ParnwbError, match="once before each write"), NWBParallelIO(path, "r+", progress=False) as io:
         io.extend(series("gzip"), rows)
         io.extend(series("gzip"), rows)

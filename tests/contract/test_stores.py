@@ -245,7 +245,7 @@ def test_other_values_than_the_source_are_found(store: Path) -> None:
     zarr.open(str(store), mode="r+")["acquisition/e/data"][17, 3] += 1
     verdict = verify(store, against=build("session", store.parent), rule=StoreRule(threshold=0), validate=False)
     (finding,) = verdict.findings
-    assert "1 values differ from the source, first at (17, 3)" in str(finding)
+    assert "1 value differs from the source, first at (17, 3)" in str(finding)
 
 
 def test_metadata_that_readers_would_miss_are_found(store: Path) -> None:

@@ -26,6 +26,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "docker" / "README.md",
     ROOT / "jobscripts" / "README.md",
+    ROOT / "packaging" / "README.md",
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if not set(MADE) & set(path.parts)),
 ]
 COMMENT = re.compile(r"<!--\s*(.*?)\s*-->", re.DOTALL)

@@ -70,6 +70,25 @@ def test_a_simulation_that_is_killed_goes_on_after_its_last_checkpoint(tmp_path:
     assert_is_what_was_simulated(killed)
 
 
+@pytest.mark.once
+def test_ten_thousand_cells(tmp_path: Path) -> None:
+    """At the size that the example is made for, for two checkpoints."""
+    path, cells, every = tmp_path / "out.nwb", 10_000, 0.2
+    done = launch(4, EXAMPLE, path, "--cells", str(cells), "--seconds", str(2 * every), "--every", str(every))
+    assert done.returncode == 0, done.stderr
+    simulation = runpy.run_path(str(EXAMPLE))["Simulation"](cells, every, SimpleNamespace(rank=0, size=1))
+    potential, times, whose = zip(*map(simulation.run, range(2)), strict=True)
+    when, who = np.concatenate(times), np.concatenate(whose)
+    order = np.lexsort((when, who))
+    with h5py.File(path) as file:
+        assert np.array_equal(file["/acquisition/potential/data"], np.concatenate(potential))
+        assert file["/acquisition/potential/data"].shape == (400, 100)
+        assert np.array_equal(file["/acquisition/spikes/timestamps"], np.sort(when))
+        assert np.array_equal(file["/units/spike_times"], when[order])
+        assert np.array_equal(file["/units/spike_times_index"], np.cumsum(np.bincount(who, minlength=cells)))
+    assert validate(path=str(path)) == []
+
+
 def assert_is_what_was_simulated(path: Path) -> None:
     """Compare with the simulation by one process, which needs no exchange."""
     simulation = runpy.run_path(str(EXAMPLE))["Simulation"](CELLS, EVERY, SimpleNamespace(rank=0, size=1))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from docs.blocks import ROOT, all_blocks
 from docs.external_files import examples
 from failure.faults import in_movies, linking
 from mpi_launch import run_mpi
@@ -18,7 +20,7 @@ from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore")]
 
-PAGE = Path(__file__).parents[2] / "docs" / "external-files.md"
+PAGE = ROOT / "docs" / "external-files.md"
 MADE = {
     "copy": "copied.nwb",
     "encode-anew": "encoded.nwb",
@@ -116,6 +118,23 @@ def test_movies(folder: Path) -> None:
         assert frames.shape == (22, in_movies.HEIGHT, in_movies.WIDTH, 3)
         expected = [9 * number for count in in_movies.COUNTS.values() for number in range(count)]
         assert np.abs(frames[...].mean(axis=(1, 2, 3)) - expected).max() < 3
+
+
+def test_command_lines(tmp_path: Path) -> None:
+    """Of docs/external-files.md, in a folder with what they name; each leaves its file."""
+    for module in ("av", "cv2"):
+        pytest.importorskip(module, reason='needs the extra "movies", and neuroconv\'s for videos')
+    in_movies.prepare(tmp_path)
+    (tmp_path / "session.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
+    blocks = [block for block in all_blocks() if block.page == "docs/external-files.md" and block.language == "sh"]
+    commands = [shlex.split(line) for block in blocks for line in block.code.splitlines()]
+    assert commands
+    for command in commands:
+        argv = [sys.executable, "-m", *command]
+        done = run_mpi(2, argv, timeout=100, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+        assert done.returncode == 0, done.stderr
+        assert verify(tmp_path / command[3]).ok
+        assert (tmp_path / "one.avi").is_file() and len(list((tmp_path / "from_shell").iterdir())) == 1
 
 
 def test_preflight(folder: Path) -> None:

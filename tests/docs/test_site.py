@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from report.browser import look
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.slow]
 
@@ -49,6 +50,15 @@ def test_reference_is_made_from_the_source(site: Path) -> None:
     assert "NWBParallelIO.append_together" in contract and "collective" in contract
     assert "Pass comm=MPI.COMM_WORLD" in (site / "reference" / "errors.html").read_text()
     assert "--commit-interval" in (site / "reference" / "command-line.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["index.html", "reference/contract.html"])
+def test_pages_fit_a_narrow_screen(site: Path, name: str, tmp_path: Path) -> None:
+    """What is wider, programs and tables, scrolls by itself, and the page around it does not."""
+    page = site / name
+    found = look(page.read_text().replace("<head>", f'<head><base href="file://{page}">', 1), tmp_path, 400, "light")
+    assert found["width"] == found["wide"] == 400
+    assert not [fault for fault in found["faults"] if fault.startswith(("color-contrast", "image-alt"))]
 
 
 def test_a_link_to_nothing_is_found(tmp_path: Path) -> None:

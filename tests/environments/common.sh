@@ -62,16 +62,21 @@ installed() {
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null) == installed ]]
 }
 
-# install_packages PACKAGE...: Debian's, as root; says what went wrong if it does.
-install_packages() {
+# quietly COMMAND...: what it says is shown only if it fails.
+quietly() {
     local log status=0
-    echo "Installing $*"
     log=$(mktemp)
-    export DEBIAN_FRONTEND=noninteractive
-    { apt-get update && apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"; } &> "$log" || status=1
-    ((status == 0)) || tail -n 20 "$log" >&2
+    "$@" &> "$log" || status=$?
+    ((status == 0)) || tail -n 60 "$log" >&2
     rm -f "$log"
     return $status
+}
+
+# install_packages PACKAGE...: Debian's, as root; says what went wrong if it does.
+install_packages() {
+    echo "Installing $*"
+    export DEBIAN_FRONTEND=noninteractive
+    quietly apt-get update && quietly apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 }
 
 # install_optional WHAT PACKAGE...: Debian's, where that is allowed; without them the tests of WHAT are skipped.

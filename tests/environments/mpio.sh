@@ -8,9 +8,9 @@ hash=$(fingerprint "$wheel")
 is_current .venv-mpio test "$hash" && exit 0
 
 echo "Installing parnwb[convert,inspect,test] and $(basename "$wheel") into .venv-mpio"
-.venv-mpio/bin/pip install --quiet --force-reinstall --no-deps "$wheel"
-.venv-mpio/bin/pip install --quiet --only-binary :all: --constraint <(echo "h5py==$h5py_version") \
-    --editable ".[convert,inspect,test]" || fail "pip could not install parnwb: see its message above"
+quietly .venv-mpio/bin/pip install --quiet --force-reinstall --no-deps "$wheel"
+quietly .venv-mpio/bin/pip install --quiet --only-binary :all: --constraint <(echo "h5py==$h5py_version") \
+    --editable ".[convert,inspect,test]" || fail "pip could not install parnwb: see what it says above"
 
 # An mpiexec beside python, as the mpich wheel has it: whoever takes the one beside python has the right one.
 # Open MPI, called by an absolute path, would look for its helpers beside it: hence no symbolic link.

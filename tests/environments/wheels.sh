@@ -18,8 +18,8 @@ make_venv .venv
 hash=$(fingerprint)
 if ! is_current .venv "$1" "$hash"; then
     echo "Installing parnwb[$extras] into .venv"
-    .venv/bin/pip install --quiet --only-binary :all: --editable ".[$extras]" ||
-        fail "pip could not install parnwb[$extras]: see its message above"
+    quietly .venv/bin/pip install --quiet --only-binary :all: --editable ".[$extras]" ||
+        fail "pip could not install parnwb[$extras]: see what it says above"
     for level in $levels; do
         mark_current .venv "$level" "$hash"
     done

@@ -25,6 +25,7 @@ from failure.faults import (  # noqa: F401
     in_other_files,
     in_places,
     in_pynwb,
+    in_rank_data,
     in_sources,
     in_target,
 )

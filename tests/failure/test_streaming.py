@@ -271,7 +271,7 @@ CALLS = """
 """
 
 SAID = {
-    "shape": "a block must have the shape (rows, *(3,)), got (2, 4)",
+    "shape": "a block must have the shape (rows, 3), got (2, 4)",
     "dtype": "a block must have the stream's dtype int16, got float64",
     "streams": "rank 0 appends to /acquisition/s/data, rank 1 to /acquisition/s/timestamps",
     "together": "rank 0 appends to /acquisition/s/data, /acquisition/s/timestamps, rank 1 to /acquisition/s/times",

@@ -89,8 +89,13 @@ def test_shells_complete_commands(shell: str) -> None:
     assert done.returncode == 0 and "_PARNWB_COMPLETE" in done.stdout, done.stderr
 
 
-def test_a_word_is_completed() -> None:
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("parnwb con", ["plain,convert"]), ("parnwb convert --over", ["plain,--overwrite"])],
+)
+def test_a_word_is_completed(words: str, found: list[str]) -> None:
     program = Path(sys.executable).with_name("parnwb")
-    env = {**os.environ, "_PARNWB_COMPLETE": "bash_complete", "COMP_WORDS": "parnwb con", "COMP_CWORD": "1"}
+    where = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    env = {**os.environ, **where, "_PARNWB_COMPLETE": "bash_complete"}
     done = subprocess.run([program], env=env, capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["plain,convert"]
+    assert done.stdout.split() == found

@@ -15,18 +15,8 @@ from mpi_launch import run_mpi
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
+tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads TOML")
 WRITTEN = Path(__file__).with_name("written.py")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with an sdist of this checkout and a wheel of that sdist."""
-    folder = tmp_path_factory.mktemp("dist")
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", folder, ROOT], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder
 
 
 def test_the_sdist_holds_the_sources(made: Path) -> None:
@@ -62,3 +52,24 @@ def test_it_writes_a_file_where_it_is_installed(made: Path, tmp_path: Path) -> N
     env["LD_LIBRARY_PATH"] = f"{libraries}:{os.environ.get('LD_LIBRARY_PATH', '')}"
     done = run_mpi(2, [python, tmp_path / "written.py", tmp_path / "out.nwb"], cwd=tmp_path, env=env)
     assert done.returncode == 0 and "written and read with 2 ranks" in done.stdout, done.stdout + done.stderr
+
+
+def test_versions_are_tags(tmp_path: Path) -> None:
+    """A commit with a tag, and the one after it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = next(need for need in project["build-system"]["requires"] if need.startswith("setuptools-scm"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", tmp_path / "scm"]
+    subprocess.run([*pip, needed, "setuptools>=77"], check=True, timeout=120, capture_output=True)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--no-tags", ROOT, clone], check=True, timeout=60, capture_output=True)
+    who = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
+
+    def version(*command: str) -> str:
+        subprocess.run(["git", *who, *command], cwd=clone, check=True, timeout=60, capture_output=True)
+        ask = [sys.executable, "-m", "setuptools_scm"]
+        env = {**os.environ, "PYTHONPATH": str(tmp_path / "scm")}
+        done = subprocess.run(ask, cwd=clone, env=env, check=True, timeout=60, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    assert version("tag", "-a", "v9.8.7", "-m", "tagged") == "9.8.7"
+    assert version("commit", "--quiet", "--allow-empty", "-m", "another").startswith("9.8.8.dev1+g")

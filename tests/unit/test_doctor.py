@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from parnwb.doctor import describe, examine, known_faults, srun_type
+from parnwb import doctor
+from parnwb.doctor import Seat, describe, examine, known_faults, mpi_libraries, srun_type
+from parnwb.machine.striping import Striping
 from parnwb.target.space import Space
 
 
@@ -96,3 +98,126 @@ def test_start_up_is_told_by_rank_or_from_the_first_to_the_last(tmp_path: Path) 
     assert "start-up    1.0 s (rank 0), 2.5 s (rank 2)" in list(describe(few))
     expected = "start-up    3.0 s (rank 0) to 9.0 s (rank 21), half of the ranks within 4.0 s"
     assert expected in list(describe(many))
+
+
+# -- what is wrong, and what to do about it -----------------------------------------------------------------------
+
+SEAT = Seat(
+    host="node1",
+    versions={"parnwb": "1.0", "HDF5": "1.14.6"},
+    cores=(0, 1),
+    open_files=1024,
+    free_memory=1 << 34,
+    free_shared_memory=1 << 30,
+    file_system="lustre",
+    free_bytes=1 << 40,
+    limited_by="the file system",
+    trouble="",
+    start_up=1.0,
+)
+ELSEWHERE = replace(SEAT, host="node2")
+OLDER = {"parnwb": "1.0", "HDF5": "1.10.8"}
+
+
+@pytest.mark.parametrize(
+    ("seats", "what", "remedy", "prevents"),
+    [
+        ([SEAT, replace(ELSEWHERE, versions=OLDER)], "HDF5 is 1.14.6 on node1 and 1.10.8 on node2", "the same", True),
+        ([SEAT] * 3, "3 ranks share 2 cores on node1", "--cpus-per-task", False),
+        ([replace(SEAT, open_files=64)], "a process may have 64 open files on node1", "ulimit -n 1024", True),
+        ([SEAT, replace(ELSEWHERE, free_memory=1 << 28)], "256 MiB of memory are free for 1 ranks", "mem", True),
+        ([replace(SEAT, free_shared_memory=1 << 20)] * 2, "1 MiB of /dev/shm are free for 2 ranks", "shm-size", True),
+        ([replace(SEAT, trouble="it cannot be written to")], "/data: it cannot be written to", "permissions", True),
+        ([SEAT, replace(ELSEWHERE, trouble="not seen")], "/data on node2: not seen", "hosts share", True),
+        ([replace(SEAT, free_bytes=1 << 20)], "the file system leaves 1 MiB for files in", "another folder", False),
+        ([replace(SEAT, file_system="nfs4")], "/data is of type nfs4, on which several hosts", "parallel file", False),
+        (
+            [replace(SEAT, file_system="ext4"), replace(ELSEWHERE, file_system="nfs4")],
+            "/data is of type nfs4, on which several hosts cannot write one file",
+            "Run all ranks on one host",
+            False,
+        ),
+    ],
+)
+def test_what_is_wrong_has_a_remedy(seats: list[Seat], what: str, remedy: str, prevents: bool) -> None:
+    """One seat is no reason, so that each of these is the only thing that is wrong."""
+    found = [*doctor._about_versions(seats), *doctor._about_limits(seats), *doctor._about_folder(Path("/data"), seats)]
+    assert len(found) == 1, found
+    assert what in found[0].what and remedy in found[0].remedy and found[0].prevents is prevents
+
+
+def test_what_is_well_is_not_spoken_of() -> None:
+    seats = [SEAT, ELSEWHERE]
+    assert not [*doctor._about_versions(seats), *doctor._about_limits(seats), *doctor._about_folder(Path("/d"), seats)]
+
+
+def test_a_folder_on_one_server_of_lustre(monkeypatch: pytest.MonkeyPatch) -> None:
+    for count, told in ((1, True), (4, False)):
+        monkeypatch.setattr(doctor, "striping_of", lambda folder, count=count: Striping(count))
+        found = list(doctor._about_folder(Path("/data"), [SEAT]))
+        assert [advice.remedy for advice in found] == ["lfs setstripe --stripe-count 8 --stripe-size 4M /data"] * told
+
+
+@pytest.mark.parametrize(
+    ("mpi", "ranks", "variables", "told"),
+    [
+        ("Open MPI 4.1.4", 31, {}, "OMPI_MCA_fcoll"),
+        ("Open MPI 4.1.4", 30, {}, None),
+        ("Open MPI 4.1.4", 31, {"OMPI_MCA_fcoll": "two_phase"}, None),
+        ("Open MPI 5.0.7", 31, {}, None),
+        ("Open MPI 4.1.4", 2, {"OMPI_MCA_io": "romio321"}, "unset OMPI_MCA_io"),
+        ("MPICH 5.0.2", 99, {"OMPI_MCA_io": "romio321"}, None),
+    ],
+)
+def test_known_faults_of_an_mpi(
+    monkeypatch: pytest.MonkeyPatch, mpi: str, ranks: int, variables: dict[str, str], told: str | None
+) -> None:
+    for name in ("OMPI_MCA_fcoll", "OMPI_MCA_io"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(doctor, "parallel_hdf5", lambda: True)
+    monkeypatch.setattr(doctor, "mpi_library", lambda: mpi)
+    monkeypatch.setattr(doctor, "mpi_libraries", lambda maps: ())
+    found = list(doctor._about_hdf5("1.14.6", ranks))
+    assert len(found) == bool(told) and all(told in advice.remedy and not advice.prevents for advice in found)
+
+
+MAPS = """\
+7f00-7f10 r-xp 00000000 fe:01 11 /usr/lib/x86_64-linux-gnu/openmpi/lib/libmpi.so.40.30.4
+7f10-7f20 r--p 00000000 fe:01 11 /usr/lib/x86_64-linux-gnu/openmpi/lib/libmpi.so.40.30.4
+7f20-7f30 r-xp 00000000 fe:01 12 /usr/lib/x86_64-linux-gnu/libmpi_mpifh.so.40.30.0
+7f30-7f40 r-xp 00000000 fe:01 13 /home/anna/.venv/lib/python3.11/site-packages/h5py/defs.so
+"""
+
+
+def test_an_h5py_of_another_mpi_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    one = "/usr/lib/x86_64-linux-gnu/openmpi/lib/libmpi.so.40.30.4"
+    assert mpi_libraries(MAPS) == (one,)
+    two = mpi_libraries(MAPS + "7f50-7f60 r-xp 00000000 fe:01 14 /home/anna/.venv/lib/libmpi.so.12.5.2\n")
+    assert two == ("/home/anna/.venv/lib/libmpi.so.12.5.2", one)
+    monkeypatch.setattr(doctor, "parallel_hdf5", lambda: True)
+    monkeypatch.setattr(doctor, "mpi_libraries", lambda maps: two)
+    told = [advice for advice in doctor._about_hdf5("1.14.6", 2) if "another MPI" in advice.what]
+    assert len(told) == 1 and told[0].prevents and "Build h5py anew" in told[0].remedy
+
+
+def test_this_process_has_one_mpi() -> None:
+    """The one of mpi4py, which is h5py's where that has any."""
+    pytest.importorskip("mpi4py.MPI")
+    assert len(mpi_libraries(Path("/proc/self/maps").read_text())) == 1
+
+
+def test_programs_that_deflate_and_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "CODERS", {"no_such_module": "quick"})
+    monkeypatch.setattr(doctor.planes, "available", lambda: False)
+    found = [(advice.what, advice.remedy, advice.prevents) for advice in doctor._about_coders()]
+    assert found[0] == ("fast deflate programs cannot be loaded: quick", "Install parnwb anew", False)
+    assert "was not compiled" in found[1][0] and found[1][1].startswith("Install gcc") and not found[1][2]
+
+
+def test_a_machine_without_mpi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "mpi_library", lambda: "")
+    report = examine(tmp_path)
+    assert report is not None and not report.good
+    assert any("mpi4py finds no MPI" in advice.what and "parnwb[mpich]" in advice.remedy for advice in report.advice)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import h5py
@@ -152,3 +154,18 @@ def test_nothing_is_read_before_it_is_asked_for(kind):
     assert read == []
     next(stream)
     assert len(read) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_goes_with_its_last_user_not_when_the_garbage_collector_comes(kind):
+    """It holds the values of a round, of which there may be thousands."""
+    values = np.arange(20)
+    gc.disable()
+    try:
+        begun, unused = (kind(one(values), 0, 0, ArraySource(values)) for _ in range(2))
+        assert len(list(begun)) > 0
+        left = [weakref.ref(begun), weakref.ref(unused)]
+        del begun, unused
+        assert [reference() for reference in left] == [None, None]
+    finally:
+        gc.enable()

@@ -67,6 +67,17 @@ def differs_in_small_values(place: Place) -> None:
     place.write(nwbfile)
 
 
+@fault(None, ranks=SEVERAL, leaves=True)
+def long_doubles_differ_in_bytes_that_mean_nothing(place: Place) -> None:
+    nwbfile = session()
+    for name, count in {"small": 10, "large": 1000}.items():
+        long = np.arange(count).astype("g") / 3
+        spare = long.view("u1").reshape(count, -1)[:, 10:]
+        spare[...] = np.random.default_rng(place.rank).integers(0, 256, spare.shape)
+        nwbfile.add_acquisition(TimeSeries(name=name, data=long, unit="V", rate=1.0))
+    place.write(nwbfile)
+
+
 @fault("AgreementError", "same NWBFile", r"starting_time@rate", ranks=SEVERAL)
 def differs_on_every_rank(place: Place) -> None:
     place.write(session(rate=30.0 + place.rank))

@@ -270,6 +270,50 @@ def mismatch_is_copied(place: Place) -> None:
             assert np.array_equal(file["/acquisition/linked/data"], values((ROWS, COLUMNS)))
 
 
+STORED = {
+    "deflated": {"compression": "gzip", "shuffle": True},
+    "skipped": {"compression": "lzf"},  # which leaves chunks that do not shrink as they are, and says so in their masks
+    "plain": {},
+}
+
+
+def _prepare_chunks(place: Place) -> None:
+    """Write datasets in chunks, some of noise, the last ones cut off by the end."""
+    rows = np.random.default_rng(1).integers(-(2**15), 2**15, (1050, COLUMNS), "i2")
+    rows[:300] = 7
+    with h5py.File(place.folder / "chunks.h5", "w") as file:
+        for name, settings in STORED.items():
+            file.create_dataset(name, data=rows, chunks=(100, 3), **settings)
+
+
+def _stored(dataset: h5py.Dataset) -> dict[tuple[int, ...], tuple[int, bytes]]:
+    """Return filter mask and bytes of each chunk."""
+    infos = [dataset.id.get_chunk_info(number) for number in range(dataset.id.get_num_chunks())]
+    return {info.chunk_offset: dataset.id.read_direct_chunk(info.chunk_offset) for info in infos}
+
+
+@fault(None, name="link_is_copied_as_it_is_stored", prepare=_prepare_chunks, leaves=True, backends=("direct",))
+def is_copied_as_it_is_stored(place: Place) -> None:
+    """Chunk by chunk, masks and all; what asks for other chunks is encoded anew, to the same values."""
+    nwbfile = session(name="own")
+    source = h5py.File(place.folder / "chunks.h5", "r")
+    for name in STORED:
+        nwbfile.add_acquisition(TimeSeries(name=name, data=source[name], unit="V", rate=30.0))
+    anew = H5DataIO(source["skipped"], link_data=False, chunks=(70, COLUMNS), compression="gzip")
+    nwbfile.add_acquisition(TimeSeries(name="anew", data=anew, unit="V", rate=30.0))
+    place.write(nwbfile, link_data=False)
+    if place.rank == 0:
+        with h5py.File(place.path) as file:
+            for name in STORED:
+                data = file[f"/acquisition/{name}/data"]
+                assert data.file.filename == str(place.path) and len(_stored(data)) == 22
+                assert _stored(data) == _stored(source[name]), name
+            assert {mask for mask, _ in _stored(file["/acquisition/skipped/data"]).values()} == {0, 1}
+            data = file["/acquisition/anew/data"]
+            assert (data.chunks, data.compression) == ((70, COLUMNS), "gzip")
+            assert np.array_equal(data, source["skipped"])
+
+
 def is_external(path: Path, name: str) -> bool:
     """Tell whether a dataset of the series is a link to another file."""
     with h5py.File(path) as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -141,3 +142,19 @@ register(
     "uneven.mp4 has frames at uneven times",
     "give timestamps instead",
 )
+
+
+# -- what becomes of them on request --------------------------------------------------------------------------------
+
+
+@fault(None, name="movie_mismatch_is_warned_of", prepare=lambda place: prepare(place.folder), leaves=True)
+def mismatch_is_warned_of(place: Place) -> None:
+    """The file is written as the series says, and the root tells of all that is wrong, before and once."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        place.write(watching("one.avi", "three.avi", starting_frame=[0, 3]), on_mismatch="warn")
+    told = [str(item.message) for item in warned if str(item.message).startswith("external images: /movie: ")]
+    assert len(told) == (place.rank == 0), told
+    if place.rank == 0:
+        assert "three.avi is not there, seen from" in told[0]
+        assert stored(place.path) == {"starts": [0, 3], "there": [True, False], "rows": None}

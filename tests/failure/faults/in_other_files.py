@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from failure.faults.fault import Place, fault
+from failure.faults.fault import SEVERAL, Place, fault
 from failure.faults.linking import COLUMNS, ROWS
 from failure.faults.material import CHUNK, Asked, session, values
 from pynwb import H5DataIO, NWBFile, TimeSeries
@@ -54,8 +55,14 @@ for _name, _content, _says in (
 
 # -- modular storage ------------------------------------------------------------------------------------------------
 
+READ_SECONDS, LONGEST_SECONDS = 0.4, 20.0
 
-def _modular(place: Place, second: Callable[[], NWBFile], **more: Any) -> None:
+def _modular(
+    place: Place,
+    second: Callable[[], NWBFile],
+    first: Callable[[], NWBFile] = lambda: session(name="first"),
+    **more: Any,
+) -> None:
     """Write two data files, each by a team of its own, and a file of links."""
 
     def assemble(files: Mapping[str, NWBFile]) -> NWBFile:
@@ -65,7 +72,7 @@ def _modular(place: Place, second: Callable[[], NWBFile], **more: Any) -> None:
                 nwbfile.add_acquisition(series)
         return nwbfile
 
-    parts = {"first.nwb": lambda: session(name="first"), "second.nwb": second}
+    parts = {"first.nwb": first, "second.nwb": second}
     write_modular(place.path, parts, assemble, place.comm, **{**place.settings, **more})
 
 
@@ -89,6 +96,33 @@ def modular_source_fails(place: Place) -> None:
         return data
 
     _modular(place, lambda: session(H5DataIO(Asked(spoil), chunks=CHUNK), name="second"))
+
+
+@fault("KeyError", "no such device", name="modular_failure_is_noticed", ranks=SEVERAL)
+def modular_failure_is_noticed(place: Place) -> None:
+    """By a team that would be at its file for long: it leaves with a few of its seven or fourteen reads done."""
+    begun, calls = place.folder / "begun", []
+
+    def slowly(call: int, data: Any) -> Any:
+        if len(data) > CHUNK[0]:  # a buffer; before it, samples are compared
+            begun.touch()
+            time.sleep(READ_SECONDS)
+            calls.append(call)
+        return data
+
+    def second() -> NWBFile:
+        end = time.monotonic() + LONGEST_SECONDS
+        while not begun.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        raise KeyError("no such device")
+
+    try:
+        _modular(place, second, lambda: session(H5DataIO(Asked(slowly), chunks=CHUNK), name="first"))
+    finally:
+        place.comm.Barrier()
+        if place.rank == 0:
+            begun.unlink()
+        assert len(calls) <= 4, f"{len(calls)} reads after another team had failed"
 
 
 @fault(

@@ -94,7 +94,8 @@ def file() -> Iterator[h5py.File]:
         (np.array(["text"] * 1000), False),
         (np.array(["text"] * 1000, dtype=object), False),
         (np.zeros(1000, "S5"), False),
-        (np.zeros(1000, np.longdouble), False),
+        (np.zeros(1000, np.longdouble), True),
+        (np.zeros(1000, np.clongdouble), False),
         (np.zeros(1000, [("a", "<i2"), ("b", "<f4")]), False),  # what the schema says is not compound
         (np.zeros((0, 5000)), False),
         (list(range(125)), True),

@@ -1,19 +1,21 @@
-"""Tables with data of ranks: as many rows as ids, or no file."""
+"""Tables whose columns are spread over ranks, or grow: as many rows as ids, or no file."""
 
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hdmf.common import DynamicTable, VectorData
+from hdmf.common import AlignedDynamicTable, DynamicTable, ElementIdentifiers, VectorData, VectorIndex
+from hdmf.data_utils import DataChunkIterator
 from pynwb import NWBHDF5IO, H5DataIO, NWBFile
 from pynwb.misc import Units
 
-from parnwb import Distributed, DistributedRagged, NWBParallelIO
+from parnwb import Distributed, DistributedRagged, NWBParallelIO, Stream
 from parnwb.errors import ParnwbError
 
 TRAINS = [np.zeros(2), np.ones(3), np.ones(1)]
@@ -68,3 +70,117 @@ def test_others_are_written_and_read(tmp_path: Path, made: Any) -> None:
     with NWBHDF5IO(tmp_path / "out.nwb", "r") as io:
         file = io.read()
         assert len(file.units if file.units is not None else file.get_scratch("rows")) == 3
+
+
+# -- columns that grow ---------------------------------------------------------------------------------------
+
+
+class Streams:
+    """Units whose ids and ragged columns are streams."""
+
+    def __init__(self) -> None:
+        self.ids, self.ends, self.values = Stream("i8"), Stream("u4", chunks=(2,)), Stream("f8")
+        data = VectorData(name="spike_times", description="s", data=self.values)
+        index = VectorIndex(name="spike_times_index", data=self.ends, target=data)
+        ids = ElementIdentifiers(name="id", data=self.ids)
+        self.file = session()
+        self.file.units = Units(name="units", description="u", id=ids, columns=[index, data])
+
+    def write(self, path: Path, mode: str = "w", **rows: list[float]) -> None:
+        with NWBParallelIO(path, mode, progress=False) as io:
+            io.write(self.file)
+            io.append_together({getattr(self, name): values for name, values in rows.items()})
+
+
+UNEVEN = {
+    "an id too few": ({"ids": [0], "ends": [2, 3], "values": [0.1, 0.2, 0.3]}, "row for each id, got {'id': 1,"),
+    "an id too many": ({"ids": [0, 1], "ends": [2], "values": [0.1, 0.2]}, "row for each id, got {'id': 2,"),
+    "values missing": ({"ids": [0, 1], "ends": [2, 3], "values": [0.1]}, "index ends with 3, spike_times has 1"),
+    "values without a row": ({"values": [0.1]}, "spike_times_index ends with 0, spike_times has 1"),
+}
+
+
+@pytest.mark.parametrize(("rows", "words"), UNEVEN.values(), ids=UNEVEN)
+def test_streams_of_a_table_end_together_or_are_kept_until_they_do(tmp_path: Path, rows: Any, words: str) -> None:
+    path = tmp_path / "out.nwb"
+    with pytest.raises(ParnwbError, match=f"{words}.*at /units.*mode 'resume', append those that are missing"):
+        Streams().write(path, **rows)
+    assert sorted(os.listdir(tmp_path)) == ["out.nwb.partial", "out.nwb.partial.journal"]
+    whole = {"ids": [0, 1], "ends": [2, 3], "values": [0.1, 0.2, 0.3]}
+    Streams().write(path, "resume", **{name: own[len(rows.get(name, [])) :] for name, own in whole.items()})
+    with NWBHDF5IO(path, "r") as io:
+        assert [times.tolist() for times in io.read().units["spike_times"][:]] == [[0.1, 0.2], [0.3]]
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_generators_of_columns_give_a_row_for_each_id(tmp_path: Path, rows: int) -> None:
+    data = DataChunkIterator((float(n) for n in range(rows)), maxshape=(None,), dtype=np.dtype("f8"))
+    file = session()
+    column = VectorData(name="c", description="c", data=data)
+    file.add_scratch(DynamicTable(name="rows", description="r", id=[0, 1, 2], columns=[column]))
+    with pytest.raises(ParnwbError, match=f"row for each id, got {{'id': 3, 'c': {rows}}}"):
+        with NWBParallelIO(tmp_path / "out.nwb", "w", progress=False) as io:
+            io.write(file)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def growable(tmp_path: Path) -> Path:
+    file = session()
+    data = VectorData(name="spike_times", description="s", data=H5DataIO(np.arange(5.0), maxshape=(None,)))
+    index = VectorIndex(name="spike_times_index", data=H5DataIO([2, 5], maxshape=(None,)), target=data)
+    ids = ElementIdentifiers(name="id", data=H5DataIO([0, 1], maxshape=(None,)))
+    file.units = Units(name="units", description="u", id=ids, columns=[index, data])
+    with NWBHDF5IO(tmp_path / "out.nwb", "w") as io:
+        io.write(file)
+    return tmp_path / "out.nwb"
+
+
+EXTENDED = {
+    "no ids": ({"spike_times_index": [7], "spike_times": [0.1, 0.2]}, "got {'id': 2, 'spike_times': 3}"),
+    "no index": ({"id": [2], "spike_times": [0.1]}, "row for each id, got {'id': 3, 'spike_times': 2}"),
+    "no values": ({"id": [2], "spike_times_index": [7]}, "spike_times_index ends with 7, spike_times has 5"),
+    "values alone": ({"spike_times": [0.1]}, "spike_times_index ends with 5, spike_times has 6"),
+    "all": ({"id": [2], "spike_times_index": [7], "spike_times": [0.1, 0.2]}, None),
+    "an empty row": ({"id": [2], "spike_times_index": [5]}, None),
+}
+
+
+@pytest.mark.parametrize(("rows", "words"), EXTENDED.values(), ids=EXTENDED)
+def test_columns_of_an_existing_table_grow_together(growable: Path, rows: Any, words: str | None) -> None:
+    before = growable.read_bytes()
+
+    def extend() -> None:
+        with NWBParallelIO(growable, "r+", progress=False) as io:
+            for name, values in rows.items():
+                io.extend(f"/units/{name}", values)
+
+    if words is None:
+        extend()
+        with NWBHDF5IO(growable, "r") as io:
+            assert len(io.read().units) == 3
+        return
+    with pytest.raises(ParnwbError, match=f"{words}.*at /units.*Extend all columns of the table"):
+        extend()
+    assert growable.read_bytes() == before
+
+
+def test_a_table_of_tables_has_as_many_rows_in_each(tmp_path: Path) -> None:
+    file, path, grows = session(), tmp_path / "out.nwb", {"maxshape": (None,)}
+    column = VectorData(name="c", description="c", data=H5DataIO([0.5, 0.6], **grows))
+    ids = [ElementIdentifiers(name="id", data=H5DataIO([0, 1], **grows)) for _ in range(2)]
+    part = DynamicTable(name="part", description="p", id=ids[0], columns=[column])
+    file.add_scratch(AlignedDynamicTable(name="whole", description="w", id=ids[1], category_tables=[part]))
+    with NWBHDF5IO(path, "w") as io:
+        io.write(file)
+    rows = {"part/c": [0.7], "part/id": [2], "id": [2]}
+    said = "got {'id': 2, 'part': 3}.*at /scratch/whole"
+    for names in (["part/c", "part/id"], rows):
+        with (
+            nullcontext() if "id" in names else pytest.raises(ParnwbError, match=said),
+            NWBParallelIO(path, "r+", progress=False) as io,
+        ):
+            for name in names:
+                io.extend(f"/scratch/whole/{name}", rows[name])
+    with NWBHDF5IO(path, "r") as io:
+        assert len(io.read().get_scratch("whole")) == 3

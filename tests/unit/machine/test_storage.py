@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from parnwb.errors import LaunchError, PlanError
-from parnwb.machine.storage import Client, Sharing, check_writers_per_node, file_system, kind_of, writers
+from parnwb.machine.storage import KINDS, Client, Sharing, check_writers_per_node, file_system, kind_of, writers
 
 MOUNTS = """\
 sysfs /sys sysfs rw 0 0
@@ -95,6 +95,18 @@ def test_this_machine_is_known(tmp_path):
 )
 def test_kinds_have_a_policy(name: str, kind: str, sharing: Sharing) -> None:
     assert (kind_of(name).name, kind_of(name).sharing) == (kind, sharing)
+
+
+def test_every_kind_is_in_the_table_that_users_read() -> None:
+    """docs/clusters.md, "Which ranks write": each kind in the row of its policy, and no other."""
+    page = (Path(__file__).parents[3] / "docs" / "clusters.md").read_text()
+    section = page.split("### Which ranks write")[1].split("###")[0]
+    parallel, root, local, unknown = [line.split("|")[1].strip() for line in section.splitlines() if "|" in line][2:]
+    rows = {Sharing.PARALLEL: parallel, Sharing.ROOT: root}
+    named = {sharing: set(row.split(", ")) for sharing, row in rows.items()}
+    known = {sharing: {kind.name for kind in KINDS.values() if kind.sharing is sharing} for sharing in rows}
+    assert named == known
+    assert (local, unknown) == ("disks and memory of one host", "others")
 
 
 # -- who writes ----------------------------------------------------------------------------------------------

@@ -146,3 +146,55 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(folder: Path, monkeypatch
     assert another.read_text() == "another's"
     assert [path.name for path in (folder / "session").iterdir()] == [another.name]
     assert len(list((folder / "films").iterdir())) == 3
+
+
+# -- around the writing of the file --------------------------------------------------------------------------------
+
+
+def films(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "films").iterdir())
+
+
+@pytest.mark.parametrize(("how", "left"), [("copy", ["0.avi", "1.avi", "2.avi"]), ("move", ["1.avi"])])
+def test_originals_go_when_the_file_is_whole(folder: Path, how: str, left: list[str]) -> None:
+    nwbfile = watching("films/0.avi", "films/2.avi")
+    with placing.movies_beside(nwbfile, folder / "session.nwb", None, how) as named:
+        assert list(nwbfile.acquisition["camera"].external_file) == named["/camera"]
+        assert films(folder) == ["0.avi", "1.avi", "2.avi"]
+        assert all((folder / name).is_file() for name in named["/camera"])
+    assert films(folder) == left and len(list((folder / "session").iterdir())) == 2
+
+
+@pytest.mark.parametrize("how", ["copy", "move"])
+def test_copies_of_a_file_that_fails_go_and_what_is_beside_them_stays(folder: Path, how: str) -> None:
+    for note in (False, True):
+        if note:
+            (folder / "session").mkdir()
+            (folder / "session" / "note").touch()
+        with pytest.raises(StorageError, match="the disk is full"):
+            with placing.movies_beside(watching("films/0.avi"), folder / "session.nwb", None, how):
+                raise StorageError("the disk is full")
+        assert films(folder) == ["0.avi", "1.avi", "2.avi"]
+        assert [path.name for path in folder.glob("session/*")] == ["note"] * note
+        assert (folder / "session").exists() is note
+
+
+@pytest.mark.parametrize("how", ["copy", "move"])
+def test_copies_stay_where_a_job_was_asked_to_stop(folder: Path, how: str) -> None:
+    """What it has committed names them; the next job needs the originals."""
+    nwbfile = watching("films/0.avi")
+    with pytest.raises(SystemExit), placing.movies_beside(nwbfile, folder / "session.nwb", None, how):
+        raise SystemExit(75)
+    assert films(folder) == ["0.avi", "1.avi", "2.avi"]
+    (name,) = nwbfile.acquisition["camera"].external_file
+    assert (folder / name).read_bytes() == (folder / "films" / "0.avi").read_bytes()
+
+
+def test_names_of_the_working_folder_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths may be kept as they were given, by neuroconv; those that are found from the file's folder go before."""
+    monkeypatch.chdir(folder / "films")
+    (folder / "1.avi").write_bytes(b"beside the file")
+    nwbfile = watching("0.avi", "1.avi")
+    with placing.movies_beside(nwbfile, folder / "session.nwb", None, "copy") as named:
+        first, second = named["/camera"]
+    assert (folder / first).stat().st_size == 2500 and (folder / second).read_bytes() == b"beside the file"

@@ -56,7 +56,8 @@ class TestRecognise:
     def test_nidq(self, small_run: Path) -> None:
         path = binary_of(small_run)
         meta = path.with_suffix(".meta")
-        meta.write_text(meta.read_text().replace("typeThis=imec", "typeThis=nidq"))
+        keys = "niAiRangeMax=5\nniMNGain=200\nniMAGain=1\nniSampRate=30000\nsnsMnMaXaDw=384,0,1,0\n"
+        meta.write_text(meta.read_text().replace("typeThis=imec", "typeThis=nidq") + keys)
         assert recognise(path)[0] == "SpikeGLXNIDQInterface"
 
     def test_others_are_sent_to_the_option(self, tmp_path: Path) -> None:
@@ -145,6 +146,50 @@ class TestDamaged:
             build_nwbfile(small_run, metadata=START)
 
 
+    @pytest.mark.parametrize("key", [
+        "fileCreateTime", "fileName", "imAiRangeMax", "imDatPrb_pn", "imSampRate", "nSavedChans", "snsSaveChanSubset",
+        "~imroTbl", "~snsChanMap",
+    ])  # fmt: skip
+    def test_a_key_that_readers_need(self, small_run: Path, key: str) -> None:
+        """They fail with a KeyError, or with an error of something else."""
+        change_meta(small_run, key, None)
+        said = rf"must have the keys that readers need: {key} not found .*imec0\.ap\.meta\]. Restore the .meta"
+        for source in (small_run, binary_of(small_run)):
+            with pytest.raises(SourceError, match=said):
+                build_nwbfile(source, metadata=START)
+
+    @pytest.mark.parametrize(("key", "value", "said"), [
+        ("imAiRangeMax", "", "imAiRangeMax must be a number, got ''"),
+        ("imSampRate", "fast", "imSampRate must be a number, got 'fast'"),
+        ("~imroTbl", "0,384", r"~imroTbl must be a list in parentheses, got '0,384'"),
+        ("nSavedChans", "many", "nSavedChans must be an integer, got 'many'"),
+    ])  # fmt: skip
+    def test_a_key_with_a_value_that_is_none(self, small_run: Path, key: str, value: str, said: str) -> None:
+        change_meta(small_run, key, value)
+        with pytest.raises(SourceError, match=said):
+            build_nwbfile(small_run, metadata=START)
+
+    def test_cut_at_a_whole_sample_where_no_size_is_told(self, small_run: Path) -> None:
+        change_meta(small_run, "fileSizeBytes", None)
+        assert build_nwbfile(small_run, metadata=START).acquisition  # whole, as its seconds tell
+        path = binary_of(small_run)
+        os.truncate(path, path.stat().st_size - 7700)
+        with pytest.raises(SourceError, match="fileTimeSecs=0.021633 at 30000 Hz are 649 samples, the file has 639"):
+            build_nwbfile(small_run, metadata=START)
+        change_meta(small_run, "fileTimeSecs", "0.02")  # rounded: that may be 639
+        assert build_nwbfile(small_run, metadata=START).acquisition
+        change_meta(small_run, "fileTimeSecs", None)
+        with pytest.warns(UserWarning, match="tells how long the recording is.*which has 639 samples"):
+            build_nwbfile(small_run, metadata=START)
+
+
+def change_meta(run: Path, key: str, value: str | None) -> None:
+    """Give a key of a .meta another value, or take it away."""
+    meta = binary_of(run).with_suffix(".meta")
+    lines = [line for line in meta.read_text().splitlines() if not line.startswith(f"{key}=")]
+    meta.write_text("\n".join([*lines, *([] if value is None else [f"{key}={value}"])]) + "\n")
+
+
 class TestBuild:
     """The NWBFile."""
 
@@ -184,6 +229,9 @@ class TestBuild:
     def test_a_section_that_nothing_reads_is_told(self, spikeglx_run: Path) -> None:
         with pytest.warns(UserWarning, match="section 'Ecepyhs' of the metadata. Did you mean Ecephys"):
             build_nwbfile(spikeglx_run, metadata={**START, "Ecepyhs": {"ElectrodeGroups": {}}})
+        slip = {"Ecephys": {"ElectricalSeries": {"spikeglx_imec0_app": {"description": "d"}}}}
+        with pytest.warns(UserWarning, match="Ecephys.ElectricalSeries.spikeglx_imec0_app' .* mean spikeglx_imec0_ap"):
+            build_nwbfile(spikeglx_run, metadata={**START, **slip})
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="nothing reads")
             known = {"Devices": {}, "Ecephys": {}, "Subject": {"subject_id": "m1"}}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from parnwb.errors import SourceError
-from parnwb.recordings.metadata import load_metadata, merge, warn_of_unknown_sections
+from parnwb.recordings.metadata import load_metadata, merge, warn_of_unknown_parts, warn_of_unknown_sections
 
 
 class TestMetadata:
@@ -50,3 +51,27 @@ class TestMetadata:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warn_of_unknown_sections({"NWBFile": {}}, {"NWBFile"})
+
+    NAMES = {"ElectricalSeries": {"additionalProperties": {}}, "Electrodes": {}}
+    SCHEMA = {"properties": {"Ecephys": {"properties": NAMES, "additionalProperties": False}}}
+    EXTRACTED = {"Ecephys": {"ElectricalSeries": {"imec0_ap": {"name": "AP"}}, "Electrodes": []}}
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"ElectricalSerie": {}}, "nothing reads 'Ecephys.ElectricalSerie' .*Did you mean ElectricalSeries"),
+            ({"xyz": {}}, "nothing reads 'Ecephys.xyz' of the metadata. Known are ElectricalSeries, Electrodes"),
+            ({"ElectricalSeries": {"imec0_app": {}}}, "'Ecephys.ElectricalSeries.imec0_app'.*Did you mean imec0_ap"),
+            ({"ElectricalSeries": {"imec0_ap": {"nam": 1}}}, "'Ecephys.ElectricalSeries.imec0_ap.nam'.*mean name"),
+        ],
+    )
+    def test_so_are_unknown_parts_of_sections(self, given: dict[str, Any], said: str) -> None:
+        with pytest.warns(UserWarning, match=said):
+            warn_of_unknown_parts({"Ecephys": given}, self.SCHEMA, self.EXTRACTED)
+
+    def test_what_may_be_read_is_not(self) -> None:
+        series = {"imec0_ap": {"description": "d"}, "another": {}, "imec0_lf": {}}
+        given = {"NWBFile": {"x": 1}, "Ecephys": {"ElectricalSeries": series, "Electrodes": [{"of": "imec0_lf"}]}}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warn_of_unknown_parts(given, self.SCHEMA, self.EXTRACTED)

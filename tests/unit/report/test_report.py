@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import datetime, timezone
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,11 +12,13 @@ import h5py
 import numpy as np
 import pytest
 from pynwb import NWBFile, TimeSeries
+from report.made_up import large_record
 
 from parnwb import NWBParallelIO, verify
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.report import check_place, make_report, verification_report
 from parnwb.report.kinds import by_kind, kind_of, lane
+from parnwb.report.page import written_page
 from parnwb.report.stored import contents
 
 ROWS, COLUMNS = 50_000, 16
@@ -61,7 +65,7 @@ def test_a_report_of_what_was_written(io: NWBParallelIO, tmp_path: Path) -> None
     assert not reader.open
     for words in ("out.nwb", "a &lt;session&gt;", "/acquisition/noise/data", "Not verified.", "Rank 0", "HDF5"):
         assert words in page, words
-    assert "Throughput of all ranks" in page and "upper edge is 0 MB/s" not in page
+    assert "Throughput of all ranks" in page and re.search(r"upper edge is [1-9][\d.]*\xa0[kM]B/s", page)
 
 
 def test_all_bytes_are_on_the_timeline(io: NWBParallelIO) -> None:
@@ -72,6 +76,14 @@ def test_all_bytes_are_on_the_timeline(io: NWBParallelIO) -> None:
     assert binned.raw.sum() == pytest.approx(ROWS * COLUMNS * 2) and binned.stored.sum() == pytest.approx(stored)
     seconds = {phase: float(row.sum()) for phase, row in binned.seconds.items()}
     assert seconds == pytest.approx(dict(io.written.phases)) and binned.memory.max() > 1e7
+
+
+def test_only_a_resumed_job_says_what_of_the_data_it_wrote() -> None:
+    record = large_record()
+    total = record.plan["total_bytes"]
+    for written, said in ((total - 1e-7, False), (total / 2, True)):
+        page = written_page(replace(record, written_bytes=written), None).html()
+        assert ("Of these, by this job" in page) == said
 
 
 def test_with_the_verdict(io: NWBParallelIO) -> None:

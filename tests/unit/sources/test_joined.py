@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources import read_pieces
 from parnwb.sources.array import ArraySource, CastSource
@@ -31,9 +32,20 @@ def test_every_box_is_that_of_both_together(before: int, after: int, data: st.Da
     assert all(np.array_equal(values, whole[part.slices]) for part, values in pieces)
 
 
-@pytest.mark.parametrize(("new", "dtype"), [([300, -3], "i8"), ([1.9, -0.5], "f4"), ([7, 8], ">u1")])
-def test_new_rows_become_what_hdf5_makes_of_them(new: list[float], dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("new", "dtype", "first"), [([300, -3], "i8", "300"), ([0.0, 1.9], "f4", "1.8"), ([7, -1], ">i2", "-1")]
+)
+def test_new_rows_that_the_dataset_has_not_are_refused(new: list[float], dtype: str, first: str) -> None:
+    """HDF5 would clamp them, and cut off fractions."""
     source = JoinedSource(ArraySource(np.array([5], dtype="u1")), 0, ArraySource(np.array(new, dtype=dtype)))
+    place = int(new[0] in (0.0, 7))
+    with pytest.raises(SourceError, match=rf"{first}.* at \({place},\) is none of uint8"):
+        source.read(Hyperslab((0,), (3,)))
+
+
+@pytest.mark.parametrize("dtype", ["i8", "f4", ">u2"])
+def test_other_new_rows_are_of_the_datasets_type(dtype: str) -> None:
+    source = JoinedSource(ArraySource(np.array([5], dtype="u1")), 0, ArraySource(np.array([7, 255], dtype=dtype)))
     found = source.read(Hyperslab((0,), (3,)))
     assert found.dtype == source.dtype == np.dtype("u1")
-    assert found.tolist() == [5, *(max(0, min(255, int(value))) for value in new)]
+    assert found.tolist() == [5, 7, 255]
