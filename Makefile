@@ -38,6 +38,7 @@ test:  ## Run all tests with the PyPI wheels, and with h5py on parallel HDF5 (AR
 	@$(ENVIRONMENTS)/run_tests.sh $(ARGS)
 
 containers:  ## Build the images of docker/ with podman and run them (minutes; needs root)
+	@$(ENVIRONMENTS)/debian.sh
 	@$(ENVIRONMENTS)/wheels.sh test
 	@$(ENVIRONMENTS)/mpio.sh
 	@$(ENVIRONMENTS)/cluster.sh
