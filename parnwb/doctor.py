@@ -20,6 +20,7 @@ from typing import Any
 from parnwb.codec import planes
 from parnwb.comm import Ranks, launched_size, library, world
 from parnwb.errors import LaunchError
+from parnwb.machine import kernel
 from parnwb.machine.memory import MiB, rooms
 from parnwb.machine.start_up import age
 from parnwb.machine.storage import LUSTRE, Sharing, file_system, kind_of
@@ -343,7 +344,7 @@ def mpi_libraries(maps: str) -> tuple[str, ...]:
 def _about_hdf5(version: str, ranks: int) -> Iterator[Advice]:
     if not parallel_hdf5():
         return
-    loaded = mpi_libraries(Path("/proc/self/maps").read_text(errors="replace"))
+    loaded = mpi_libraries(kernel.text("/proc/self/maps"))
     if len(loaded) > 1:
         yield Advice(
             f"h5py was built with another MPI than the one that mpi4py loads: {' and '.join(loaded)}",

@@ -44,6 +44,11 @@ def check_exact(
     )
 
 
+def are_equal(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
+    """Tell whether two arrays have the same values, NaN being itself. Independent."""
+    return bool(((one == other) | ((one != one) & (other != other))).all())
+
+
 def changed_by(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[np.bool_] | None:
     """Return which numbers are others in a type, NaN being itself; None if all are what they were. Independent.
 

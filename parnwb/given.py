@@ -11,8 +11,10 @@ import numpy.typing as npt
 from parnwb.errors import SourceError
 
 
-def as_array(values: Any, what: str, where: str | None = None, remedy: str | None = None) -> npt.NDArray[Any]:
-    """Return values as an array, of any shape and type. Independent.
+def as_array(
+    values: Any, what: str, where: str | None = None, remedy: str | None = None, dtype: npt.DTypeLike | None = None
+) -> npt.NDArray[Any]:
+    """Return values as an array, of any shape. Independent.
 
     Parameters
     ----------
@@ -22,6 +24,8 @@ def as_array(values: Any, what: str, where: str | None = None, remedy: str | Non
         They are, for the message.
     where, remedy
         For the error.
+    dtype
+        The array's; None for what numpy takes.
 
     Raises
     ------
@@ -29,7 +33,7 @@ def as_array(values: Any, what: str, where: str | None = None, remedy: str | Non
         numpy cannot: rows of a list differ in length, for one.
     """
     try:
-        return np.asarray(values)
+        return np.asarray(values, dtype)
     except SourceError:  # of data that are spread over ranks, who know better why
         raise
     except Exception as error:

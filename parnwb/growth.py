@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from parnwb.codec import coder_for
 from parnwb.element import NUMERIC_KINDS
 from parnwb.errors import LayoutError
+from parnwb.exactness import are_equal
 from parnwb.given import as_array, is_list_like
 from parnwb.layout import DatasetSpec
 from parnwb.overlay import Overlay
@@ -94,6 +97,12 @@ class Growth:
                 where=self.path,
                 remedy=f"Give values that fit the dataset's type {dataset.dtype}",
             ) from error
+        if dataset.dtype.kind in NUMERIC_KINDS and not are_equal(dataset[self.shape[0] :], np.asarray(self.values)):
+            raise LayoutError(
+                "values must be kept as they are, and HDF5 stores some of these as others",
+                where=self.path,
+                remedy="Give values that the dataset's type holds",
+            )
 
 
 def are_written_by_all(dataset: h5py.Dataset) -> bool:
@@ -110,7 +119,7 @@ def rows_of(values: Any, dataset: h5py.Dataset) -> Any:
         They do not fit behind the rows of the dataset.
     """
     if not are_written_by_all(dataset):
-        rows: Any = values if hasattr(values, "shape") else as_array(values, "new rows", dataset.name)
+        rows: Any = values if hasattr(values, "shape") else as_array(values, "new rows", dataset.name, dtype=object)
     else:
         is_array = is_source_like(values) and not isinstance(values, Resident)
         rows = as_source(values if is_array else _listed(values, dataset))
@@ -143,7 +152,11 @@ def _listed(values: Any, dataset: h5py.Dataset) -> Any:
             "come one after another, go into a new dataset: Distributed, Stream",
         )
     found = as_array(values, "new rows", dataset.name, "Give an array of whole rows")
-    return found.astype(dataset.dtype) if found.dtype.kind == dataset.dtype.kind == "f" else found
+    if not found.dtype.kind == dataset.dtype.kind == "f":
+        return found
+    with np.errstate(over="ignore"):
+        rounded = found.astype(dataset.dtype)
+    return rounded if np.array_equal(np.isinf(rounded), np.isinf(found)) else found
 
 
 def check_growable(dataset: h5py.Dataset) -> None:

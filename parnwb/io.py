@@ -623,7 +623,7 @@ class NWBParallelIO:
             with self._ranks.agreed("close"):
                 pass
             if self._written is not None and self._written.streams is not None:
-                self._check_tables(self._written.streams)
+                self._check_tables(self._written, self._written.streams)
                 self._written.streams.complete()
             with self._ranks.agreed("closing the view"):
                 if self._opened is not None:
@@ -644,29 +644,27 @@ class NWBParallelIO:
         finally:
             self._release()
 
-    def _check_tables(self, streams: OpenStreams) -> None:
+    def _check_tables(self, written: Written, streams: OpenStreams) -> None:
         """Refuse tables of uneven columns before the file gets its name; what was appended is kept. Collective."""
-        remedy = f"Run it again: backend '{self._settings.backend}' keeps no rows without the others"
+        backend = written.backend.name
+        remedy = f"Run it again: backend '{backend}' keeps no rows without the others"
         if self._opened is not None:
             remedy = "The file is as it was: run it again, with as many rows for each column"
-        elif self._target.journal.exists():
+        elif backend == "direct":
             remedy = (
                 f"All rows are kept in {self._target.partial}: run the program with mode 'resume', append those "
                 "that are missing (io.rows tells how many there are) and close it"
             )
-        elif self._can_commit:
+        elif backend == "mpio":
             remedy = f"All rows are in {self._target.partial}: add those that are missing with h5py and rename it"
         fault = streams.fault_of_tables(remedy)
         if fault is None:
             return
-        if self._can_commit:
+        if self._opened is None and backend in ("direct", "mpio"):
+            if backend == "mpio":
+                streams.write_all()
             self.commit()
         raise self._ranks.known_to_all(fault)
-
-    @property
-    def _can_commit(self) -> bool:
-        """Whether what was appended can be kept before the file is closed."""
-        return self._opened is None and self._settings.backend != "virtual"
 
     def _tell_published(self) -> None:
         """Tell views and the log that the file has its name. Independent; on the root."""

@@ -204,7 +204,8 @@ def restore(earlier: Earlier, target: Target, options: AuthoringOptions, describ
     datasets = FileLayout.from_json(begun["layout"])
     # A file that was repacked in place is what is read now: it cannot be compared with what was read then.
     own = {os.path.realpath(target.path)} & begun["signature"].keys() if earlier.finished else set()
-    _check_same("the NWBFile", _without(begun["signature"], own), _without(signed, own))
+    apart = own | {name for name, value in begun["signature"].items() if _names_copies(name, value)}
+    _check_same("the NWBFile", _without(begun["signature"], apart), _without(signed, apart))
     _check_same("the compression", {"compression": begun["compression"]}, {"compression": options.compression})
     _check_same("the argument of write", begun["arguments"], said(options.write_arguments))
     accesses = {spec.path: spec.access for spec in datasets}
@@ -217,6 +218,15 @@ def restore(earlier: Earlier, target: Target, options: AuthoringOptions, describ
     file = reopen_on(overlay, target.path)
     choice = BackendChoice("direct", "the file was begun with it")
     return Skeleton(file, overlay, datasets, dict(sources), dict(signed), choice)
+
+
+def _names_copies(name: str, signed: str) -> bool:
+    """Tell whether a series names movies that the first job has brought beside the file: they stay where they are."""
+    if not name.endswith("/external_file"):
+        return False
+    from parnwb.movies.names import are_placed
+
+    return are_placed(signed)
 
 
 def _without(signature: Mapping[str, str], names: Collection[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from parnwb.errors import ParnwbError
 from parnwb.hyperslab import Hyperslab
-from parnwb.resident.data import Resident
+from parnwb.resident.gathering import resident_of
 from parnwb.sources import Access, Source, read_checked
 
 if TYPE_CHECKING:
@@ -108,10 +108,12 @@ def growing_tables(
 def _described(
     table: h5py.Group, growing: frozenset[str], last: Callable[[h5py.Dataset], int | None]
 ) -> GrowingTable:
-    targets = {index.name: target.name for index, target in _indexes(table)}
+    members = _members(table)
+    targets = {index.name: target.name for index, target in _indexes(table, members)}
     indexes = {target: index for index, target in targets.items()}
-    columns = {name: _outermost(table[name].name, indexes) for name in ("id", *_names(table, "colnames"))}
-    columns.update({name: table[name]["id"].name for name in _names(table, "categories")})
+    names = [name for name in ("id", *_names(table, "colnames")) if name in members]
+    columns = {name: _outermost(members[name].name, indexes) for name in names}
+    columns.update({name: members[name]["id"].name for name in _names(table, "categories") if name in members})
     paths = {*columns.values(), *targets, *targets.values()} - growing
     ends = {path: last(table.file[path]) for path in targets if path not in growing}
     return GrowingTable(
@@ -131,10 +133,15 @@ def _names(table: h5py.Group, attribute: str) -> Iterator[str]:
             yield text
 
 
-def _indexes(table: h5py.Group) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
-    for item in table.values():
-        target = item.attrs.get("target")
-        if item.attrs.get("neurodata_type") == "VectorIndex" and target:
+def _members(table: h5py.Group) -> dict[str, Any]:
+    """Return what is in a table, and in its file: links may lead to other files, or to nothing."""
+    return {name: item for name, item in table.items() if item is not None and item.file == table.file}
+
+
+def _indexes(table: h5py.Group, members: Mapping[str, Any]) -> Iterator[tuple[h5py.Dataset, h5py.Dataset]]:
+    """Iterate over the indexes of a table, which alone have a target, and what they divide."""
+    for item in members.values():
+        if target := item.attrs.get("target"):
             yield item, table.file[target]
 
 
@@ -146,7 +153,9 @@ def _outermost(path: str, indexes: Mapping[str, str]) -> str:
 
 def _last(index: h5py.Dataset, source: Source | None) -> int | None:
     """Return the last value of an index; None where this rank cannot tell it."""
-    if len(index) == 0 or isinstance(source, Resident) or (source is not None and source.access is not Access.RANDOM):
+    if len(index) == 0:
+        return None
+    if source is not None and (source.access is not Access.RANDOM or resident_of(source) is not None):
         return None
     values: Any = index[-1:] if source is None else read_checked(source, _end(source), index.name)
     return int(values[0])

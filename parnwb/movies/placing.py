@@ -14,7 +14,8 @@ from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.errors import LinkError, ParnwbError
 from parnwb.links.series import place_of
 from parnwb.movies.checks import external_series
-from parnwb.target import Permissions, create_file, sync_folder
+from parnwb.movies.names import placed_name
+from parnwb.target import Permissions, Target, create_file, sync_folder
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -96,7 +97,8 @@ def movies_beside(
 ) -> Iterator[dict[str, list[str]]]:
     """Do as ``place_movies`` around the writing of the file: until that is whole, originals stay. Collective.
 
-    If the writing fails the copies go again. They stay where a job was asked to stop: what it has committed names them.
+    If the writing fails the copies go again, but for those that committed work names, which mode ``'resume'`` goes on
+    with.
 
     Parameters
     ----------
@@ -110,11 +112,12 @@ def movies_beside(
                 _name_from_here(nwbfile, path)
         named, placings = _copied(ranks, nwbfile, path, how)
         try:
-            if nwbfile is not None:
-                _rename(nwbfile, named)
+            with ranks.agreed("naming the movies that are beside the file"):
+                if nwbfile is not None:
+                    _rename(nwbfile, named)
             yield named
-        except BaseException as error:
-            if ranks.is_root and not isinstance(error, SystemExit):
+        except BaseException:
+            if ranks.is_root and not Target(path.absolute()).journal.exists():
                 _withdraw(placings)
             raise
         _taken_over(ranks, None, named, placings, how)
@@ -177,7 +180,9 @@ def _name_from_here(nwbfile: NWBFile, path: Path) -> None:
 
 
 def _seen_from(folder: Path, name: str) -> str:
-    return os.path.relpath(os.path.realpath(name), os.path.realpath(folder))
+    # The last link of a name is kept: what it leads to may have a name of its own, without the movie's suffix.
+    seen, last = os.path.split(os.path.abspath(name))
+    return os.path.relpath(os.path.join(os.path.realpath(seen), last), os.path.realpath(folder))
 
 
 def _planned(nwbfile: NWBFile | None, path: Path, how: str) -> tuple[dict[str, list[str]], list[Placing]]:
@@ -193,7 +198,7 @@ def _planned(nwbfile: NWBFile | None, path: Path, how: str) -> tuple[dict[str, l
             if "://" in name:
                 named[place].append(name)
                 continue
-            new = f"{path.stem}/{series.object_id}_external_file_{number}{source.suffix}"
+            new = placed_name(path, series.object_id, number, source.suffix)
             if not source.is_file():
                 raise LinkError(
                     "a movie must be there to be brought along",
@@ -210,7 +215,12 @@ def _planned(nwbfile: NWBFile | None, path: Path, how: str) -> tuple[dict[str, l
 
 def _make_room(placings: list[Placing]) -> None:
     for item in placings:
-        item.partial.parent.mkdir(exist_ok=True)
+        folder = item.partial.parent
+        if folder.exists() and not folder.is_dir():
+            raise LinkError(
+                "movies go into a folder of the file's name", where=str(folder), remedy="Give the file another name"
+            )
+        folder.mkdir(exist_ok=True)
         item.partial.unlink(missing_ok=True)  # of a job that was killed; a link goes, what it leads to stays
         descriptor = create_file(item.partial, Permissions.of(Path(item.source)))
         try:

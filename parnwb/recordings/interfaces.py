@@ -123,7 +123,7 @@ def build_nwbfile(
     if metadata:
         schema = metadata_schema(opened)
         warn_of_unknown_sections(metadata, {"NWBFile", "Subject", *schema.get("properties", {}), *extracted})
-        warn_of_unknown_parts(metadata, schema, extracted)
+        warn_of_unknown_parts(metadata, schema, extracted, options or {})
     merged = merge(extracted, metadata or {})
     settle_start_time(merged, source)
     return ask_neuroconv(

@@ -96,7 +96,9 @@ def warn_of_unknown_sections(given: Mapping[str, Any], known: Collection[str], w
         warnings.warn(f"nothing reads the section '{section}' of the {what}. {hint}", stacklevel=3)
 
 
-def warn_of_unknown_parts(given: Mapping[str, Any], schema: Mapping[str, Any], extracted: Mapping[str, Any]) -> None:
+def warn_of_unknown_parts(
+    given: Mapping[str, Any], schema: Mapping[str, Any], extracted: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
     """Warn of what nothing reads below the sections of metadata, as far as that can be told. Independent.
 
     Where the schema lists all entries that a section can have, others are not read. Where entries have names of their
@@ -110,8 +112,10 @@ def warn_of_unknown_parts(given: Mapping[str, Any], schema: Mapping[str, Any], e
         Of the metadata, as JSON schema has it.
     extracted
         What the source says by itself.
+    options
+        Of the interface, which may name entries.
     """
-    used = set(_texts(given))  # entries may be named by others
+    used = {*_texts(given), *_texts(options)}  # entries may be named by others
     for path, near, known in _unknown_parts(given, schema, extracted):
         if path.rpartition(".")[2] not in used:
             hint = f"Did you mean {', '.join(near)}?" if near else f"Known are {', '.join(sorted(known))}."

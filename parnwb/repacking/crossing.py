@@ -119,9 +119,9 @@ def cross(
         try:
             io.export(content, write_args={"link_data": False})
         except LayoutError as error:
-            if error.remedy and not linked:
+            if error.remedy:
                 raise
-            raise _explained(error, source, output, linked) from error
+            raise ranks.known_to_all(_explained(error, source, output, linked)) from error
     assert io.written is not None
     paths = [spec.path for spec in io.written.plan.layout]
 

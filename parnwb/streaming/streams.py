@@ -210,6 +210,10 @@ class OpenStreams:
         self._file.commit(self._states())
         self._committed_at = time.monotonic()
 
+    def write_all(self) -> None:
+        """Write those rows as well that no commit without a journal keeps; nothing can be appended after them."""
+        self._write(lambda item: item.rows)
+
     def fault_of_tables(self, remedy: str) -> ParnwbError | None:
         """Return what pynwb could not read, if the file were completed now. The same on all ranks."""
 

@@ -126,13 +126,14 @@ def test_what_cannot_be_extended_is_refused(path: Path) -> None:
     with pytest.raises(LayoutError, match="numbers can only be followed by numbers"):
         with NWBParallelIO(path, "r+", progress=False) as io:
             io.extend(series("flags"), ["a", "b"])
-    lossy = {
-        series("gzip"): (np.full((500, 8), 2**15), r"32768 \(int64\) at \(\d+, \d\) is none of int16"),
-        series("wide"): (np.full((5, 10), 0.1), r"0\.1 \(float64\) at \(.*\) is none of float32"),
-        "/acquisition/timed/timestamps": ([2**53 + 1] * 3, "9007199254740993 .* is none of float64"),
-        series("checked"): ([-1.0], "-1.0 .* is none of uint32"),
-    }
-    for dataset, (new, words) in lossy.items():
+    lossy = [
+        (series("gzip"), np.full((500, 8), 2**15), r"32768 \(int64\) at \(\d+, \d\) is none of int16"),
+        (series("wide"), np.full((5, 10), 0.1), r"0\.1 \(float64\) at \(.*\) is none of float32"),
+        ("/acquisition/timed/timestamps", [2**53 + 1] * 3, "9007199254740993 .* is none of float64"),
+        (series("checked"), [-1.0], "-1.0 .* is none of uint32"),
+        (series("wide"), [[1e300] * 10], r"1e\+300 \(float64\) at \(.*\) is none of float32"),
+    ]
+    for dataset, new, words in lossy:
         with pytest.raises(SourceError, match=words), NWBParallelIO(path, "r+", progress=False) as io:
             io.extend(dataset, new)
     with pytest.raises(SourceError, match="new rows must be an array"), NWBParallelIO(path, "r+") as io:

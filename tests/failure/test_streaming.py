@@ -303,3 +303,65 @@ def test_calls_that_ranks_do_not_make_alike_are_one_error(tmp_path: Path, ranks:
             assert SAID[name] in said, (name, said)
             assert different == "1", (name, said)
             assert int(left) == (1 if name == "closed" else 0), (name, said, left)
+
+
+TABLE = """
+    import sys
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[2])
+    import h5py
+    import numpy as np
+    from hdmf.common import DynamicTable, ElementIdentifiers
+    from mpi4py import MPI
+    from pynwb import NWBHDF5IO, NWBFile
+    from contract.cases import START
+    from parnwb import DistributedRagged, NWBParallelIO, ParnwbError, Stream
+    comm = MPI.COMM_WORLD
+    ROWS = comm.rank + 1
+    TOTAL = comm.size * (comm.size + 1) // 2
+
+    def attempt(name, rows):
+        path = Path(sys.argv[1]) / f"{name}.nwb"
+        ids = Stream("i8", chunks=(1000,))
+        ragged = DistributedRagged([np.full(n + 1, comm.rank, "f8") for n in range(ROWS)], comm=comm)
+        table = DynamicTable(
+            name="t", description="t", id=ElementIdentifiers(name="id", data=ids), columns=ragged.columns("a", "a")
+        )
+        file = NWBFile("a", "b", START)
+        file.add_scratch(table)
+        try:
+            with NWBParallelIO(path, comm=comm, backend=sys.argv[3], progress=False) as io:
+                io.write(file)
+                io.append(ids, np.arange(rows))
+        except ParnwbError as error:
+            return path, str(error)
+        return path, "nothing"
+
+    path, said = attempt("even", ROWS)
+    assert said == "nothing", said
+    if comm.rank == 0:
+        with NWBHDF5IO(path, "r") as io:
+            found = [len(row) for row in io.read().get_scratch("t")["a"][:]]
+        assert found == [n + 1 for rank in range(comm.size) for n in range(rank + 1)], found
+    path, said = attempt("uneven", ROWS + 1)
+    assert f"row for each id, got {{'id': {TOTAL + comm.size}, 'a': {TOTAL}}}" in said, said
+    if comm.rank == 0 and sys.argv[3] == "mpio":
+        assert f"All rows are in {path}.partial" in said, said
+        with h5py.File(f"{path}.partial") as left:
+            assert left["scratch/t/id"].shape == (TOTAL + comm.size,)
+    elif comm.rank == 0:
+        assert "mode 'resume'" in said, said
+"""
+
+
+def test_a_table_of_streams_and_of_data_of_ranks(tmp_path: Path) -> None:
+    """The root cannot read the last value of an index that is spread over ranks, and need not."""
+    from parnwb.site import parallel_hdf5
+
+    program = tmp_path / "table.py"
+    program.write_text(textwrap.dedent(TABLE))
+    for backend in ("direct", "mpio") if parallel_hdf5() else ("direct",):
+        folder = tmp_path / backend
+        folder.mkdir()
+        done = run_mpi(3, [sys.executable, program, folder, str(Path(__file__).parents[1]), backend], timeout=120)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

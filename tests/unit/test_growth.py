@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,8 @@ import pytest
 
 from parnwb.allocator import Allocator
 from parnwb.authoring.skeleton import open_on, read_spec
+from parnwb.errors import LayoutError
+from parnwb.growth import Growth, are_written_by_all, rows_of
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
 
@@ -63,3 +66,28 @@ def test_growing_never_shrinks_and_respects_the_limit(tmp_path: Path) -> None:
     assert file["data"].shape == allocator.layout.datasets[0].shape == (20, 6)
     with pytest.raises((RuntimeError, ValueError), match="dimension cannot exceed"):
         allocator.grow(0, (21, 6))
+
+
+def test_rows_of_text_stay_what_they_are(tmp_path: Path) -> None:
+    """Numpy would give each as much room as the longest, make text of numbers, and cut off what ends with zeros."""
+    with h5py.File(tmp_path / "text.h5", "w") as file:
+        text = file.create_dataset("text", (1,), h5py.string_dtype(), maxshape=(None,), chunks=(2,))
+        rows = rows_of(["a", "b" * 10_000, 1], text)
+    assert rows.dtype == object and rows.tolist() == ["a", "b" * 10_000, 1]
+
+
+def test_numbers_that_hdf5_would_clamp_are_refused(tmp_path: Path) -> None:
+    """Of a type of 4 bits only HDF5 knows what it holds."""
+    few = h5py.h5t.NATIVE_INT8.copy()
+    few.set_precision(4)
+    with h5py.File(tmp_path / "few.h5", "w") as file:
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_chunk((2,))
+        space = h5py.h5s.create_simple((1,), (h5py.h5s.UNLIMITED,))
+        dataset = h5py.Dataset(h5py.h5d.create(file.id, b"few", few, space, settings))
+        assert not are_written_by_all(dataset)
+        for values, words in (([7, -8], None), ([7, 100], "HDF5 stores some of these as others")):
+            growth = Growth("/few", file["few"].shape, len(values), values=np.array(values))
+            with nullcontext() if words is None else pytest.raises(LayoutError, match=words):
+                growth.begin(file)
+        assert file["few"][1:3].tolist() == [7, -8]

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hdmf.common import AlignedDynamicTable, DynamicTable, ElementIdentifiers, VectorData, VectorIndex
@@ -16,6 +17,7 @@ from pynwb import NWBHDF5IO, H5DataIO, NWBFile
 from pynwb.misc import Units
 
 from parnwb import Distributed, DistributedRagged, NWBParallelIO, Stream
+from parnwb.authoring.growing_tables import growing_tables
 from parnwb.errors import ParnwbError
 
 TRAINS = [np.zeros(2), np.ones(3), np.ones(1)]
@@ -163,6 +165,21 @@ def test_columns_of_an_existing_table_grow_together(growable: Path, rows: Any, w
     with pytest.raises(ParnwbError, match=f"{words}.*at /units.*Extend all columns of the table"):
         extend()
     assert growable.read_bytes() == before
+
+
+def test_tables_of_others_are_understood(growable: Path, tmp_path: Path) -> None:
+    """Text of a fixed length in attributes, an index of another type's name, links to other files and to nothing."""
+    with h5py.File(growable, "r+") as file, h5py.File(tmp_path / "other.h5", "w") as other:
+        units = file["units"]
+        units["spike_times_index"].attrs["neurodata_type"] = np.bytes_("OwnIndex")
+        units.attrs["colnames"] = np.array([b"spike_times", b"elsewhere"], "S")
+        other["under/another/name"] = np.arange(2.0)
+        units["elsewhere"] = h5py.ExternalLink("other.h5", "under/another/name")
+        units["nowhere"] = h5py.SoftLink("/to/nothing")
+        (found,) = growing_tables(file, {}, ["/units/spike_times"])
+    assert found.columns == {"id": "/units/id", "spike_times": "/units/spike_times_index"}
+    assert found.targets == {"/units/spike_times_index": "/units/spike_times"}
+    assert found.ends == {"/units/spike_times_index": 5}
 
 
 def test_a_table_of_tables_has_as_many_rows_in_each(tmp_path: Path) -> None:

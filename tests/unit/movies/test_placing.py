@@ -7,13 +7,16 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from failure.faults.material import session
+from pynwb import NWBHDF5IO, TimeSeries
 from pynwb.image import ImageSeries
 
-from parnwb import place_movies
+from parnwb import NWBParallelIO, place_movies
 from parnwb.errors import LinkError, ParnwbError, StorageError
 from parnwb.movies import placing
+from parnwb.movies.names import placed_name
 
 
 @pytest.fixture
@@ -182,12 +185,52 @@ def test_copies_of_a_file_that_fails_go_and_what_is_beside_them_stays(folder: Pa
 @pytest.mark.parametrize("how", ["copy", "move"])
 def test_copies_stay_where_a_job_was_asked_to_stop(folder: Path, how: str) -> None:
     """What it has committed names them; the next job needs the originals."""
+    (folder / "session.nwb.partial.journal").touch()
     nwbfile = watching("films/0.avi")
     with pytest.raises(SystemExit), placing.movies_beside(nwbfile, folder / "session.nwb", None, how):
         raise SystemExit(75)
     assert films(folder) == ["0.avi", "1.avi", "2.avi"]
     (name,) = nwbfile.acquisition["camera"].external_file
     assert (folder / name).read_bytes() == (folder / "films" / "0.avi").read_bytes()
+
+
+@pytest.mark.parametrize("how", ["copy", "move"])
+def test_a_file_that_was_begun_with_copies_is_resumed_with_them(folder: Path, how: str) -> None:
+    tifffile = pytest.importorskip("tifffile", reason='needs the extra "movies"')
+    path, frames = folder / "session.nwb", folder / "films" / "9.tif"
+    tifffile.imwrite(frames, np.arange(9 * 64, dtype=np.uint8).reshape(9, 8, 8), photometric="minisblack")
+    size = frames.stat().st_size
+
+    def begun() -> Any:
+        nwbfile = watching("films/9.tif")
+        nwbfile.add_acquisition(TimeSeries(name="bulk", data=np.arange(40000), unit="V", rate=1.0))
+        return nwbfile
+
+    nwbfile = begun()
+    with pytest.raises(StorageError, match="the disk is full"):
+        with placing.movies_beside(nwbfile, path, None, how) as named:
+            with NWBParallelIO(path, "w", backend="direct", progress=False) as io:
+                io.write(nwbfile)
+                io.commit()
+                raise StorageError("the disk is full")
+    with NWBParallelIO(path, "resume", backend="direct", progress=False) as io:
+        io.write(begun())
+    with NWBHDF5IO(path, "r") as io:
+        (found,) = io.read().acquisition["camera"].external_file
+    assert [found] == named["/camera"] and (folder / found).stat().st_size == size
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.nwb", "a"), ("a.nwb.zarr", "a"), ("a.h5", "a"), ("a.b.nwb", "a.b"), ("a", "a.movies")]
+)
+def test_movies_have_a_folder_of_the_files_name(name: str, expected: str) -> None:
+    assert placed_name(Path("there") / name, "id", 2, ".avi") == f"{expected}/id_external_file_2.avi"
+
+
+def test_a_file_in_the_folders_place_is_refused(folder: Path) -> None:
+    (folder / "session").write_text("mine")
+    with pytest.raises(LinkError, match="movies go into a folder of the file's name"):
+        placing.place_movies(watching("films/0.avi"), folder / "session.nwb")
 
 
 def test_names_of_the_working_folder_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

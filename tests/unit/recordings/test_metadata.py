@@ -67,11 +67,13 @@ class TestMetadata:
     )
     def test_so_are_unknown_parts_of_sections(self, given: dict[str, Any], said: str) -> None:
         with pytest.warns(UserWarning, match=said):
-            warn_of_unknown_parts({"Ecephys": given}, self.SCHEMA, self.EXTRACTED)
+            warn_of_unknown_parts({"Ecephys": given}, self.SCHEMA, self.EXTRACTED, {})
 
     def test_what_may_be_read_is_not(self) -> None:
         series = {"imec0_ap": {"description": "d"}, "another": {}, "imec0_lf": {}}
         given = {"NWBFile": {"x": 1}, "Ecephys": {"ElectricalSeries": series, "Electrodes": [{"of": "imec0_lf"}]}}
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            warn_of_unknown_parts(given, self.SCHEMA, self.EXTRACTED)
+            warn_of_unknown_parts(given, self.SCHEMA, self.EXTRACTED, {})
+            named = {"Ecephys": {"ElectricalSeries": {"imec0_app": {}}}}
+            warn_of_unknown_parts(named, self.SCHEMA, self.EXTRACTED, {"es_key": "imec0_app"})
