@@ -18,6 +18,7 @@ from parnwb.target.lock import Lock
 from parnwb.target.permissions import OWNER_READS_AND_WRITES, Permissions, create_file
 from parnwb.target.process import Process
 from parnwb.target.space import space_left
+from parnwb.target.taking import check_takes
 from parnwb.target.visible import open_soon
 
 TOKEN_BYTES = 16
@@ -126,6 +127,22 @@ class Target:
                 remedy="Choose a shorter name, or another folder",
             ) from error
         self.check_kind()
+
+    def check_takes(self) -> None:
+        """Refuse what ``reserve`` would for its folder or its name, and leave nothing behind.
+
+        Raises
+        ------
+        TargetError
+            As ``check_place``; or the folder takes no files.
+        """
+        self.check_place()
+        check_takes(
+            self.lock.longest,
+            "the output folder cannot be written to",
+            self.lock.path,
+            "Check its permissions, the quota and whether it is mounted read-only",
+        )
 
     def check_kind(self) -> None:
         """Refuse to take the place of what is no file.

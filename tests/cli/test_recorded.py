@@ -33,7 +33,10 @@ experiments:
     sessions:
       - nwbfile_name: one
         source_data: {raw: {folder_path: rec, stream_id: imec0.ap}}
-      - source_data: {raw: {folder_path: rec, stream_id: imec0.ap}}
+      - metadata:
+          NWBFile: {session_start_time: 2024-03-05T10:15:30+00:00}
+          Subject: {subject_id: mouse, sex: U, species: Mus musculus}
+        source_data: {raw: {folder_path: rec, stream_id: imec0.ap}}
 """
 WITHOUT_MPI = {
     "plan": ["plan", "rec", "--ranks", "3"],
