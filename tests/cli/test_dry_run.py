@@ -29,6 +29,7 @@ REFUSED = {
     "data_folder": ["rec", "out.nwb", "--data-folder", "."],
     "option": ["rec", "out.nwb", "--option", "gain"],
     "report": ["rec", "out.nwb", "--report", NOWHERE],
+    "report_folder_takes_nothing": ["rec", "out.nwb", "--report", "/proc/page.html"],
     "report_is_first": ["rec", "there.nwb", "--report", NOWHERE, "--log-json", "nowhere/log"],
     "log": ["rec", "there.nwb", "--log-json", "nowhere/log"],
     "output": ["rec", "there.nwb"],
