@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from docs.blocks import ROOT, blocks
+from docs.blocks import the_block
 
 from parnwb.cli import start
 from parnwb.cli.defaults import NEVER, places, read_defaults
@@ -59,8 +59,7 @@ def test_what_goes_before_what(here: Path) -> None:
 
 
 def test_the_file_that_readme_shows(here: Path) -> None:
-    (shown,) = (block for block in blocks(ROOT / "README.md") if block.language == "toml")
-    (here / "here" / "parnwb.toml").write_text(shown.code)
+    (here / "here" / "parnwb.toml").write_text(the_block("README.md", "buffer-mb = 128"))
     assert parameters("verify", "out.nwb")["watchdog"] == 1200
     found = parameters("convert", "rec", "out.nwb")
     assert (found["watchdog"], found["buffer_mb"]) == (1200, 128)
