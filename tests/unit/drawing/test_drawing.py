@@ -9,13 +9,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from parnwb.drawing import charts
 from parnwb.drawing.markup import Markup, tag
 from parnwb.drawing.numbers import bytes_in_words, seconds_in_words
 from parnwb.drawing.plan import MOST_BOXES, Drawn, drawing, hyperslabs, plan_fragment
-from parnwb.drawing.plot import save_plot
+from parnwb.drawing.plot import COLOURS, save_plot
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.planning.plan import WritePlan
@@ -121,11 +122,28 @@ def test_an_empty_plan() -> None:
     assert "Ranks" in plan(2)._repr_html_()
 
 
-@pytest.mark.parametrize("name", ["plan.png", "plan.svg"])
-def test_a_plan_is_plotted(tmp_path: Path, name: str) -> None:
+def test_a_plan_is_plotted_with_a_colour_for_each_rank(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib (parnwb[plot])")
-    save_plot(plan(4, (95, 33), (40,)).to_json(), tmp_path / name)
-    assert (tmp_path / name).stat().st_size > 5000
+    values = plan(9, (95, 33), (400,)).to_json()
+    save_plot(values, tmp_path / "plan.svg")
+    filled = re.findall(r"fill: (#\w{6}); stroke: #333333", (tmp_path / "plan.svg").read_text())
+    expected = [COLOURS[box.colour % len(COLOURS)] for drawn in hyperslabs(values).values() for box in drawn.boxes]
+    assert filled == expected and len(set(filled)) == len(COLOURS)
+
+
+def test_a_rank_has_as_much_of_a_picture_as_of_the_data(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib (parnwb[plot])")
+    from matplotlib.colors import to_rgb
+    from matplotlib.image import imread
+
+    values = plan(4, (400, 30)).to_json()
+    save_plot(values, tmp_path / "plan.png")
+    pixels = np.round(255 * imread(tmp_path / "plan.png")[..., :3]).astype(int)
+    colours = [np.round(255 * np.array(to_rgb(colour))).astype(int) for colour in COLOURS]
+    counts = [int((pixels == colour).all(axis=-1).sum()) for colour in colours]
+    shares = [share["bytes"] / values["total_bytes"] for share in values["shares"]]
+    assert [count / sum(counts) for count in counts[:4]] == pytest.approx(shares, abs=0.02)
+    assert not any(counts[4:])
 
 
 def test_where_a_plot_cannot_go(tmp_path: Path) -> None:
@@ -140,7 +158,7 @@ def test_where_a_plot_cannot_go(tmp_path: Path) -> None:
 def test_matplotlib_is_asked_for_where_it_is_missing(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['matplotlib'] = None\n"
-        "from pathlib import Path\nfrom parnwb.drawing.plot import save_plot\n"
+        "from pathlib import Path\nfrom parnwb.drawing.plot import COLOURS, save_plot\n"
         "try:\n    save_plot({}, Path('x.png'))\nexcept Exception as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path)
