@@ -115,7 +115,7 @@ def rehearse(
     target = target_of(output, "w", backend, settings.get("local"))
     rule = (StoreRule if backend == "zarr" else BulkRule)(no_copy=settings.get("no_copy", False))
     given = WriteSettings.among({**settings, "backend": backend, "rule": rule, "resume": resume})
-    target.check_takes()
+    target.try_out(break_lock=settings.get("break_lock", False))
     earlier = look_for_earlier(target, given)
     choice, nwbfile = choose_backend(given.backend), build()
     sizes = [item.nbytes for item in _placed(nwbfile, target.path, movies)]

@@ -18,7 +18,6 @@ from parnwb.target.lock import Lock
 from parnwb.target.permissions import OWNER_READS_AND_WRITES, Permissions, create_file
 from parnwb.target.process import Process
 from parnwb.target.space import space_left
-from parnwb.target.taking import check_takes
 from parnwb.target.visible import open_soon
 
 TOKEN_BYTES = 16
@@ -104,6 +103,17 @@ class Target:
         if not os.path.lexists(self.partial) and not os.path.lexists(self.path):  # nobody can have either open
             self.forget_lost()
 
+    def try_out(self, *, break_lock: bool = False) -> None:
+        """Refuse what ``reserve`` would refuse to this process, and leave everything as it was.
+
+        Raises
+        ------
+        TargetError
+            As ``reserve``.
+        """
+        self.check_place()
+        self.lock.try_out([Process.this()], like=Permissions.of(self.path), break_lock=break_lock)
+
     def check_place(self) -> None:
         """Refuse a folder or a name that cannot be.
 
@@ -127,22 +137,6 @@ class Target:
                 remedy="Choose a shorter name, or another folder",
             ) from error
         self.check_kind()
-
-    def check_takes(self) -> None:
-        """Refuse what ``reserve`` would for its folder or its name, and leave nothing behind.
-
-        Raises
-        ------
-        TargetError
-            As ``check_place``; or the folder takes no files.
-        """
-        self.check_place()
-        check_takes(
-            self.lock.longest,
-            "the output folder cannot be written to",
-            self.lock.path,
-            "Check its permissions, the quota and whether it is mounted read-only",
-        )
 
     def check_kind(self) -> None:
         """Refuse to take the place of what is no file.

@@ -35,6 +35,7 @@ REFUSED = {
     "output": ["rec", "there.nwb"],
     "folder": ["rec", "nowhere/out.nwb"],
     "folder_takes_nothing": ["rec", "/proc/out.nwb"],
+    "lock": ["rec", "locked.nwb"],
     "no_copy": ["rec", "out.nwb", "--no-copy", "--metadata", "start.yaml"],
     "movies": ["rec", "out.nwb", "--movies", "move", "--resume"],
     "source": ["rec/nothing", "out.nwb"],
@@ -60,7 +61,7 @@ def folder(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "anonymous.yml").write_text(SPECIFICATION % "conversion_options: {}")
     (folder / "start.yaml").write_text("NWBFile: {session_start_time: 2024-03-05T10:15:30+00:00}\n")
     (folder / "made").mkdir()
-    for name in ("there.nwb", "made/one.nwb"):
+    for name in ("there.nwb", "made/one.nwb", "locked.nwb.lock"):
         (folder / name).write_text("")
     return folder
 
