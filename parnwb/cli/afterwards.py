@@ -45,12 +45,19 @@ class Afterwards:
     watchdog: float
     quiet: bool
 
+    def look(self) -> None:
+        """Refuse what cannot be done in the end. Independent."""
+        from parnwb.report import check_place
+
+        if self.report is not None:
+            check_place(self.report)
+
     def check(self, comm: MPI.Intracomm) -> None:
-        """Refuse what cannot be done in the end, before all the work. Collective."""
+        """Have the root look, before all the work. Collective."""
         from parnwb.recordings import conversion
 
         if self.report is not None:
-            conversion.check_report_place(self.report, comm)
+            conversion.check_opens("looking where the report goes", self.look, comm)
 
     def do(self, made: Sequence[Converted], comm: MPI.Intracomm, view: View) -> bool:
         """Do it for each file; tell whether all are good. Collective."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from parnwb.cli.afterwards import Afterwards
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import LOCAL, SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
-from parnwb.cli.rehearsal import rehearse_recording, rehearse_specification
+from parnwb.cli.rehearsal import NOTHING_WRITTEN, rehearse_recording, rehearse_specification
 from parnwb.cli.speaking import Voice, speaking, speaks
 
 if TYPE_CHECKING:
@@ -21,7 +22,21 @@ if TYPE_CHECKING:
     from parnwb.progress import View
     from parnwb.recordings.conversion import Converted
 
-Work = Callable[["MPI.Intracomm", "View"], "list[Converted]"]
+
+@dataclass(frozen=True)
+class Work:
+    """What a command line that has passed its checks asks for.
+
+    Parameters
+    ----------
+    convert
+        Does it. Collective.
+    rehearse
+        Says what would be done, and refuses what ``convert`` would refuse. Independent.
+    """
+
+    convert: Callable[[MPI.Intracomm, View], list[Converted]]
+    rehearse: Callable[[], None]
 
 
 @command(
@@ -100,20 +115,28 @@ def convert(
     if speaks():  # the others need none of it where the root can send them what they are to read
         import_pynwb()
     is_one = not _is_specification(source, given)
-    if dry_run:
-        if speaks():
-            (rehearse_recording if is_one else rehearse_specification)(source, output, given)
-        return
     stays = given["movies"] != "move"
     against = source_data(source, dict(given)) if is_one and stays else None
     afterwards = Afterwards(report, verify, against, given["watchdog"], voice.quiet)
     work = (_convert_recording if is_one else _convert_specification)(source, output, given)
+    if dry_run:
+        if speaks():
+            _rehearse(work, afterwards, voice)
+        return
     comm = world()
     afterwards.check(comm)
     voice.check(comm)
     view = voice.view()
-    if not afterwards.do(work(comm, view), comm, view):
+    if not afterwards.do(work.convert(comm, view), comm, view):
         raise click.exceptions.Exit(1)
+
+
+def _rehearse(work: Work, afterwards: Afterwards, voice: Voice) -> None:
+    """Look at what the conversion would look at, in its order, and say what it would do. Independent."""
+    afterwards.look()
+    voice.look()
+    work.rehearse()
+    click.echo(NOTHING_WRITTEN)
 
 
 def _is_specification(source: Path, given: dict[str, Any]) -> bool:
@@ -130,9 +153,11 @@ def _convert_recording(source: Path, output: Path | None, given: dict[str, Any])
         raise click.UsageError("--data-folder is for a YAML conversion specification as SOURCE")
     compression = compression_of(given.pop("compression") or "auto")
     data, file = source_data(source, given), output
-    return lambda comm, view: [
-        conversion.convert(data, file, comm, progress=view, compression=compression, **given)
-    ]
+    settings = {**given, "compression": compression}
+    return Work(
+        lambda comm, view: [conversion.convert(data, file, comm, progress=view, **settings)],
+        lambda: rehearse_recording(data, file, settings),
+    )
 
 
 def _convert_specification(source: Path, output: Path | None, given: dict[str, Any]) -> Work:
@@ -147,6 +172,9 @@ def _convert_specification(source: Path, output: Path | None, given: dict[str, A
             raise click.UsageError(f"--{name.removesuffix('s')} is for a recording: write it into the specification")
     given["compression"] = compression_of(given["compression"] or "neuroconv")
     given |= {"data_folder_path": given.pop("data_folder"), "parallel_backend": given.pop("backend")}
-    return lambda comm, view: run_conversion_from_yaml(
-        source, output_folder_path=output, comm=comm, progress=view, **given
+    return Work(
+        lambda comm, view: run_conversion_from_yaml(
+            source, output_folder_path=output, comm=comm, progress=view, **given
+        ),
+        lambda: rehearse_specification(source, output, given),
     )

@@ -57,9 +57,16 @@ def recoding(decorated: Command) -> Command:
 def writing(decorated: Command) -> Command:
     """Add the options that every command has which writes files once more."""
     for option in (
-        click.option("--overwrite", is_flag=True, help="Replace an existing file, finished or not."),
+        click.option(
+            "--overwrite", is_flag=True, allow_from_autoenv=False, help="Replace an existing file, finished or not."
+        ),
         click.option("--resume", is_flag=True, help="Go on where an earlier job ended; begin if there was none."),
-        click.option("--break-lock", is_flag=True, help="Take OUTPUT from a job that has surely ended."),
+        click.option(
+            "--break-lock",
+            is_flag=True,
+            allow_from_autoenv=False,
+            help="Take OUTPUT from a job that has surely ended.",
+        ),
         click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits."),
         click.option("--manifest", is_flag=True, help="Leave checksums of the file beside it, as OUTPUT.crc."),
         click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once."),
@@ -83,7 +90,12 @@ def writing(decorated: Command) -> Command:
 @SOURCE
 @click.argument("output", required=False, type=click.Path(path_type=Path))
 @recoding
-@click.option("--inplace", is_flag=True, help="Let the new file take the place of SOURCE, when it is complete.")
+@click.option(
+    "--inplace",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Let the new file take the place of SOURCE, when it is complete.",
+)
 @writing
 def repack(source: Path, output: Path | None, voice: Voice, compression: str, **given: Any) -> None:
     """Write SOURCE once more with other chunks or another compression, without the space that it wastes.

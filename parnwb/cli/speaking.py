@@ -84,12 +84,17 @@ class Voice:
 
         return Silent() if self.quiet else view_by_name(self.mode)
 
+    def look(self) -> None:
+        """Refuse a place for events to which this rank cannot write. Independent."""
+        if self.events is not None:
+            self.events.open()
+
     def check(self, comm: MPI.Intracomm) -> None:
-        """Refuse a place for events to which the root cannot write. Collective."""
+        """Have the root look. Collective."""
         from parnwb.recordings import conversion
 
         if self.events is not None:
-            conversion.check_opens("opening the log of events", self.events.open, comm)
+            conversion.check_opens("opening the log of events", self.look, comm)
 
 
 def speaking(quiet: str) -> Callable[[Command], Command]:

@@ -45,6 +45,22 @@ def gathered(comm: MPI.Intracomm, value: object, wait: Wait) -> list[Any]:
     return [pickle.loads(everything[stop - n : stop].data) for stop, n in zip(stops, lengths, strict=True)]
 
 
+def gathered_on_root(comm: MPI.Intracomm, value: object, wait: Wait) -> list[Any] | None:
+    """Return the list of all ranks' values on the root, which alone has memory for them; None elsewhere. Collective."""
+    from mpi4py import MPI
+
+    own, is_root = _packed(value), comm.Get_rank() == 0
+    lengths = np.empty(comm.Get_size() if is_root else 0, dtype=np.int64)
+    wait(comm.Igather(np.array([len(own)], dtype=np.int64), lengths, root=0))
+    if not is_root:
+        wait(comm.Igatherv(own, None, root=0))
+        return None
+    stops = np.cumsum(lengths)
+    everything = np.empty(int(stops[-1]), dtype=np.uint8)
+    wait(comm.Igatherv(own, [everything, lengths.tolist(), (stops - lengths).tolist(), MPI.BYTE], root=0))
+    return [pickle.loads(everything[stop - n : stop].data) for stop, n in zip(stops, lengths, strict=True)]
+
+
 def broadcast(comm: MPI.Intracomm, value: object, wait: Wait) -> Any:
     """Return the root's value on every rank. Collective."""
     is_root = comm.Get_rank() == 0
@@ -106,6 +122,8 @@ def sorted_out(
 def _runs(data: npt.NDArray[Any], counts: npt.NDArray[np.int64], byte: MPI.Datatype) -> list[Any]:
     nbytes = np.asarray(counts, dtype=np.int64) * data.dtype.itemsize
     return [data.view(np.uint8), nbytes.tolist(), (np.cumsum(nbytes) - nbytes).tolist(), byte]
+
+
 def exchanged_bytes(
     comm: MPI.Intracomm, parts: list[npt.NDArray[np.uint8]], wait: Wait
 ) -> list[npt.NDArray[np.uint8]]:

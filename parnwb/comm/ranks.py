@@ -296,6 +296,10 @@ class Ranks:
         """Return the list of all ranks' values on every rank. Collective."""
         return [value] if self._comm is None else exchange.gathered(self._comm, value, self._wait)
 
+    def gather(self, value: Value) -> list[Value] | None:
+        """Return the list of all ranks' values on the root, None elsewhere: for what is large. Collective."""
+        return [value] if self._comm is None else exchange.gathered_on_root(self._comm, value, self._wait)
+
     def exchange_bytes(self, parts: list[Octets]) -> list[Octets]:
         """Give each rank its part and return what each has for this one. Collective."""
         return parts if self._comm is None else exchange.exchanged_bytes(self._comm, parts, self._wait)

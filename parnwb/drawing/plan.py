@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from parnwb.drawing import charts
@@ -12,14 +14,48 @@ from parnwb.drawing.numbers import bytes_in_words, extent_in_words
 from parnwb.drawing.page import fragment
 
 MOST_RANKS = 256
-MOST_BOXES = 600
+MOST_BOXES = 800
 MOST_DATASETS = 24
-"""What is drawn of ranks, of hyperslabs of one dataset, and of datasets."""
+"""What is drawn of ranks, of hyperslabs of one dataset, and of datasets.
+
+A run of chunks in two dimensions is three hyperslabs at most, so that those of so many ranks are drawn all.
+"""
 
 Plan = Mapping[str, Any]
 
 
-def hyperslabs(plan: Plan) -> dict[str, list[Box]]:
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn of one dataset.
+
+    Parameters
+    ----------
+    boxes
+        Hyperslabs as parts of the dataset, in the order of their ranks.
+    slabs, ranks
+        How many hyperslabs the plan has there, and of how many ranks, drawn or not.
+    """
+
+    boxes: tuple[Box, ...]
+    slabs: int
+    ranks: int
+
+    @classmethod
+    def of(cls, boxes: Sequence[Box]) -> Drawn:
+        """Return what can be drawn of all hyperslabs of a dataset."""
+        return cls(tuple(_kept(boxes)), len(boxes), len({box.colour for box in boxes}))
+
+    @property
+    def omission(self) -> str:
+        """What is left out, in words; nothing if all is drawn."""
+        if len(self.boxes) == self.slabs:
+            return ""
+        ranks = len({box.colour for box in self.boxes})
+        whose = f" of {ranks} of the ranks, evenly" if ranks < self.ranks else ", the largest"
+        return f"drawn are {len(self.boxes)} of {self.slabs} hyperslabs{whose}"
+
+
+def hyperslabs(plan: Plan) -> dict[str, Drawn]:
     """Return what each rank writes, as parts of each dataset by its path: the first axis goes to the right.
 
     The second one goes down; others are not seen.
@@ -28,10 +64,25 @@ def hyperslabs(plan: Plan) -> dict[str, list[Box]]:
     shapes = {item["path"]: item["shape"] for item in plan["datasets"]}
     for share in plan["shares"]:
         for slab in share["hyperslabs"]:
-            boxes = found[slab["dataset"]]
-            if len(boxes) < MOST_BOXES:
-                boxes.append(_box(share["rank"], slab["start"], slab["count"], shapes[slab["dataset"]]))
-    return found
+            path = slab["dataset"]
+            found[path].append(_box(share["rank"], slab["start"], slab["count"], shapes[path]))
+    return {path: Drawn.of(boxes) for path, boxes in found.items()}
+
+
+def _kept(boxes: Sequence[Box]) -> list[Box]:
+    """Return as many boxes as are drawn: the largest of each rank, or of ranks evenly, and the largest of the rest."""
+    if len(boxes) <= MOST_BOXES:
+        return list(boxes)
+    by_size = sorted(range(len(boxes)), key=lambda number: -boxes[number].width * boxes[number].height)
+    largest_of: dict[int, int] = {}
+    for number in by_size:
+        largest_of.setdefault(boxes[number].colour, number)
+    leading = [largest_of[rank] for rank in sorted(largest_of)]
+    count = min(len(leading), MOST_BOXES)
+    kept = {leading[place * len(leading) // count] for place in range(count)}
+    rest = (number for number in by_size if number not in kept)
+    kept.update(islice(rest, MOST_BOXES - count))
+    return [boxes[number] for number in sorted(kept)]
 
 
 def _box(rank: int, start: Sequence[int], count: Sequence[int], shape: Sequence[int]) -> Box:
@@ -78,17 +129,26 @@ def drawing(plan: Plan) -> Markup:
     )
     return joined(
         tag("p", explained, omissions(plan), class_="soft"),
-        tag("div", (_dataset(item, found[item["path"]]) for item in largest(plan)), class_="wide"),
+        tag("div", (_dataset(plan, item, found[item["path"]]) for item in largest(plan)), class_="wide"),
     )
 
 
-def _dataset(item: Mapping[str, Any], boxes: Sequence[Box]) -> Markup:
-    ranks = sorted({int(box.label) for box in boxes})
-    who = "no rank" if not ranks else f"rank {ranks[0]}" if len(ranks) == 1 else f"{len(ranks)} ranks"
-    sentence = f"{item['path']}: {len(boxes)} hyperslabs of {who}"
+def _dataset(plan: Plan, item: Mapping[str, Any], drawn: Drawn) -> Markup:
+    who = _who(plan, drawn)
+    sentence = f"{item['path']}: {drawn.slabs} hyperslabs of {who}"
     shape = extent_in_words(item["shape"])
     chunks = f", chunks {extent_in_words(item['chunks'])}" if item["chunks"] else ""
-    return charts.labelled(tag("code", item["path"]), charts.boxes(sentence, boxes), f"{shape}{chunks}; {who}")
+    note = "; ".join(filter(None, (f"{shape}{chunks}", who, drawn.omission)))
+    return charts.labelled(tag("code", item["path"]), charts.boxes(sentence, drawn.boxes), note)
+
+
+def _who(plan: Plan, drawn: Drawn) -> str:
+    """Return who writes a dataset, as far as the plan tells."""
+    if not drawn.ranks:
+        return "no rank" if len(plan["shares"]) == plan["ranks"] else "none of the ranks shown"
+    if drawn.ranks == 1:
+        return f"rank {drawn.boxes[0].colour}"
+    return f"{drawn.ranks} {'ranks' if len(plan['shares']) == plan['ranks'] else 'of the ranks shown'}"
 
 
 def shares(plan: Plan, most: int = 32) -> Markup:

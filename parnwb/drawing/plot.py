@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from parnwb.drawing.numbers import bytes_in_words, extent_in_words
-from parnwb.drawing.plan import Plan, hyperslabs, largest, omissions
+from parnwb.drawing.plan import Drawn, Plan, hyperslabs, largest, omissions
 from parnwb.errors import ParnwbError, TargetError
 
 COLOURS = ("#9ecae9", "#ffbf79", "#88d27a", "#f2cf5b", "#ff9d98", "#c7b3dd", "#83bcb6", "#d8b5a5")
@@ -49,10 +49,10 @@ def save_plot(plan: Plan, path: Path) -> None:
         ) from error
 
 
-def _draw(ax: Any, item: Any, boxes: Any) -> None:
+def _draw(ax: Any, item: Any, drawn: Drawn) -> None:
     from matplotlib.patches import Rectangle
 
-    for box in boxes:
+    for box in drawn.boxes:
         colour = COLOURS[box.colour % len(COLOURS)]
         place = (box.left, box.top)
         ax.add_patch(Rectangle(place, box.width, box.height, facecolor=colour, edgecolor="#333333", linewidth=0.4))
@@ -61,4 +61,5 @@ def _draw(ax: Any, item: Any, boxes: Any) -> None:
             ax.text(*middle, box.label, ha="center", va="center", fontsize=8, color="#11151a")
     ax.set(xlim=(0, 1), ylim=(1, 0), yticks=[])
     ax.set_xticks([0, 1], ["0", str(item["shape"][0]) if item["shape"] else ""], fontsize=8)
-    ax.set_title(f"{item['path']}   {extent_in_words(item['shape'])}", loc="left", fontsize=9)
+    title = f"{item['path']}   {extent_in_words(item['shape'])}"
+    ax.set_title(f"{title}   {drawn.omission}".rstrip(), loc="left", fontsize=9)

@@ -7,27 +7,25 @@ alone has neuroconv build the NWBFile; the reading, compressing and writing are 
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.compression import Compression
-from parnwb.errors import AgreementError, SourceError, TargetError
+from parnwb.errors import AgreementError
 from parnwb.io import NWBParallelIO
 from parnwb.neuroconv.conversion import AS_NEUROCONV, Conversion
 from parnwb.neuroconv.keywords import check_mode, check_settings, divided
+from parnwb.neuroconv.sessions import creator, is_complete, make_folder, namer, opened_once, own_compression
 from parnwb.neuroconv.specification import Session, read_specification
 from parnwb.recordings.conversion import Converted, converted, write_built
 from parnwb.sources.sending import NotSendableError
-from parnwb.target import Target
 
 if TYPE_CHECKING:
     from mpi4py import MPI
     from pynwb import NWBFile
-
 
 
 def run_conversion(
@@ -91,7 +89,7 @@ def run_conversion(
             check_mode(nwbfile, backend, backend_configuration, append=append_on_disk_nwbfile, resume=resume)
             settings, options = divided(converter, more, conversion_options)
         ranks.same({"append_on_disk_nwbfile": append_on_disk_nwbfile}, "Pass the same keywords on every rank")
-        settings |= {"comm": comm, "backend": parallel_backend, "compression": _own(compression)}
+        settings |= {"comm": comm, "backend": parallel_backend, "compression": own_compression(compression)}
 
         @cache
         def conversion() -> Conversion:
@@ -104,7 +102,7 @@ def run_conversion(
         settings |= {"overwrite": overwrite}
         if _check_given(ranks, nwbfile):
             return _add(ranks, conversion, nwbfile, Path(nwbfile_path), mode, settings)
-        return write_built(ranks, _creator(conversion), Path(nwbfile_path), mode, **settings)
+        return write_built(ranks, creator(conversion), Path(nwbfile_path), mode, **settings)
     finally:
         ranks.free()
 
@@ -158,25 +156,25 @@ def run_conversion_from_yaml(
     output_folder = specification.parent if output_folder_path is None else Path(output_folder_path)
     ranks = Ranks(comm, until_checked(others.get("watchdog", DEFAULT_WATCHDOG)))
     settings = {**others, "comm": comm, "overwrite": overwrite, "backend": parallel_backend}
-    settings |= {"compression": _own(compression)}
+    settings |= {"compression": own_compression(compression)}
     mode = "resume" if resume else "w"
 
     def sessions_to_convert() -> list[Session]:
         check_settings(others)
         found = read_specification(specification, data_folder)
-        _make_folder(output_folder)
+        make_folder(output_folder)
         return found
 
     made: list[Converted] = []
     taken: set[Path] = set()
     try:
         for session in ranks.on_root("reading the conversion specification", sessions_to_convert):
-            conversion = _opened_once(session, compression, ingests_movies=movies == "ingest")
-            path = ranks.on_root("naming the file", _namer(session, conversion, output_folder, taken))
+            conversion = opened_once(session, compression, ingests_movies=movies == "ingest")
+            path = ranks.on_root("naming the file", namer(session, conversion, output_folder, taken))
             taken.add(path)
-            if resume and not overwrite and ranks.on_root("looking at the output", partial(_is_complete, path)):
+            if resume and not overwrite and ranks.on_root("looking at the output", partial(is_complete, path)):
                 continue
-            made.append(write_built(ranks, _creator(conversion), path, mode, movies=movies, **settings))
+            made.append(write_built(ranks, creator(conversion), path, mode, movies=movies, **settings))
     finally:
         ranks.free()
     return made
@@ -216,54 +214,6 @@ def _add(
     return converted(ranks, io, began)
 
 
-def _opened_once(session: Session, compression: Compression, *, ingests_movies: bool) -> Callable[[], Conversion]:
-    @cache
-    def conversion() -> Conversion:
-        converter = session.open()
-        metadata = session.merged_metadata(converter)
-        options = session.conversion_options(converter)
-        return Conversion(converter, metadata, options, None, compression, ingests_movies).prepared()
-
-    return conversion
-
-
-def _creator(conversion: Callable[[], Conversion]) -> Callable[[], NWBFile]:
-    return lambda: conversion().created()
-
-
-def _namer(
-    session: Session, conversion: Callable[[], Conversion], folder: Path, taken: Collection[Path]
-) -> Callable[[], Path]:
-    def name() -> Path:
-        path = folder / session.file_name({} if session.nwbfile_name is not None else conversion().metadata)
-        if path in taken:
-            raise SourceError(
-                f"each session makes a file of its own, and another one has made {path.name}",
-                where=session.place,
-                remedy="Give the sessions different nwbfile_names or session_ids",
-            )
-        return path
-
-    return name
-
-
-def _is_complete(path: Path) -> bool:
-    """Tell whether an earlier job has finished a file; say so. Independent."""
-    if not Target(path).is_complete:
-        return False
-    warnings.warn(f"{path} was finished by an earlier job, and stays as it is", stacklevel=2)
-    return True
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise TargetError(
-            f"the output folder cannot be made: {error.strerror or error}", where=str(folder), remedy="Choose another"
-        ) from error
-
-
 def _check_given(ranks: Ranks, nwbfile: NWBFile | None) -> bool:
     """Tell whether an NWBFile was given: on every rank, or on the root alone. Collective."""
     given = ranks.gather_all(nwbfile is not None)
@@ -275,7 +225,3 @@ def _check_given(ranks: Ranks, nwbfile: NWBFile | None) -> bool:
             )
         )
     return any(given)
-
-
-def _own(compression: Compression) -> Compression:
-    return None if compression == AS_NEUROCONV else compression

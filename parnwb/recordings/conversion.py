@@ -127,15 +127,21 @@ def convert(
     """
     ranks = Ranks(comm, until_checked(settings.get("watchdog", DEFAULT_WATCHDOG)))
 
+    try:
+        mode = "resume" if resume else "w"
+        return write_built(ranks, builder(source, output), output, mode, comm=comm, progress=progress, **settings)
+    finally:
+        ranks.free()
+
+
+def builder(source: SourceData, output: Path) -> Callable[[], NWBFile]:
+    """Return what builds a recording's NWBFile, for an output that is no file of it. Independent."""
+
     def build() -> NWBFile:
         check_apart(source.path, output)
         return source.nwbfile()
 
-    try:
-        mode = "resume" if resume else "w"
-        return write_built(ranks, build, output, mode, comm=comm, progress=progress, **settings)
-    finally:
-        ranks.free()
+    return build
 
 
 def write_built(

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.authoring.skeleton import Authored, AuthoringOptions, author, expected_bytes
+from parnwb.modes import target_of
 from parnwb.planning.plan import WritePlan
 from parnwb.planning.write_queue import write_queue
-from parnwb.recordings.conversion import BESIDE, check_apart, check_movies_word
+from parnwb.recordings.conversion import BESIDE, builder, check_movies_word
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings
 from parnwb.site import BackendChoice, backend_for, choose_backend
 from parnwb.stores.rule import StoreRule
-from parnwb.target import FolderTarget, Target
+from parnwb.target import Target
 from parnwb.target.space import space_left
 from parnwb.writer import layout_of, look_for_earlier, plan_of
 
@@ -74,27 +76,56 @@ class Rehearsal:
     movie_bytes: int = 0
 
 
-def rehearse(source: SourceData, output: Path, ranks: int, settings: WriteSettings) -> Rehearsal:
-    """Return what a conversion would do. Independent; nothing is written.
+def rehearse_conversion(source: SourceData, output: Path, ranks: int, **settings: Any) -> Rehearsal:
+    """Return what ``convert`` would do with a recording. Independent; nothing is written.
+
+    Parameters
+    ----------
+    ranks
+        How many would do it.
+    settings
+        As for ``convert``.
 
     Raises
     ------
     ParnwbError
         It would be refused.
     """
-    if (backend := backend_for(output, settings.backend)) == "zarr":
-        settings = replace(settings, backend=backend, rule=StoreRule(settings.rule.threshold))
-    target = FolderTarget(output) if backend == "zarr" else Target(output)
-    earlier = look_for_earlier(target, settings)
-    check_apart(source.path, output)
-    check_movies_word(source.movies, "resume" if settings.resume else "w", output)
-    choice, nwbfile = choose_backend(settings.backend), source.nwbfile()
-    sizes = [item.nbytes for item in _placed(nwbfile, target.path, source.movies)]
-    with _authored(nwbfile, target.path, settings, choice) as skeleton:
-        plan = _planned(skeleton, ranks, settings)
-        about = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout]).about
+    return rehearse(builder(source, output), output, ranks, **settings)
+
+
+def rehearse(
+    build: Callable[[], NWBFile],
+    output: Path,
+    ranks: int,
+    *,
+    resume: bool = False,
+    movies: str = "keep",
+    **settings: Any,
+) -> Rehearsal:
+    """Return what ``write_built`` would do. Independent; nothing is written.
+
+    Raises
+    ------
+    ParnwbError
+        It would be refused.
+    """
+    check_movies_word(movies, "resume" if resume else "w", output)
+    backend = backend_for(output, settings.get("backend", "auto"))
+    target = target_of(output, "w", backend, settings.get("local"))
+    rule = (StoreRule if backend == "zarr" else BulkRule)(no_copy=settings.get("no_copy", False))
+    given = WriteSettings.among({**settings, "backend": backend, "rule": rule, "resume": resume})
+    target.try_out(break_lock=settings.get("break_lock", False))
+    earlier = look_for_earlier(target, given)
+    choice, nwbfile = choose_backend(given.backend), build()
+    sizes = [item.nbytes for item in _placed(nwbfile, target.path, movies)]
+    with _authored(nwbfile, target.path, given, choice) as skeleton:
+        plan = _planned(skeleton, ranks, given)
+        expected = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout])
+    if earlier is None:
+        target.require_space(expected.least)
     free = space_left(target.path.parent).free
-    return Rehearsal(plan, choice, _becomes(target, earlier), about, free, len(sizes), sum(sizes))
+    return Rehearsal(plan, choice, _becomes(target, earlier), expected.about, free, len(sizes), sum(sizes))
 
 
 def _placed(nwbfile: NWBFile, path: Path, movies: str) -> list[Placing]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.report.environment import environment
-from parnwb.report.page import Report, verified_page, written_page
+from parnwb.report.page import Report, half_of, verified_page, written_page
 from parnwb.report.record import gather
 from parnwb.report.stored import contents
+from parnwb.target.taking import check_takes
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -68,6 +69,12 @@ def check_place(path: Path) -> None:
         raise TargetError("the folder for the report must exist", where=str(path.absolute().parent), remedy="Make it")
     if path.is_dir():
         raise TargetError("a report is a file, this is a folder", where=str(path), remedy="Choose another name")
+    check_takes(
+        half_of(path.absolute()),
+        "the report cannot be written",
+        path,
+        "Choose a folder that may be written to, or a shorter name",
+    )
 
 
 def report_of(ranks: Ranks, path: Path, written: Written, verdict: Verdict | None) -> Report | None:

@@ -55,7 +55,7 @@ class Report:
             It cannot be written.
         """
         place = Path(path).absolute()
-        half = place.with_name(f"{place.name}.{os.getpid()}.part")
+        half = half_of(place)
         try:
             half.write_text(self.html(), encoding="utf-8")
             half.replace(place)
@@ -67,6 +67,11 @@ class Report:
 
     def _repr_html_(self) -> str:
         return fragment(self.body)
+
+
+def half_of(place: Path) -> Path:
+    """Return the name of a page while it is written. Independent."""
+    return place.with_name(f"{place.name}.{os.getpid()}.part")
 
 
 def written_page(record: Record, verdict: Verdict | None) -> Report:

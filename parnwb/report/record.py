@@ -104,9 +104,9 @@ def gather(ranks: Ranks, path: Path, written: Written) -> Record | None:
     with ranks.agreed("describing what this rank did"):
         memory = written.plan.projected_memory(ranks.rank)
     host = ranks.hosts[ranks.rank]
-    everything = ranks.gather_all(RankRecord(host, dict(written.phases), binned, memory))
+    everything = ranks.gather(RankRecord(host, dict(written.phases), binned, memory))
 
-    def record() -> Record:
+    def record(everything: list[RankRecord]) -> Record:
         drawn = range(min(ranks.size, MOST_RANKS))
         choice = written.backend
         total = sum(each.raw_bytes for each in everything)
@@ -116,7 +116,7 @@ def gather(ranks: Ranks, path: Path, written: Written) -> Record | None:
 
     found: Record | None = None
     with ranks.agreed("describing the file"):
-        found = record() if ranks.is_root else None
+        found = record(everything) if everything is not None else None
     return found
 
 

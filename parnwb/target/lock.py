@@ -198,11 +198,7 @@ class Lock:
                 draft.unlink(missing_ok=True)
         except OSError as error:
             self._forget(me)
-            raise TargetError(
-                f"the output folder cannot be written to: {error.strerror}",
-                where=str(self.path),
-                remedy="Check its permissions, the quota and whether it is mounted read-only",
-            ) from error
+            raise self._unwritable(error) from error
         except BaseException:
             self._forget(me)
             raise
@@ -211,6 +207,43 @@ class Lock:
         beating = (os.dup(self._descriptor), self._released)
         self._thread = threading.Thread(target=_beat, args=beating, name="parnwb-heartbeat", daemon=True)
         self._thread.start()
+
+    def try_out(
+        self, processes: Sequence[Process], *, like: Permissions | None = None, break_lock: bool = False
+    ) -> None:
+        """Refuse what ``take`` would refuse, and leave everything as it was.
+
+        Parameters
+        ----------
+        processes, like, break_lock
+            As for ``take``.
+
+        Raises
+        ------
+        TargetError
+            As ``take``.
+        """
+        me = Holder.of(processes)
+        draft = _beside(self.path, f"{me.token}.new")
+        try:
+            self._descriptor = self._write(draft, me, like)  # by whose time the heartbeat of another is judged
+            try:
+                found = _look(self.path)
+                if found is not None:
+                    self._judge(self.path, found, me, break_lock)
+            finally:
+                draft.unlink(missing_ok=True)
+                os.close(self._descriptor)
+                self._descriptor = -1
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> TargetError:
+        return TargetError(
+            f"the output folder cannot be written to: {error.strerror}",
+            where=str(self.path),
+            remedy="Check its permissions, the quota and whether it is mounted read-only",
+        )
 
     def check_ours(self) -> None:
         """Check that nobody has broken this lock; one that was never taken is not looked at.

@@ -103,6 +103,17 @@ class Target:
         if not os.path.lexists(self.partial) and not os.path.lexists(self.path):  # nobody can have either open
             self.forget_lost()
 
+    def try_out(self, *, break_lock: bool = False) -> None:
+        """Refuse what ``reserve`` would refuse to this process, and leave everything as it was.
+
+        Raises
+        ------
+        TargetError
+            As ``reserve``.
+        """
+        self.check_place()
+        self.lock.try_out([Process.this()], like=Permissions.of(self.path), break_lock=break_lock)
+
     def check_place(self) -> None:
         """Refuse a folder or a name that cannot be.
 

@@ -252,6 +252,11 @@ def metadata_that_pynwb_refuses(given: Given) -> list[Any]:
 # -- output ----------------------------------------------------------------------------------------------
 
 
+@case(1, "the report cannot be written", "/proc/report.html", "Choose a folder that may be written to")
+def report_folder_takes_nothing(given: Given) -> list[Any]:
+    return ["convert", given.run, given.output, "--report", "/proc/report.html"]
+
+
 @case(1, "output folder must exist", "missing", "Create it")
 def output_folder_missing(given: Given) -> list[Any]:
     return ["convert", given.run, given.folder / "missing" / "out.nwb"]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from docs.blocks import ROOT, blocks
+from docs.blocks import the_block
 
 from parnwb.cli import start
-from parnwb.cli.defaults import places, read_defaults
+from parnwb.cli.defaults import NEVER, places, read_defaults
 from parnwb.cli.start import commands
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
@@ -59,8 +59,7 @@ def test_what_goes_before_what(here: Path) -> None:
 
 
 def test_the_file_that_readme_shows(here: Path) -> None:
-    (shown,) = (block for block in blocks(ROOT / "README.md") if block.language == "toml")
-    (here / "here" / "parnwb.toml").write_text(shown.code)
+    (here / "here" / "parnwb.toml").write_text(the_block("README.md", "buffer-mb = 128"))
     assert parameters("verify", "out.nwb")["watchdog"] == 1200
     found = parameters("convert", "rec", "out.nwb")
     assert (found["watchdog"], found["buffer_mb"]) == (1200, 128)
@@ -123,9 +122,12 @@ def test_where_files_may_be(here: Path) -> None:
     assert read_defaults(commands.commands, None) == {name: {} for name in commands.commands}
 
 
-def test_dangerous_options_take_nothing_from_the_environment() -> None:
-    found = parameters("convert", "a", "b", env={"PARNWB_CONVERT_OVERWRITE": "1", "PARNWB_CONVERT_BREAK_LOCK": "1"})
-    assert found["overwrite"] is False and found["break_lock"] is False
+@pytest.mark.parametrize("name", ["convert", "repack", "merge", "split", "campaign"])
+def test_dangerous_options_take_nothing_from_the_environment(name: str) -> None:
+    argv = {"split": ("a", "b", "--part", "c", "d"), "campaign": ("a",)}.get(name, ("a", "b"))
+    found = parameters(name, *argv, env={f"PARNWB_{name.upper()}_{option.upper()}": "1" for option in NEVER})
+    given = {option: found[option] for option in NEVER if option in found}
+    assert given and not any(given.values())
 
 
 @pytest.mark.parametrize("name", list(commands.commands))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 
 import h5py
 import pytest
+from docs.blocks import the_block
 from jsonschema import Draft202012Validator
 from mpi_launch import mpi_vendor, run_mpi
 
@@ -44,10 +46,12 @@ def names(lines: list[dict[str, Any]]) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def made(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Convert and verify a recording on four ranks, and return the folder of files and events."""
+    """Do what the page says, and verify it; return the folder of files and events."""
     folder = tmp_path_factory.mktemp("events")
-    argv = ["convert", recording, "out.nwb", "--verify", "-v", "--log-json", "events.jsonl", *OFTEN]
-    done = run_mpi(4, [*PARNWB, *argv], timeout=90, cwd=folder, env=environment())
+    (folder / "RECORDING").symlink_to(recording)
+    launcher, option, ranks, program, *argv = shlex.split(the_block("docs/reference/events.md", "--log-json"))
+    assert (launcher, option, ranks, program) == ("mpiexec", "-n", "4", "parnwb")
+    done = run_mpi(4, [*PARNWB, *argv, "--verify", "-v", *OFTEN], timeout=90, cwd=folder, env=environment())
     assert done.returncode == 0, done.stderr
     (folder / "out").write_text(done.stdout)
     (folder / "err").write_text(done.stderr)
@@ -67,7 +71,7 @@ def test_what_it_tells_is_what_became_of_the_file(made: Path) -> None:
     lines = parsed((made / "events.jsonl").read_text())
     plan = next(line for line in lines if line["event"] == "plan")
     done = {line["dataset"]: line for line in lines if line["event"] == "dataset"}
-    with h5py.File(made / "out.nwb") as file:
+    with h5py.File(made / "session.nwb") as file:
         for planned in plan["datasets"]:
             dataset = file[planned["path"]]
             assert (list(dataset.shape), list(dataset.chunks)) == (planned["shape"], planned["chunks"])
@@ -81,14 +85,14 @@ def test_what_it_tells_is_what_became_of_the_file(made: Path) -> None:
         assert line["stored_bytes"] == sum(told["stored_bytes"] for told in done.values())
     assert (end["status"], last["datasets_complete"], last["seconds_left"]) == ("done", 2, 0)
     (file_line,) = (line for line in lines if line["event"] == "file")
-    assert file_line["file_bytes"] == (made / "out.nwb").stat().st_size
+    assert file_line["file_bytes"] == (made / "session.nwb").stat().st_size
 
 
 def test_commits_are_numbered_and_count_all_chunks(made: Path) -> None:
     lines = parsed((made / "events.jsonl").read_text())
     commits = [line for line in lines if line["event"] == "commit"]
     assert len(commits) > 1 and [line["number"] for line in commits] == list(range(1, len(commits) + 1))
-    with h5py.File(made / "out.nwb") as file:
+    with h5py.File(made / "session.nwb") as file:
         chunks = sum(file[line["dataset"]].id.get_num_chunks() for line in lines if line["event"] == "dataset")
     assert sum(line["chunks"] for line in commits) == chunks
 
@@ -104,7 +108,7 @@ def test_who_asks_for_more_reads_it_once_with_rank_and_host(made: Path) -> None:
     said = (made / "err").read_text()
     host = os.uname().nodename
     assert said.count(f"parnwb progress [rank 0 on {host}]: plan: 2 dataset(s) on 4 rank(s), balanced; direct: ") == 1
-    assert said.count("out.nwb is complete, ") == 1
+    assert said.count("session.nwb is complete, ") == 1
     assert len(re.findall(r"^parnwb: warning: ", said, re.MULTILINE)) == len(
         [line for line in parsed((made / "events.jsonl").read_text()) if line["event"] == "warning"]
     )

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from shutil import copytree
@@ -21,6 +22,7 @@ from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 
 from parnwb.cli.start import commands
+from parnwb.doctor import Advice, Report, Seat, describe
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
 
@@ -33,7 +35,10 @@ experiments:
     sessions:
       - nwbfile_name: one
         source_data: {raw: {folder_path: rec, stream_id: imec0.ap}}
-      - source_data: {raw: {folder_path: rec, stream_id: imec0.ap}}
+      - metadata:
+          NWBFile: {session_start_time: 2024-03-05T10:15:30+00:00}
+          Subject: {subject_id: mouse, sex: U, species: Mus musculus}
+        source_data: {raw: {folder_path: rec, stream_id: imec0.ap}}
 """
 WITHOUT_MPI = {
     "plan": ["plan", "rec", "--ranks", "3"],
@@ -167,6 +172,35 @@ def test_what_is_said(without_mpi: dict[str, list[dict[str, Any]]], folder: Path
         kept = [line for line in lines if not line.startswith("  note: ")]
         text = "".join(f"{line if line[:1] == ' ' else line.split('  ')[0].split(':')[0]}\n" for line in kept)
     compare(name, text)
+
+
+def test_what_doctor_says_of_another_machine() -> None:
+    """All of it: of this machine the labels alone are compared."""
+    versions = {"parnwb": "1.2.3", "HDF5": "1.14.3", "h5py": "3.11.0", "mpi4py": "4.0.0"}
+    quota = "the quota of user 7"
+    seat = Seat("node1", versions, (0, 1, 2, 3), 1024, 8 << 30, 1 << 30, "lustre", 5 << 30, quota, "", 1.25)
+    report = Report(
+        mpi="MPICH 4.2.0",
+        launched=40,
+        ranks=40,
+        hosts={"node1": 20, "node2": 20},
+        srun="pmi2",
+        versions=versions,
+        parallel_hdf5=True,
+        filters=("gzip", "shuffle"),
+        coders=("zlib", "isal"),
+        folder="/scratch/project",
+        backend="direct",
+        reason="ranks encode and write by themselves",
+        start_ups=tuple(1.0 + rank / 10 for rank in range(40)),
+        seats=(seat, replace(seat, host="node2")),
+        advice=(Advice("h5py has a fault", "Use another", prevents=False), Advice("node2 sees no folder", "Share it")),
+    )
+    compare("doctor_elsewhere", "\n".join(describe(report)) + "\n")
+    compare("doctor_of_few", "\n".join(describe(replace(report, start_ups=(1.25, None), ranks=2, advice=()))) + "\n")
+    unknown = replace(seat, free_memory=-1, free_bytes=-1, file_system="ext4")
+    report = replace(report, mpi="", srun="", parallel_hdf5=False, start_ups=(None,), seats=(unknown,), advice=())
+    compare("doctor_that_knows_little", "\n".join(describe(report)) + "\n")
 
 
 @pytest.mark.parametrize("name", WITH_MPI)

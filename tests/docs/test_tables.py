@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +18,7 @@ import public_calls  # noqa: E402
 
 import parnwb  # noqa: E402
 from parnwb import errors  # noqa: E402
+from parnwb.cli.start import commands  # noqa: E402
 from parnwb.interrupts import EX_TEMPFAIL  # noqa: E402
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
@@ -70,10 +72,23 @@ def variables_in(path: Path) -> set[str]:
     return {value for value in strings if isinstance(value, str) and VARIABLE.fullmatch(value)} - OTHER
 
 
+def variables_of_click_in(path: Path) -> set[str]:
+    """Return the names of environment variables that a module has click look at."""
+    text = path.read_text()
+    families = {f"{prefix}_COMMAND_OPTION" for prefix in re.findall(r'"auto_envvar_prefix": "(\w+)"', text)}
+    return families | ({"XDG_CONFIG_HOME"} if "get_app_dir(" in text else set())
+
+
+def all_variables() -> dict[str, str]:
+    """Return the names of environment variables that parnwb looks at, with a module that does."""
+    paths = (ROOT / "parnwb").rglob("*.py")
+    return {name: path.name for path in paths for name in variables_in(path) | variables_of_click_in(path)}
+
+
 def test_every_environment_variable_is_listed() -> None:
     page = (REFERENCE / "environment.md").read_text()
-    used = {name: path.name for path in (ROOT / "parnwb").rglob("*.py") for name in variables_in(path)}
-    assert len(used) > 10
+    used = all_variables()
+    assert len(used) > 10 and {"PARNWB_COMMAND_OPTION", "XDG_CONFIG_HOME"} <= set(used)
     missing = {name: where for name, where in used.items() if f"`{name}`" not in page}
     assert not missing
 
@@ -81,8 +96,27 @@ def test_every_environment_variable_is_listed() -> None:
 def test_environment_variables_that_are_listed_as_ours_are_used() -> None:
     page = (REFERENCE / "environment.md").read_text()
     ours = page[page.index("## Read by parnwb") : page.index("## Read by the job scripts")]
-    used = {name for path in (ROOT / "parnwb").rglob("*.py") for name in variables_in(path)}
-    assert set(re.findall(r"`([A-Z]\w+)`", ours)) <= used
+    assert set(re.findall(r"`([A-Z]\w+)`", ours)) <= set(all_variables())
+
+
+def odd_endings() -> dict[str, str]:
+    """Return how the variables of some options end, as the page says; nothing for those that have none."""
+    rows = re.findall(r"^\| (`--[^|]+) \| ([^|]+) \|$", (REFERENCE / "environment.md").read_text(), flags=re.MULTILINE)
+    found = {}
+    for options, said in rows:
+        names = re.findall(r"`--([\w-]+)`", options)
+        found |= dict(zip(names, re.findall(r"`_(\w+)`", said) or [""] * len(names), strict=True))
+    return found
+
+
+@pytest.mark.parametrize("name", list(commands.commands))
+def test_variables_of_options_are_named_as_the_page_says(name: str) -> None:
+    """Named by click after the parameter, which is not always the option."""
+    odd = odd_endings()
+    for option in (item for item in commands.commands[name].params if isinstance(item, click.Option)):
+        word = next(word for word in option.opts if word.startswith("--")).removeprefix("--")
+        ending = str(option.name).upper() if option.allow_from_autoenv else ""
+        assert ending == odd.get(word, word.upper().replace("-", "_")), option.opts
 
 
 def test_exit_codes_are_listed() -> None:

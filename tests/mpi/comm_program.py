@@ -417,6 +417,14 @@ def case_broadcast_and_gather(ranks: Ranks) -> None:
     assert ranks.gather_all(ranks.rank**2) == [0, 1, 4, 9]
 
 
+def case_the_root_alone_has_what_is_gathered_there(ranks: Ranks) -> None:
+    own = {"of": ranks.rank, "more": b"x" * (1000 * ranks.rank)}
+    gathered = ranks.gather(own)
+    assert (gathered is not None) == ranks.is_root
+    if gathered is not None:
+        assert [(item["of"], len(item["more"])) for item in gathered] == [(rank, 1000 * rank) for rank in range(4)]
+
+
 def case_on_root(ranks: Ranks) -> None:
     calls = []
     assert ranks.on_root("x", lambda: calls.append(1) or os.getpid()) == ranks.broadcast(os.getpid())

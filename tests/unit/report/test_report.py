@@ -15,10 +15,12 @@ from pynwb import NWBFile, TimeSeries
 from report.made_up import large_record
 
 from parnwb import NWBParallelIO, verify
+from parnwb.comm import Ranks
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.report import check_place, make_report, verification_report
 from parnwb.report.kinds import by_kind, kind_of, lane
 from parnwb.report.page import written_page
+from parnwb.report.record import RankRecord
 from parnwb.report.stored import contents
 
 ROWS, COLUMNS = 50_000, 16
@@ -140,12 +142,34 @@ def test_phases_have_kinds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("r.nwb", "ends in .html"), ("no/r.html", "must exist"), ("f.html", "folder")]
+    ("name", "words"),
+    [
+        ("r.nwb", "ends in .html"),
+        ("no/r.html", "must exist"),
+        ("f.html", "folder"),
+        ("/proc/r.html", "cannot be written: .* a folder that may be written to"),  # not even by root
+        (f"{'r' * 250}.html", "cannot be written: File name too long .* a shorter name"),
+    ],
 )
 def test_where_a_report_cannot_go(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "f.html").mkdir()
     with pytest.raises(TargetError, match=words):
         check_place(tmp_path / name)
+
+
+def test_looking_where_a_report_goes_leaves_nothing_and_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "there.html").write_text("an earlier one")
+    for name in ("there.html", "new.html"):
+        check_place(tmp_path / name)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["an earlier one"]
+
+
+def test_what_ranks_did_goes_to_the_root_alone(io: NWBParallelIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere: list[object] = []
+    gather_all = Ranks.gather_all
+    monkeypatch.setattr(Ranks, "gather_all", lambda self, value: everywhere.append(value) or gather_all(self, value))
+    assert make_report(io) is not None
+    assert everywhere and not any(isinstance(value, RankRecord) for value in everywhere)
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing(io: NWBParallelIO, tmp_path: Path) -> None:

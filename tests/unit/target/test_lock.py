@@ -125,6 +125,22 @@ def test_this_process_cannot_have_it_twice(path):
     lock.release()
 
 
+def test_trying_out_refuses_what_taking_would_and_changes_nothing(path):
+    """Of a lock that is held, one that was left behind, and none."""
+    lock = at(path)
+    lock.try_out([Process.this()])
+    assert not list(path.parent.iterdir())
+    with holding(path) as job:
+        before = path.read_bytes()
+        with pytest.raises(TargetError, match=rf"another job is writing .* process {job.pid} .* heartbeat \d+ s ago"):
+            lock.try_out([Process.this()])
+        lock.try_out([Process.this()], break_lock=True)
+        job.kill()
+        job.wait()
+        lock.try_out([Process.this()])
+        assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
 def test_long_silence_is_mentioned(path):
     with holding(path):
         before = time.time() - 5000
