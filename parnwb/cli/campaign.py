@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import THREADS, WATCHDOG, WRITERS, compression_of, planning
@@ -46,10 +47,8 @@ def campaign(sessions: Path, results: Path | None, voice: Voice, compression: st
     end together. What fails does not stop the others, and what is there is left alone: run it again for the rest.
     """
     from parnwb import campaign
-    from parnwb.comm import world
-
     import_pynwb()
-    comm = world()
+    comm = agreed_world()
     voice.check(comm)
     place = results if results is not None else sessions.with_suffix(".results.json")
     given["compression"] = compression_of(compression or "auto")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parnwb.cli.afterwards import Afterwards
+from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import LOCAL, SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
@@ -92,7 +93,7 @@ class Work:
     help="Read the finished file back and compare it with SOURCE.",
     show_default="with --report",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option("--dry-run", is_flag=True, allow_from_autoenv=False, help="Say what would be done; write nothing.")
 @speaking("No progress and no summary.")
 def convert(
     source: Path,
@@ -110,8 +111,6 @@ def convert(
     SOURCE may be neuroconv's YAML conversion specification: its sessions are converted one after another, into the
     folder OUTPUT or beside it.
     """
-    from parnwb.comm import world
-
     if speaks():  # the others need none of it where the root can send them what they are to read
         import_pynwb()
     is_one = not _is_specification(source, given)
@@ -123,7 +122,7 @@ def convert(
         if speaks():
             _rehearse(work, afterwards, voice)
         return
-    comm = world()
+    comm = agreed_world()
     afterwards.check(comm)
     voice.check(comm)
     view = voice.view()

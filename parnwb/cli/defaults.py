@@ -12,7 +12,7 @@ import click
 
 NAME = "parnwb.toml"
 # What is right for one job only.
-NEVER = ("break_lock", "inplace", "overwrite")
+NEVER = ("break_lock", "dry_run", "inplace", "overwrite")
 
 
 def places() -> list[Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.options import SOURCE, WATCHDOG, WRITERS, compression_of
 from parnwb.cli.showing import say
@@ -48,7 +49,12 @@ def recoding(decorated: Command) -> Command:
             help="Other settings for paths that match: '/acquisition/*/data' chunks=30000x64,compression=zstd-5. The "
             "first pattern that matches counts.",
         ),
-        click.option("--dry-run", is_flag=True, help="Tell what would become of the file; nothing is written."),
+        click.option(
+            "--dry-run",
+            is_flag=True,
+            allow_from_autoenv=False,
+            help="Tell what would become of the file; nothing is written.",
+        ),
     ):
         decorated = option(decorated)
     return decorated
@@ -157,9 +163,7 @@ def split(source: Path, output: Path, voice: Voice, parts: Sequence[tuple[str, s
 
 
 def _run(work: Command, paths: Sequence[Path | None], voice: Voice, given: dict[str, Any]) -> None:
-    from parnwb.comm import world
-
-    comm = world()
+    comm = agreed_world()
     voice.check(comm)
     result = work(*paths, comm, progress=voice.view(), **given)
     if speaks() and not (voice.quiet and not given.get("dry_run")):

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
 from parnwb.cli.options import OUTPUT, WATCHDOG, reading, source_data
@@ -39,12 +40,10 @@ def verify(
     **given: Any,
 ) -> None:
     """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""
-    from parnwb.comm import world
-
     if against is None and (ignored := [name for name in ("interface", "options", "metadata") if given[name]]):
         raise click.UsageError(f"--{ignored[0].removesuffix('s')} says how the recording of --against is read: add it")
     import_pynwb()
-    comm = world()
+    comm = agreed_world()
     voice.check(comm)
     source = source_data(against, given) if against is not None else None
     settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "dandi": dandi}

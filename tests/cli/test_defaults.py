@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from docs.blocks import the_block
+from mpi_launch import run_mpi
 
 from parnwb.cli import start
 from parnwb.cli.defaults import NEVER, places, read_defaults
@@ -128,6 +130,20 @@ def test_dangerous_options_take_nothing_from_the_environment(name: str) -> None:
     found = parameters(name, *argv, env={f"PARNWB_{name.upper()}_{option.upper()}": "1" for option in NEVER})
     given = {option: found[option] for option in NEVER if option in found}
     assert given and not any(given.values())
+
+
+def test_ranks_of_other_defaults_are_refused(here: Path) -> None:
+    """Configuration files and the environment may be others on another host."""
+    options = {"convert": ("log-json", "a", "b.nwb"), "repack": ("log-json", "a", "b.nwb"), "verify": ("report", "a")}
+    for name, (option, *paths) in options.items():
+        variable = f"PARNWB_{name}_{option.replace('-', '_')}".upper()
+        script = f'case "${{PMI_RANK:-$OMPI_COMM_WORLD_RANK}}" in 2) export {variable}=page.html;; esac; exec "$@"'
+        parnwb = [sys.executable, "-m", "parnwb", name, *paths]
+        done = run_mpi(3, ["bash", "-c", script, "sh", *parnwb], timeout=60, cwd=here)
+        assert done.returncode == 1, done.stderr
+        (said,) = [line for line in done.stderr.splitlines() if line.startswith("parnwb: ")]
+        assert said.startswith(f"parnwb: --{option} must be the same on all ranks"), done.stderr
+        assert "rank 2" in said and "parnwb.toml" in said, said
 
 
 @pytest.mark.parametrize("name", list(commands.commands))
