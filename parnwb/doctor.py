@@ -13,7 +13,7 @@ import statistics
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -450,10 +450,9 @@ def _free_bytes(folder: Path) -> int:
 def _seat_alone(folder: Path) -> Seat:
     """Return what this process finds, after it has written to the folder."""
     probe = _probe(folder)
-    try:
-        return Seat.here(socket.gethostname(), folder, _write_probe(probe))
-    finally:
-        probe.unlink(missing_ok=True)
+    trouble = _write_probe(probe)
+    left = _remove_probe(probe)
+    return Seat.here(socket.gethostname(), folder, trouble or left)
 
 
 def _seats(ranks: Ranks, folder: Path) -> list[Seat]:
@@ -467,10 +466,10 @@ def _seats(ranks: Ranks, folder: Path) -> list[Seat]:
             if not trouble and ranks.leads_host:
                 trouble = _look_at_probe(probe)
             seat = Seat.here(ranks.hosts[ranks.rank], folder, trouble)
-        return ranks.gather_all(seat)
+        seats = ranks.gather_all(seat)
     finally:
-        if ranks.is_root:
-            probe.unlink(missing_ok=True)
+        left = _remove_probe(probe) if ranks.is_root else ""
+    return [replace(seats[0], trouble=seats[0].trouble or left), *seats[1:]]
 
 
 def _probe(folder: Path) -> Path:
@@ -488,6 +487,15 @@ def _write_probe(probe: Path) -> str:
     return ""
 
 
+def _remove_probe(probe: Path) -> str:
+    """Remove what was written, of which there may be nothing; return what keeps it there."""
+    try:
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        return f"what is written there cannot be removed: {error.strerror}"
+    return ""
+
+
 def _look_at_probe(probe: Path) -> str:
     try:
         os.close(open_soon(probe))
@@ -499,7 +507,8 @@ def _look_at_probe(probe: Path) -> str:
 def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
     if seats[0].trouble:
         yield Advice(
-            f"{folder}: {seats[0].trouble}", "Check that it exists, its permissions, the quota and its mount options"
+            f"{folder}: {seats[0].trouble}",
+            "Check that it is a folder, its permissions, the quota and its mount options",
         )
         return
     for seat in seats:

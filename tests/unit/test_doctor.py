@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from parnwb import doctor
+from parnwb.comm import Ranks, world
 from parnwb.doctor import Seat, describe, examine, known_faults, mpi_libraries, srun_type
 from parnwb.machine.striping import Striping
 from parnwb.target.space import Space
@@ -70,6 +72,32 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     report = examine(tmp_path / "missing")
     assert report is not None and not report.good
     assert any("missing: it cannot be written to" in line for line in describe(report))
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    """Nothing can be written there, and what was not written cannot be removed."""
+    (tmp_path / "notes.md").write_text("")
+    report = examine(tmp_path / "notes.md")
+    assert report is not None and not report.good
+    assert any("notes.md: it cannot be written to: Not a directory. Check" in line for line in describe(report))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_keeps_what_is_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """By one process, and by the root of ranks."""
+    pytest.importorskip("mpi4py.MPI")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    ranks = Ranks(world())
+    seats = [doctor._seat_alone(tmp_path), *doctor._seats(ranks, tmp_path)]
+    ranks.free()
+    words = f"what is written there cannot be removed: {os.strerror(number)}"
+    assert [seat.trouble for seat in seats] == [words, words]
 
 
 def test_ranks_that_are_worlds_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
