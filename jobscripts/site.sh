@@ -20,9 +20,10 @@ stripe() {
 }
 
 # 4. One thread for each rank in libraries: ranks are the unit of parallelism. Those of parnwb that compress are as many
-#    as --cpus-per-task says, which srun must be told of anew.
+#    as --cpus-per-task says, which srun must be told of anew; not the one by which mpiexec starts a program for all ranks
+#    of a node, which would have no more cores than one of them.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
-export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
+[[ ${launcher[0]} != srun ]] || export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 
 # 5. pynwb keeps a cache in the home folder, which ranks that are the first to use it would write at the same time, and
 #    read from each other half written.
