@@ -48,9 +48,11 @@ launch() {
     "${launcher[@]}" "$@"
 }
 
-# launch_and_requeue PROGRAM...: for what can be resumed. SLURM's signal before the time is over (#SBATCH --signal=B:USR1@300)
-# is passed on to the ranks, which commit and end with 75; then the job goes to the end of the queue, from where it goes on.
+# launch_and_requeue PROGRAM...: for what can be done again or resumed. SLURM's signal before the time is over (#SBATCH
+# --signal=B:USR1@300) is passed on to the ranks: those that convert commit and end with 75, those that verify end. Then
+# the job goes to the end of the queue, from where it goes on.
 launch_and_requeue() {
+    [[ ! ${stopping:-} ]] || requeue "it was asked to stop"
     # In the background, because bash runs a trap only when the command that it waits for has ended; and not by `launch`,
     # because the signal would reach a shell that runs the function.
     "${launcher[@]}" "$@" &
@@ -60,12 +62,17 @@ launch_and_requeue() {
         wait $ranks && status=0 || status=$?
         kill -0 $ranks 2> /dev/null || break  # else a trap has ended the waiting
     done
-    trap : USR1  # the number of the ranks' launcher may be another program's from here on
+    trap stopping=yes USR1  # the number of the ranks' launcher may be another program's from here on
     # Launchers, which end ranks that are not as quick as others, may not say 75.
     if ((status == 75)) || [[ $status != 0 && $stopping ]]; then
-        echo "job $SLURM_JOB_ID is requeued: its ranks ended with status $status"
-        scontrol requeue "$SLURM_JOB_ID"
-        exit 75
+        requeue "its ranks ended with status $status"
     fi
     return $status
+}
+
+# requeue WHY: end this run of the job, which goes to the end of the queue.
+requeue() {
+    echo "job $SLURM_JOB_ID is requeued: $1"
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 75
 }

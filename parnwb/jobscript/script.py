@@ -24,10 +24,10 @@ reading=({reading})
 
 if [[ ! -e $output{or_unfinished} ]]; then
     stripe "$(dirname "$output")" {stripes}
-    {convert} ${{break_lock:+--break-lock}} \\
+    {launch} parnwb convert "$recording" "$output" {resume}${{break_lock:+--break-lock}} \\
         {converting}"${{reading[@]}}"
 fi
-launch parnwb verify "$output" --against "$recording" "${{reading[@]}}"
+{launch} parnwb verify "$output" --against "$recording" "${{reading[@]}}"
 """
 
 
@@ -54,10 +54,10 @@ def render(
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in output.stem)
     hours, minutes = divmod(size.minutes, 60)
     if can_resume(output, "auto"):
-        convert, or_unfinished = 'launch_and_requeue parnwb convert "$recording" "$output" --resume', UNFINISHED
+        launch, resume, or_unfinished = "launch_and_requeue", "--resume ", UNFINISHED
         requeueing = [f"--signal=B:USR1@{size.signal_seconds}", "--requeue"]
     else:
-        convert, or_unfinished = 'launch parnwb convert "$recording" "$output"', ""
+        launch, resume, or_unfinished = "launch", "", ""
         requeueing = ["--no-requeue"]
     options = [
         f"--job-name=parnwb-{name}",
@@ -81,6 +81,7 @@ def render(
         reading=shlex.join(reading),
         converting="".join(f"{shlex.quote(word)} " for word in converting),
         stripes=size.stripes,
-        convert=convert,
+        launch=launch,
+        resume=resume,
         or_unfinished=or_unfinished,
     )

@@ -160,6 +160,15 @@ def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) 
     assert 'launch parnwb convert "$recording" "$output" ${break_lock' in store and "#SBATCH --no-requeue\n" in store
 
 
+def test_a_job_that_is_asked_to_stop_while_it_verifies_is_requeued(site: SiteFile, tmp_path: Path) -> None:
+    """Also the script that users get; both have signals that would else be for nobody, or for the shell."""
+    made = render(site, job_size(NEEDS, site), tmp_path / "r", tmp_path / "o.nwb")
+    for script in (made, SITE.with_name("requeue.sbatch").read_text()):
+        assert "\nlaunch_and_requeue parnwb verify " in script
+    store = render(site, job_size(NEEDS, site), tmp_path / "r", tmp_path / "o.nwb.zarr")
+    assert "\nlaunch parnwb verify " in store
+
+
 def _quoted(text: str) -> str:
     return text.split("\nrecording=")[1].split("\n")[0]
 

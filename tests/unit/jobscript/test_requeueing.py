@@ -31,6 +31,21 @@ def test_the_signal_is_passed_on_and_the_job_requeued() -> None:
     assert ended("true", then) == [75]
 
 
+def test_ranks_that_know_nothing_of_the_signal_end_and_the_job_is_requeued() -> None:
+    """Those that verify. The next run verifies all of it."""
+    then = "signal() { sleep 1; kill -USR1 $$; }; signal &\nlauncher=(bash -c 'sleep 20')"
+    assert ended("true", then) == [75]
+
+
+def test_a_signal_between_two_programs_keeps_the_second_from_beginning() -> None:
+    """It is the only one, and the ranks of the second would not know of it."""
+    script = f"set -eu\nSLURM_JOB_ID=7\nscontrol() {{ echo requeued $2; }}\n{CALLED}\nlauncher=(echo)\n"
+    script += "launch_and_requeue convert\nkill -USR1 $$\nlaunch_and_requeue verify\n"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 75
+    assert done.stdout == "convert\njob 7 is requeued: it was asked to stop\nrequeued 7\n"
+
+
 def test_a_signal_that_comes_when_ranks_have_ended_does_nothing() -> None:
     script = f"set -e\n{CALLED}\nlauncher=(true)\nlaunch_and_requeue X\nkill -USR1 $$\necho verified"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
