@@ -40,6 +40,9 @@ costs=""
 longest_minutes=1440
 sbatch_options=""  # such as "--account=lab --partition=long"
 
+# 7. How often a job may be requeued: one whose time is too short for any progress would be for ever.
+restarts_at_most=50
+
 # What the scripts call; the same everywhere.
 
 # launch [-N NODES -n RANKS] PROGRAM...
@@ -70,9 +73,14 @@ launch_and_requeue() {
     return $status
 }
 
-# requeue WHY: end this run of the job, which goes to the end of the queue.
+# requeue WHY: end this run of the job, which goes to the end of the queue unless it has been there too often.
 requeue() {
-    echo "job $SLURM_JOB_ID is requeued: $1"
-    scontrol requeue "$SLURM_JOB_ID"
+    if ((${SLURM_RESTART_COUNT:-0} >= restarts_at_most)); then
+        echo "job $SLURM_JOB_ID is not requeued: $1, and it was requeued $SLURM_RESTART_COUNT times, as restarts_at_most" \
+            "of site.sh allows. If its runs have made progress submit it again, else give it more time" >&2
+    else
+        echo "job $SLURM_JOB_ID is requeued: $1"
+        scontrol requeue "$SLURM_JOB_ID"
+    fi
     exit 75
 }

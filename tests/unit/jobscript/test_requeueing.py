@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SITE = Path(__file__).parents[3] / "jobscripts" / "site.sh"
-CALLED = SITE.read_text().partition("# What the scripts call")[2].partition("\n")[2]
+CALLED = "restarts_at_most=50\n" + SITE.read_text().partition("# What the scripts call")[2].partition("\n")[2]
 
 
 def ended(launcher: str, then: str = "", *, times: int = 1) -> list[int]:
@@ -50,3 +50,20 @@ def test_a_signal_that_comes_when_ranks_have_ended_does_nothing() -> None:
     script = f"set -e\n{CALLED}\nlauncher=(true)\nlaunch_and_requeue X\nkill -USR1 $$\necho verified"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (0, "verified\n")
+
+
+@pytest.mark.parametrize(("restarts", "goes_on"), [("", True), ("49", True), ("50", False), ("51", False)])
+def test_a_job_is_not_requeued_for_ever(restarts: str, goes_on: bool) -> None:
+    """It ends as one that may be submitted again."""
+    script = f"set -eu\nSLURM_JOB_ID=7\nscontrol() {{ echo requeued $2; }}\n{CALLED}\n"
+    script += f"launcher=(bash -c 'exit 75')\n{f'SLURM_RESTART_COUNT={restarts}' if restarts else ''}\n"
+    script += "launch_and_requeue convert\necho not reached\n"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 75
+    assert done.stdout == ("job 7 is requeued: its ranks ended with status 75\nrequeued 7\n" if goes_on else "")
+    words = f"ended with status 75, and it was requeued {restarts} times, as restarts_at_most of site.sh allows. If"
+    assert (words in done.stderr) is not goes_on
+
+
+def test_the_site_file_says_how_often() -> None:
+    assert "\nrestarts_at_most=50\n" in SITE.read_text().partition("# What the scripts call")[0]
