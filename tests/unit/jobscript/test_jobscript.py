@@ -228,6 +228,13 @@ def test_the_exit_status_is_the_jobs(slurm: Path, end: str, status: int) -> None
     assert follow(17, lambda text: None) == status
 
 
+@pytest.mark.parametrize("state", ["BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED"])
+def test_nobody_waits_for_a_job_that_has_ended_in_a_rare_way(slurm: Path, state: str) -> None:
+    """Who asked again would hear of another end here."""
+    answer(slurm, f"JobState={state} ExitCode=0:0", "JobState=COMPLETED ExitCode=0:0")
+    assert follow(17, lambda text: None) == 1
+
+
 def test_a_job_that_nobody_knows_is_an_error(slurm: Path) -> None:
     answer(slurm, "")
     with pytest.raises(LaunchError, match="scontrol refuses"):
