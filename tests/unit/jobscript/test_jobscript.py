@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from parnwb.cli.jobscript import _summary
 from parnwb.errors import LaunchError, PlanError, SourceError
 from parnwb.jobscript import Needs, SiteFile, follow, job_size, needs_of_plan, read_site, render, submit
 from parnwb.model import Site
@@ -112,6 +113,29 @@ def test_costs_that_were_measured_count_instead_of_the_pace_of_a_rank(site: Site
 def test_no_more_ranks_than_there_are_pieces(site: SiteFile) -> None:
     assert job_size(Needs(100 * GB, MB, 3), site, nodes=1).ranks == 3
     assert job_size(Needs(100 * GB, MB, 3), site, ranks=5).ranks == 5  # as asked for
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ranks", "words"),
+    [
+        (1, 64, r"64 ranks do not fit on 1 node.s., .* has room for 16.*--nodes 4"),
+        (4, 2, r"2 rank.s. leave 2 of 4 nodes without any.*--nodes 2"),
+    ],
+)
+def test_nodes_and_ranks_that_contradict_each_other_are_refused(
+    site: SiteFile, nodes: int, ranks: int, words: str
+) -> None:
+    with pytest.raises(PlanError, match=words):
+        job_size(NEEDS, site, nodes=nodes, ranks=ranks)
+
+
+def test_ranks_are_rounded_up_to_as_many_on_each_node_which_is_told(site: SiteFile) -> None:
+    size = job_size(NEEDS, site, ranks=17)
+    assert (size.nodes, size.tasks_per_node, size.ranks) == (2, 9, 18)
+    assert "on 2 node(s) with 9 rank(s) each (18 for 17: as many on each), " in _summary(NEEDS, size)
+    assert "(18 for 17: as" in _summary(NEEDS, job_size(replace(NEEDS, ranks=17), site))
+    for exact in (job_size(NEEDS, site, ranks=32), job_size(NEEDS, site), job_size(NEEDS, site, nodes=3)):
+        assert "as many" not in _summary(NEEDS, exact)
 
 
 def test_stripes_follow_from_bytes_and_nodes(site: SiteFile) -> None:
