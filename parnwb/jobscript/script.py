@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ def render(
         *site.sbatch_options,
     ]
     return TEMPLATE.format(
-        sbatch="\n".join(f"#SBATCH {option}" for option in options),
+        sbatch="\n".join(f"#SBATCH {_quoted(option)}" for option in options),
         summary=f"{size.ranks} ranks, about {size.estimated_seconds / 60:.0f} minutes with verifying, "
         f"limited by {size.limited_by}",
         site=shlex.quote(str(site.path.absolute())),
@@ -85,3 +86,10 @@ def render(
         resume=resume,
         or_unfinished=or_unfinished,
     )
+
+
+def _quoted(option: str) -> str:
+    """Return an option as sbatch reads it in a script: unlike a shell, it knows a backslash in any quotes."""
+    if not re.search(r"""[\s"'\\#]""", option):
+        return option
+    return '"' + option.replace("\\", r"\\").replace('"', r"\"") + '"'

@@ -174,6 +174,22 @@ def test_the_script_is_shell_and_asks_for_all_of_it(site: SiteFile, tmp_path: Pa
     assert said.stdout.strip() == str(odd)
 
 
+@pytest.mark.parametrize(
+    ("option", "written"),
+    [
+        ("--comment=a b", '"--comment=a b"'),
+        (r"""--comment=it's "#1" \ of 2""", r'''"--comment=it's \"#1\" \\ of 2"'''),
+        ("--constraint=[a&b]|c", "--constraint=[a&b]|c"),
+    ],
+)
+def test_options_of_sbatch_are_written_as_it_reads_them(
+    site: SiteFile, tmp_path: Path, option: str, written: str
+) -> None:
+    """As ``sbatch -vv`` has shown what it found."""
+    text = render(replace(site, sbatch_options=(option,)), job_size(NEEDS, site), tmp_path / "r", tmp_path / "o.nwb")
+    assert f"\n#SBATCH {written}\n" in text
+
+
 def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) -> None:
     size = job_size(NEEDS, site)
     file, store = (render(site, size, tmp_path / "r", tmp_path / name) for name in ("o.nwb", "o.nwb.zarr"))
