@@ -47,6 +47,21 @@ def test_what_is_no_number_is_refused(tmp_path: Path, line: str) -> None:
         read_site(tmp_path / "site.sh")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('sbatch_options="--account=lab \\\n--partition=long"', "sbatch_options must stand on one line"),
+        ("sbatch_options=--account=lab \\\n--partition=long", "sbatch_options must stand on one line"),
+        ("sbatch_options=\"--comment='a\"", "sbatch_options must stand on one line, with its quotes closed"),
+        ("cores_per_node=16 \\\n", "cores_per_node must be a number"),
+    ],
+)
+def test_what_goes_on_in_the_next_line_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "site.sh").write_text(text)
+    with pytest.raises(SourceError, match=f"{words}.*Correct it there"):
+        read_site(tmp_path / "site.sh")
+
+
 def test_a_missing_site_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="site file cannot be read"):
         read_site(tmp_path / "no.sh")
