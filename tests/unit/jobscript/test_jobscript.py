@@ -205,6 +205,17 @@ def test_options_of_sbatch_are_written_as_it_reads_them(
     assert f"\n#SBATCH {written}\n" in text
 
 
+@pytest.mark.parametrize("stripes", [5, None])
+def test_the_script_spreads_the_folder_before_it_converts(site: SiteFile, tmp_path: Path, stripes: int | None) -> None:
+    """Over as many servers as the size says: 16 nodes fill twice as many, 100 GB are worth all of these."""
+    size = job_size(NEEDS, site, nodes=16, stripes=stripes)
+    lines = render(site, size, tmp_path / "r", tmp_path / "o.nwb").splitlines()
+    expected = f'    stripe "$(dirname "$output")" {stripes or 32}'
+    (place,) = (number for number, line in enumerate(lines) if line.lstrip().startswith("stripe "))
+    assert lines[place] == expected
+    assert lines[place + 1].lstrip().startswith("launch_and_requeue parnwb convert ")
+
+
 def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) -> None:
     size = job_size(NEEDS, site)
     file, store = (render(site, size, tmp_path / "r", tmp_path / name) for name in ("o.nwb", "o.nwb.zarr"))
