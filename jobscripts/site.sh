@@ -20,9 +20,10 @@ stripe() {
 }
 
 # 4. One thread for each rank in libraries: ranks are the unit of parallelism. Those of parnwb that compress are as many
-#    as --cpus-per-task says, which srun must be told of anew.
+#    as --cpus-per-task says, which srun must be told of anew; not the one by which mpiexec starts a program for all ranks
+#    of a node, which would have no more cores than one of them.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
-export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
+[[ ${launcher[0]} != srun ]] || export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 
 # 5. pynwb keeps a cache in the home folder, which ranks that are the first to use it would write at the same time, and
 #    read from each other half written.
@@ -39,6 +40,9 @@ costs=""
 longest_minutes=1440
 sbatch_options=""  # such as "--account=lab --partition=long"
 
+# 7. How often a job may be requeued: one whose time is too short for any progress would be for ever.
+restarts_at_most=50
+
 # What the scripts call; the same everywhere.
 
 # launch [-N NODES -n RANKS] PROGRAM...
@@ -47,9 +51,11 @@ launch() {
     "${launcher[@]}" "$@"
 }
 
-# launch_and_requeue PROGRAM...: for what can be resumed. SLURM's signal before the time is over (#SBATCH --signal=B:USR1@300)
-# is passed on to the ranks, which commit and end with 75; then the job goes to the end of the queue, from where it goes on.
+# launch_and_requeue PROGRAM...: for what can be done again or resumed. SLURM's signal before the time is over (#SBATCH
+# --signal=B:USR1@300) is passed on to the ranks: those that convert commit and end with 75, those that verify end. Then
+# the job goes to the end of the queue, from where it goes on.
 launch_and_requeue() {
+    [[ ! ${stopping:-} ]] || requeue "it was asked to stop"
     # In the background, because bash runs a trap only when the command that it waits for has ended; and not by `launch`,
     # because the signal would reach a shell that runs the function.
     "${launcher[@]}" "$@" &
@@ -59,12 +65,22 @@ launch_and_requeue() {
         wait $ranks && status=0 || status=$?
         kill -0 $ranks 2> /dev/null || break  # else a trap has ended the waiting
     done
-    trap : USR1  # the number of the ranks' launcher may be another program's from here on
+    trap stopping=yes USR1  # the number of the ranks' launcher may be another program's from here on
     # Launchers, which end ranks that are not as quick as others, may not say 75.
     if ((status == 75)) || [[ $status != 0 && $stopping ]]; then
-        echo "job $SLURM_JOB_ID is requeued: its ranks ended with status $status"
-        scontrol requeue "$SLURM_JOB_ID"
-        exit 75
+        requeue "its ranks ended with status $status"
     fi
     return $status
+}
+
+# requeue WHY: end this run of the job, which goes to the end of the queue unless it has been there too often.
+requeue() {
+    if ((${SLURM_RESTART_COUNT:-0} >= restarts_at_most)); then
+        echo "job $SLURM_JOB_ID is not requeued: $1, and it was requeued $SLURM_RESTART_COUNT times, as restarts_at_most" \
+            "of site.sh allows. If its runs have made progress submit it again, else give it more time" >&2
+    else
+        echo "job $SLURM_JOB_ID is requeued: $1"
+        scontrol requeue "$SLURM_JOB_ID"
+    fi
+    exit 75
 }

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from parnwb.errors import LaunchError
 from parnwb.machine import kernel
 from parnwb.machine.memory import MiB, rooms
 from parnwb.machine.start_up import age
-from parnwb.machine.storage import LUSTRE, Sharing, file_system, kind_of
+from parnwb.machine.storage import LUSTRE, NFS, Sharing, file_system, kind_of
 from parnwb.machine.striping import striping_of
-from parnwb.site import choose_backend, parallel_hdf5
+from parnwb.site import FAULTS, FILE_SYNC, choose_backend, parallel_hdf5, release_of
 from parnwb.target.space import Space, space_left
 from parnwb.target.visible import open_soon
 
@@ -34,6 +34,10 @@ CODERS = {"isal": "isal", "deflate": "libdeflate", "zlib_ng": "zlib-ng"}
 PLANES = "planes (compiled with parnwb)"
 # What srun --mpi= is for a library, by the beginning of its name. Cray's MPICH may want cray_shasta.
 SRUN_TYPES = {"Open MPI": "pmix", "MPICH": "pmi2", "MVAPICH": "pmi2", "Intel MPI": "pmi2"}
+
+# How HDF5's switches are turned off.
+NO = ("false", "0")
+NO_LOCKING = (*NO, "best_effort")
 
 RANKS_ON_A_LINE = 8
 
@@ -66,39 +70,6 @@ class Advice:
     what: str
     remedy: str
     prevents: bool = True
-
-
-@dataclass(frozen=True)
-class Faulty:
-    """Releases of HDF5 with a known fault, from ``first`` to before ``fixed``."""
-
-    first: tuple[int, int, int]
-    fixed: tuple[int, int, int]
-    what: str
-    remedy: str
-
-
-# For h5py built with MPI, which backend `mpio` uses; `direct` lets HDF5 write nothing in parallel.
-FAULTY = (
-    Faulty(
-        (1, 0, 0),
-        (1, 10, 2),
-        "cannot write filtered datasets with backend 'mpio'",
-        "Use backend='direct', or a newer HDF5",
-    ),
-    Faulty(
-        (1, 0, 0),
-        (1, 14, 0),
-        "writes chunks that a filter has skipped, as LZF's may be, unreadably with backend 'mpio' (parnwb refuses)",
-        "Use backend='direct' for such filters, or HDF5 1.14 or newer",
-    ),
-    Faulty(
-        (1, 14, 0),
-        (1, 14, 3),
-        "can return wrong data for chunked datasets without filters with backend 'mpio' (parnwb refuses)",
-        "Use backend='direct', or HDF5 1.14.3 or newer",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -249,6 +220,7 @@ def _report(folder: Path, seats: Sequence[Seat], advice: Sequence[Advice]) -> Re
         *_about_coders(),
         *_about_limits(seats),
         *_about_folder(folder, seats),
+        *_about_nfs(seats),
     ]
     return Report(
         mpi=mpi_library(),
@@ -366,9 +338,8 @@ def _about_hdf5(version: str, ranks: int) -> Iterator[Advice]:
 
 def known_faults(version: str) -> Iterator[Advice]:
     """Yield what is known of a release of parallel HDF5, such as ``1.14.1``. Independent."""
-    release = tuple(int(part) for part in version.split("-")[0].split(".")[:3])
-    for fault in FAULTY:
-        if fault.first <= release < fault.fixed:
+    for fault in FAULTS:
+        if fault.concerns(release_of(version)):
             yield Advice(f"HDF5 {version} {fault.what}", fault.remedy, prevents=False)
 
 
@@ -451,10 +422,9 @@ def _free_bytes(folder: Path) -> int:
 def _seat_alone(folder: Path) -> Seat:
     """Return what this process finds, after it has written to the folder."""
     probe = _probe(folder)
-    try:
-        return Seat.here(socket.gethostname(), folder, _write_probe(probe))
-    finally:
-        probe.unlink(missing_ok=True)
+    trouble = _write_probe(probe)
+    left = _remove_probe(probe)
+    return Seat.here(socket.gethostname(), folder, trouble or left)
 
 
 def _seats(ranks: Ranks, folder: Path) -> list[Seat]:
@@ -468,10 +438,10 @@ def _seats(ranks: Ranks, folder: Path) -> list[Seat]:
             if not trouble and ranks.leads_host:
                 trouble = _look_at_probe(probe)
             seat = Seat.here(ranks.hosts[ranks.rank], folder, trouble)
-        return ranks.gather_all(seat)
+        seats = ranks.gather_all(seat)
     finally:
-        if ranks.is_root:
-            probe.unlink(missing_ok=True)
+        left = _remove_probe(probe) if ranks.is_root else ""
+    return [replace(seats[0], trouble=seats[0].trouble or left), *seats[1:]]
 
 
 def _probe(folder: Path) -> Path:
@@ -489,6 +459,15 @@ def _write_probe(probe: Path) -> str:
     return ""
 
 
+def _remove_probe(probe: Path) -> str:
+    """Remove what was written, of which there may be nothing; return what keeps it there."""
+    try:
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        return f"what is written there cannot be removed: {error.strerror}"
+    return ""
+
+
 def _look_at_probe(probe: Path) -> str:
     try:
         os.close(open_soon(probe))
@@ -500,7 +479,8 @@ def _look_at_probe(probe: Path) -> str:
 def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
     if seats[0].trouble:
         yield Advice(
-            f"{folder}: {seats[0].trouble}", "Check that it exists, its permissions, the quota and its mount options"
+            f"{folder}: {seats[0].trouble}",
+            "Check that it is a folder, its permissions, the quota and its mount options",
         )
         return
     for seat in seats:
@@ -526,6 +506,27 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
             "Run all ranks on one host, or write to a parallel file system, which is quicker",
             prevents=False,
         )
+
+
+def _about_nfs(seats: Sequence[Seat]) -> Iterator[Advice]:
+    """Tell what HDF5 and MPI ask of NFS, where it may not have it: whether it has cannot be tried without a hang."""
+    if not any(kind_of(seat.file_system) is NFS for seat in seats):
+        return
+    if os.environ.get("HDF5_USE_FILE_LOCKING", "").lower() not in NO_LOCKING:
+        yield Advice(
+            "HDF5 locks files, and on NFS without a lock daemon opening one fails or does not end",
+            "If so: export HDF5_USE_FILE_LOCKING=FALSE; parnwb has a lock of its own",
+            prevents=False,
+        )
+    version = seats[0].versions["HDF5"]
+    asked_for = FILE_SYNC.concerns(release_of(version)) and parallel_hdf5() and _has_romio(mpi_library())
+    if asked_for and os.environ.get("HDF5_DO_MPI_FILE_SYNC", "").lower() not in NO:
+        yield Advice(f"HDF5 {version} with {mpi_library()} {FILE_SYNC.what}", FILE_SYNC.remedy, prevents=False)
+
+
+def _has_romio(mpi: str) -> bool:
+    """Tell whether files go through ROMIO, as with MPICH and what was made from it, or if Open MPI is asked to."""
+    return not mpi.startswith("Open MPI") or os.environ.get("OMPI_MCA_io", "").startswith("romio")
 
 
 def _slurm_words(kind: str) -> str:

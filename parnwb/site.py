@@ -23,6 +23,66 @@ NEVER_SKIPPED = (1, 2, 3, 5, 6)
 
 
 @dataclass(frozen=True)
+class Fault:
+    """What is wrong with some releases of parallel HDF5, through which backend ``mpio`` writes.
+
+    Parameters
+    ----------
+    first, fixed
+        The first release that has it, and the first that has it no more; None if none is known.
+    what, remedy
+        In words, which follow the release's number.
+    """
+
+    first: tuple[int, int, int]
+    fixed: tuple[int, int, int] | None
+    what: str
+    remedy: str
+
+    def concerns(self, release: tuple[int, ...]) -> bool:
+        """Tell whether a release has it. Independent."""
+        return self.first <= release and (self.fixed is None or release < self.fixed)
+
+
+NO_FILTERS = Fault(
+    (1, 0, 0),
+    (1, 10, 2),
+    "cannot write filtered datasets with backend 'mpio'",
+    "Use backend='direct', or a newer HDF5",
+)
+# Measured with 1.10.8: where a filter skips a chunk, as LZF does with one that does not shrink, the file says that it
+# was filtered, and cannot be read.
+SKIPPED_FILTERS = Fault(
+    (1, 0, 0),
+    (1, 14, 0),
+    "writes chunks that a filter has skipped, as LZF's may be, unreadably with backend 'mpio' (parnwb refuses)",
+    "Use backend='direct', or HDF5 1.14 or newer",
+)
+# HDF5's release notes, 1.14.3: those that were created serially and are opened in parallel.
+WRONG_DATA = Fault(
+    (1, 14, 0),
+    (1, 14, 3),
+    "can return wrong data for chunked datasets without filters with backend 'mpio' (parnwb refuses)",
+    "Use backend='direct', or HDF5 1.14.3 or newer",
+)
+# openPMD-api, pull request 1862, of 2.0 and 2.1.
+ORDER = Fault(
+    (2, 0, 0),
+    None,
+    "hangs where ranks change metadata of a file in different orders with parallel HDF5 (parnwb's keep to one)",
+    "If a run with backend 'mpio' does not go on, use backend='direct'",
+)
+FAULTS = (NO_FILTERS, SKIPPED_FILTERS, WRONG_DATA, ORDER)
+# h5py, issue 2330, and HDF5, pull request 1801: ROMIO asks for it on NFS. Elsewhere all is well, so it is not of these.
+FILE_SYNC = Fault(
+    (1, 13, 2),
+    None,
+    "refuses independent writes of backend 'mpio' on NFS, where MPI asks for MPI_File_sync after each",
+    "export HDF5_DO_MPI_FILE_SYNC=0 where all ranks are on one host, or use backend='direct'",
+)
+
+
+@dataclass(frozen=True)
 class BackendChoice:
     """A backend and why it was taken."""
 
@@ -35,6 +95,11 @@ def parallel_hdf5() -> bool:
     import h5py
 
     return bool(h5py.get_config().mpi)
+
+
+def release_of(version: str) -> tuple[int, ...]:
+    """Return the numbers of a release, such as ``1.14.4-3``, as they compare. Independent."""
+    return tuple(int(part) for part in version.split("-")[0].split(".")[:3])
 
 
 def versions(*, leads: bool = True) -> dict[str, object]:
@@ -149,10 +214,6 @@ def choose_backend(wanted: str) -> BackendChoice:
 def check_parallel_hdf5(*, chunked_unfiltered: bool, filters: Mapping[int, str] | None = None) -> None:
     """Refuse a release of HDF5 that returns wrong data for what ``mpio`` is about to do. Independent.
 
-    Sources: HDF5's release notes, 1.14.3: unfiltered chunked datasets, created serially and opened in parallel.
-    Measured with 1.10.8: where a filter skips a chunk, as LZF does with one that does not shrink, the file says
-    that it was filtered, and cannot be read.
-
     Parameters
     ----------
     chunked_unfiltered
@@ -162,16 +223,16 @@ def check_parallel_hdf5(*, chunked_unfiltered: bool, filters: Mapping[int, str] 
     """
     import h5py
 
+    version, release = h5py.version.hdf5_version, h5py.version.hdf5_version_tuple[:3]
     skipping = {number: name for number, name in (filters or {}).items() if number not in NEVER_SKIPPED}
-    if skipping and h5py.version.hdf5_version_tuple[:2] < (1, 14):
+    if skipping and SKIPPED_FILTERS.concerns(release):
         number, name = min(skipping.items())
         raise LaunchError(
             f"filter {number} ({name or 'no name'}) skips chunks that do not shrink, which parallel HDF5 "
-            f"{h5py.version.hdf5_version} does not record",
-            remedy="Use backend='direct', or HDF5 1.14 or newer",
+            f"{version} does not record",
+            remedy=SKIPPED_FILTERS.remedy,
         )
-    if chunked_unfiltered and (1, 14, 0) <= h5py.version.hdf5_version_tuple[:3] < (1, 14, 3):
+    if chunked_unfiltered and WRONG_DATA.concerns(release):
         raise LaunchError(
-            f"HDF5 {h5py.version.hdf5_version} can return wrong data for chunked datasets without filters",
-            remedy="Use backend='direct', or HDF5 1.14.3 or newer",
+            f"HDF5 {version} can return wrong data for chunked datasets without filters", remedy=WRONG_DATA.remedy
         )

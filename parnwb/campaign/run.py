@@ -134,6 +134,12 @@ def run(
     -------
     campaign
         The same on every rank.
+
+    Raises
+    ------
+    ParnwbError
+        The list cannot be read or the results not be written, or a team has failed between two sessions: then when the
+        others have ended, and with the results written.
     """
     # Teams meet at the end only, so nothing is known here of ranks that are silent until then; teams watch their own.
     ranks = Ranks(comm, None, "run the campaign")
@@ -142,9 +148,12 @@ def run(
         processes = ranks.gather_all(Process.this())
         with _reserved(ranks, results, processes, break_lock=break_lock):
             settings |= {"break_lock": break_lock}
-            done = _run(ranks, comm, sessions, results, settings, quiet=quiet)
+            done, trouble = _run(ranks, comm, sessions, results, settings, quiet=quiet)
         if tell is not None:
             ranks.on_root("telling the results", lambda: tell(done))
+        with ranks.agreed("ending the campaign"):
+            if trouble is not None:
+                raise trouble
         return done
     finally:
         ranks.free()
@@ -175,7 +184,8 @@ def _run(
     settings: Mapping[str, Any],
     *,
     quiet: bool,
-) -> Campaign:
+) -> tuple[Campaign, Exception | None]:
+    """Return what became of all sessions, and what kept this rank's team from taking more. Collective."""
     began = time.monotonic()
 
     def missing_and_folder() -> tuple[list[int], list[int], Path]:
@@ -190,15 +200,14 @@ def _run(
     team_comm = ranks.divided(number, seats.index(ranks.rank))
     turns = Turns(folder, len(arrangement.teams), len(order))
     team = _Team(team_comm, number, turns, began, settings, quiet=quiet)
-    own: dict[int, Outcome] = {}
     try:
         with ranks.agreed("converting the sessions"):
-            own = team.work(sessions, order)
+            trouble = team.work(sessions, order)
     finally:
         team.close()
         if ranks.is_root:
             clear(results)
-    found = ranks.gather_all(own if team.leads else {})
+    found = ranks.gather_all(team.outcomes if team.leads else {})
     done = {number: outcome for part in found for number, outcome in part.items()}
     statuses = {number: NOT_BEGUN if number in missing else THERE for number in range(len(sessions))}
     outcomes = tuple(
@@ -207,7 +216,7 @@ def _run(
     )
     campaign = Campaign(outcomes, arrangement, time.monotonic() - began)
     ranks.on_root("writing the results", lambda: _write(campaign, results))
-    return campaign
+    return campaign, trouble
 
 
 def _write(campaign: Campaign, results: Path) -> None:
@@ -231,6 +240,7 @@ class _Team:
     ) -> None:
         self._comm, self._number, self._turns = comm, number, turns
         self._began, self._settings, self._quiet = began, settings, quiet
+        self.outcomes: dict[int, Outcome] = {}
         self._ranks = Ranks(comm, settings.get("watchdog"), "take the next session")
 
     @property
@@ -238,17 +248,22 @@ class _Team:
         """Whether this rank is the first of the team."""
         return self._ranks.is_root
 
-    def work(self, sessions: Sequence[Session], order: Sequence[int]) -> dict[int, Outcome]:
-        """Convert this team's first session, then what is left, until nothing is or the job is to stop."""
-        outcomes: dict[int, Outcome] = {}
+    def work(self, sessions: Sequence[Session], order: Sequence[int]) -> Exception | None:
+        """Convert this team's first session, then what is left, until nothing is or the job is to stop.
+
+        Return what went wrong between two sessions: other teams go on, and all that was done counts.
+        """
         place: int | None = self._number if self._number < len(order) else None
-        with Interrupts() as interrupts:
-            while place is not None and not self._ranks.any_failed(interrupts.received):
-                outcome = outcomes[order[place]] = self._convert(sessions[order[place]])
-                if outcome.status == STOPPED:
-                    break
-                place = self._ranks.on_root("taking the next session", self._turns.take)
-        return outcomes
+        try:
+            with Interrupts() as interrupts:
+                while place is not None and not self._ranks.any_failed(interrupts.received):
+                    outcome = self.outcomes[order[place]] = self._convert(sessions[order[place]])
+                    if outcome.status == STOPPED:
+                        break
+                    place = self._ranks.on_root("taking the next session", self._turns.take)
+        except Exception as error:  # noqa: BLE001 - agreed on in the team; raised when all results are written
+            return error
+        return None
 
     def close(self) -> None:
         """Give the team's communicators back."""

@@ -117,8 +117,9 @@ def _needs(plan: Path | None, source: Path, given: dict[str, Any]) -> Needs:
 
 
 def _summary(needs: Needs, size: JobSize) -> str:
+    more = f" ({size.ranks} for {size.asked}: as many on each)" if size.ranks != (size.asked or size.ranks) else ""
     return (
-        f"{needs.nbytes / MB:.1f} MB on {size.nodes} node(s) with {size.tasks_per_node} rank(s) each, "
+        f"{needs.nbytes / MB:.1f} MB on {size.nodes} node(s) with {size.tasks_per_node} rank(s) each{more}, "
         f"{size.memory_mb} MB of memory a node; about {size.estimated_seconds:.0f} s with verifying, "
         f"limited by {size.limited_by}; time limit {size.minutes} minutes"
     )

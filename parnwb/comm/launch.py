@@ -105,8 +105,14 @@ def launched_rank() -> int:
 
 
 def _launcher_numbers(names: tuple[str, ...]) -> list[int]:
-    texts = (os.environ.get(name, "") for name in names)
-    return [int(text) for text in texts if text.isdigit()]
+    """Return what launchers tell, without SLURM's where Open MPI's mpirun does: that is of its daemons.
+
+    They are tasks of an srun, one for each node of the job, and ranks on their nodes inherit what SLURM has told them.
+    MPICH's mpiexec has daemons only where it has ranks.
+    """
+    told = {name: int(text) for name in names if (text := os.environ.get(name, "")).isdigit()}
+    by_mpirun = any(name.startswith("OMPI_") for name in told)
+    return [number for name, number in told.items() if not (by_mpirun and name.startswith("SLURM_"))]
 
 
 def _check_library() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,10 +25,10 @@ reading=({reading})
 
 if [[ ! -e $output{or_unfinished} ]]; then
     stripe "$(dirname "$output")" {stripes}
-    {convert} ${{break_lock:+--break-lock}} \\
+    {launch} parnwb convert "$recording" "$output" {resume}${{break_lock:+--break-lock}} \\
         {converting}"${{reading[@]}}"
 fi
-launch parnwb verify "$output" --against "$recording" "${{reading[@]}}"
+{launch} parnwb verify "$output" --against "$recording" "${{reading[@]}}"
 """
 
 
@@ -54,10 +55,10 @@ def render(
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in output.stem)
     hours, minutes = divmod(size.minutes, 60)
     if can_resume(output, "auto"):
-        convert, or_unfinished = 'launch_and_requeue parnwb convert "$recording" "$output" --resume', UNFINISHED
+        launch, resume, or_unfinished = "launch_and_requeue", "--resume ", UNFINISHED
         requeueing = [f"--signal=B:USR1@{size.signal_seconds}", "--requeue"]
     else:
-        convert, or_unfinished = 'launch parnwb convert "$recording" "$output"', ""
+        launch, resume, or_unfinished = "launch", "", ""
         requeueing = ["--no-requeue"]
     options = [
         f"--job-name=parnwb-{name}",
@@ -72,7 +73,7 @@ def render(
         *site.sbatch_options,
     ]
     return TEMPLATE.format(
-        sbatch="\n".join(f"#SBATCH {option}" for option in options),
+        sbatch="\n".join(f"#SBATCH {_quoted(option)}" for option in options),
         summary=f"{size.ranks} ranks, about {size.estimated_seconds / 60:.0f} minutes with verifying, "
         f"limited by {size.limited_by}",
         site=shlex.quote(str(site.path.absolute())),
@@ -81,6 +82,14 @@ def render(
         reading=shlex.join(reading),
         converting="".join(f"{shlex.quote(word)} " for word in converting),
         stripes=size.stripes,
-        convert=convert,
+        launch=launch,
+        resume=resume,
         or_unfinished=or_unfinished,
     )
+
+
+def _quoted(option: str) -> str:
+    """Return an option as sbatch reads it in a script: unlike a shell, it knows a backslash in any quotes."""
+    if not re.search(r"""[\s"'\\#]""", option):
+        return option
+    return '"' + option.replace("\\", r"\\").replace('"', r"\"") + '"'

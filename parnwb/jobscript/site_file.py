@@ -67,7 +67,7 @@ def read_site(path: Path) -> SiteFile:
     Raises
     ------
     SourceError
-        It cannot be read, or says something that is no number.
+        It cannot be read, or says something that is no number, or goes on in the next line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -79,12 +79,16 @@ def read_site(path: Path) -> SiteFile:
     said: dict[str, object] = {}
     for name, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE):
         if name in known:
-            words = shlex.split(value, comments=True)
-            try:
-                said[name] = READERS[name](words[0] if words else "")
-            except ValueError as error:
-                raise SourceError(
-                    f"{name} must be a number, got {value!r}", where=str(path), remedy="Correct it there"
-                ) from error
+            said[name] = _read(name, value, path)
     found = SiteFile(path, **said)  # type: ignore[arg-type]
     return found if found.costs is None else replace(found, costs=path.parent / found.costs)
+
+
+def _read(name: str, value: str, path: Path) -> object:
+    """Return what stands after ``NAME=``, as it is used."""
+    try:
+        words = shlex.split(value, comments=True)
+        return READERS[name](words[0] if words else "")
+    except ValueError as error:
+        rule = "be a number" if name in NUMBERS else "stand on one line, with its quotes closed"
+        raise SourceError(f"{name} must {rule}, got {value!r}", where=str(path), remedy="Correct it there") from error

@@ -82,6 +82,8 @@ class JobSize:
         What converting waits for.
     stripes
         Storage servers over which the file is to be spread, on Lustre.
+    asked
+        Ranks that the user or the plan wants, which may be fewer: nodes have as many each. None for no number.
     """
 
     nodes: int
@@ -93,6 +95,7 @@ class JobSize:
     estimated_seconds: float
     limited_by: str
     stripes: int
+    asked: int | None = None
 
     @property
     def ranks(self) -> int:
@@ -155,7 +158,7 @@ def job_size(
     Raises
     ------
     PlanError
-        One rank alone needs more memory than a node has.
+        One rank alone needs more memory than a node has; or so many nodes are too few or too many for so many ranks.
     """
     per_rank_mb = math.ceil((RANK_BYTES + needs.buffer_bytes) * MEMORY_MARGIN / MB)
     most_per_node = min(site.cores_per_node, site.memory_per_node_mb // per_rank_mb)
@@ -165,6 +168,8 @@ def job_size(
             where=str(site.path),
             remedy="Use a smaller --buffer-mb",
         )
+    if nodes is not None and ranks is not None:
+        _check_together(nodes, ranks, most_per_node, site)
     costs = _costs(needs, site, rate_mb, most_per_node)
     wanted = ranks or (nodes * most_per_node if nodes else None) or needs.ranks
     if wanted is None:
@@ -188,7 +193,24 @@ def job_size(
         estimated_seconds=total,
         limited_by=predicted.limit,
         stripes=stripes or advised_stripes(needs.nbytes, node_count),
+        asked=count if ranks or (needs.ranks and not nodes) else None,
     )
+
+
+def _check_together(nodes: int, ranks: int, most_per_node: int, site: SiteFile) -> None:
+    """Refuse nodes that cannot hold all ranks, or some of which would have none."""
+    if ranks > nodes * most_per_node:
+        raise PlanError(
+            f"{ranks} ranks do not fit on {nodes} node(s), by whose cores and memory each has room for {most_per_node}",
+            where=str(site.path),
+            remedy=f"Ask for --nodes {math.ceil(ranks / most_per_node)}, or for no nodes",
+        )
+    if ranks < nodes:
+        raise PlanError(
+            f"{ranks} rank(s) leave {nodes - ranks} of {nodes} nodes without any",
+            where=str(site.path),
+            remedy=f"Ask for --nodes {ranks}, or for no nodes",
+        )
 
 
 def _costs(needs: Needs, site: SiteFile, rate_mb: float | None, ranks_per_node: int) -> Site:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 from parnwb.errors import LaunchError
 
-ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT")
+ENDED = frozenset(
+    "COMPLETED FAILED TIMEOUT CANCELLED DEADLINE OUT_OF_MEMORY NODE_FAIL BOOT_FAIL PREEMPTED REVOKED".split()
+)
+"""All states that a job does not leave; one that is preempted and requeued is pending."""
+
 COMMAND_SECONDS = 60
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 LONGEST_SILENCE = 600.0

@@ -38,7 +38,7 @@ class Kind:
 
 
 LUSTRE = Kind("Lustre", Sharing.PARALLEL)
-_NFS, _SMB = Kind("NFS", Sharing.ROOT), Kind("SMB", Sharing.ROOT)
+NFS, _SMB = Kind("NFS", Sharing.ROOT), Kind("SMB", Sharing.ROOT)
 # By the type that the kernel names. What clients cache is from each one's documentation; tests had local
 # ones only, and a program that caches pages as they may.
 KINDS = {
@@ -51,8 +51,8 @@ KINDS = {
     "wekafs": Kind("WekaFS", Sharing.PARALLEL),
     "panfs": Kind("PanFS", Sharing.PARALLEL),
     "pvfs2": Kind("OrangeFS", Sharing.PARALLEL),
-    "nfs": _NFS,
-    "nfs4": _NFS,
+    "nfs": NFS,
+    "nfs4": NFS,
     "cifs": _SMB,
     "smb3": _SMB,
     "9p": Kind("9p", Sharing.ROOT),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,13 @@ NETWORK = "10.77.0"
 FIRST_PROCESS = """
 hostname "$1" && mount --bind "$2" /etc/hosts && mount -t tmpfs -o size=1g,mode=1777 shm /dev/shm &&
 ip link set lo up && echo up && read -r _
+"""
+# Arguments: an address. Its host refuses what nobody listens for, which says that it was reached.
+REACH = """
+import errno, socket, sys
+with socket.socket() as asking:
+    asking.settimeout(2)
+    sys.exit(asking.connect_ex((sys.argv[1], 9)) not in (0, errno.ECONNREFUSED))
 """
 # MPI's launchers, which find the other hosts through `rsh`.
 LAUNCHERS = {
@@ -88,6 +96,11 @@ class Host:
     def set_link(self, state: str) -> None:
         """Take the host's network 'down' or 'up' again."""
         self.run("ip", "link", "set", "eth0", state)
+
+    def reaches(self, other: Host) -> bool:
+        """Tell whether another host answers this one."""
+        asked = self.command(sys.executable, "-c", REACH, other.address)
+        return subprocess.run(asked, timeout=SECONDS).returncode == 0
 
     @contextmanager
     def without(self, folder: Path) -> Iterator[None]:

@@ -89,16 +89,22 @@ def test_a_host_with_another_h5py_is_named_by_ranks_that_do_not_import_it(two_ho
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_link_that_is_down_for_a_while_delays_only(two_hosts: Hosts, tmp_path: Path, backend: str) -> None:
-    output, node = tmp_path / "out.nwb", two_hosts.nodes[1]
+    output, (other, node) = tmp_path / "out.nwb", two_hosts.nodes
+    assert node.reaches(other)
     with ThreadPoolExecutor(1) as executor:
         running = executor.submit(run, two_hosts, output, backend, "link")
         while not (tmp_path / "begun").exists() and not running.done():
             time.sleep(0.05)
         node.set_link("down")
-        time.sleep(3)
-        node.set_link("up")
+        try:
+            time.sleep(3)
+            is_reached, has_ended = node.reaches(other), running.done()
+        finally:
+            node.set_link("up")
         done = running.result()
     assert done.returncode == 0, done.stderr
+    assert (is_reached, has_ended) == (False, False), "ranks were to run while the link was down"
+    assert node.reaches(other)
     assert_is_plain(output)
 
 

@@ -14,7 +14,7 @@ import pytest
 from mpi_launch import LEFT_OUT, mpi_vendor, run_mpi
 
 from parnwb import comm
-from parnwb.comm import Ranks, check_launch, describe, launched_size, portable, unpacked
+from parnwb.comm import Ranks, check_launch, describe, launched_rank, launched_size, portable, unpacked
 from parnwb.errors import LaunchError, ParnwbError, RemoteError, SourceError
 
 # These start MPI programs and must not run within one.
@@ -195,6 +195,16 @@ def test_launched_size_is_the_largest_that_is_told(monkeypatch):
     assert launched_size() == 6
     with pytest.raises(LaunchError, match="6 ranks were started"):
         check_launch(None)
+
+
+def test_ranks_of_open_mpis_daemons_are_not_counted_as_slurm_counts_these(monkeypatch):
+    """From ``salloc -N4``, ``mpirun -n 1`` has four daemons; its only rank may inherit what the third is told."""
+    for name in (*comm.LAUNCHER_SIZES, *comm.LAUNCHER_RANKS):
+        monkeypatch.delenv(name, raising=False)
+    inherited = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2"}
+    for name, value in {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0", **inherited}.items():
+        monkeypatch.setenv(name, value)
+    assert (launched_size(), launched_rank()) == (1, 0)
 
 
 # -- one process alone ---------------------------------------------------------------------------------------

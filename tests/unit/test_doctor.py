@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from parnwb import doctor
+from parnwb.comm import Ranks, world
 from parnwb.doctor import Seat, describe, examine, known_faults, mpi_libraries, srun_type
 from parnwb.machine.striping import Striping
 from parnwb.target.space import Space
@@ -24,7 +26,14 @@ def test_srun_type_of_a_library(mpi: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [("1.10.8", ["skipped"]), ("1.14.0", ["wrong data"]), ("1.14.2", ["wrong data"]), ("1.14.3", []), ("2.0.0", [])],
+    [
+        ("1.10.8", ["skipped"]),
+        ("1.14.0", ["wrong data"]),
+        ("1.14.2", ["wrong data"]),
+        ("1.14.3", []),
+        ("2.0.0", ["different orders"]),
+        ("2.1.1", ["different orders"]),
+    ],
 )
 def test_known_faults_of_parallel_hdf5(version: str, words: list[str]) -> None:
     found = list(known_faults(version))
@@ -70,6 +79,32 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     report = examine(tmp_path / "missing")
     assert report is not None and not report.good
     assert any("missing: it cannot be written to" in line for line in describe(report))
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    """Nothing can be written there, and what was not written cannot be removed."""
+    (tmp_path / "notes.md").write_text("")
+    report = examine(tmp_path / "notes.md")
+    assert report is not None and not report.good
+    assert any("notes.md: it cannot be written to: Not a directory. Check" in line for line in describe(report))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_keeps_what_is_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """By one process, and by the root of ranks."""
+    pytest.importorskip("mpi4py.MPI")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    ranks = Ranks(world())
+    seats = [doctor._seat_alone(tmp_path), *doctor._seats(ranks, tmp_path)]
+    ranks.free()
+    words = f"what is written there cannot be removed: {os.strerror(number)}"
+    assert [seat.trouble for seat in seats] == [words, words]
 
 
 def test_ranks_that_are_worlds_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +216,39 @@ def test_known_faults_of_an_mpi(
     monkeypatch.setattr(doctor, "mpi_libraries", lambda maps: ())
     found = list(doctor._about_hdf5("1.14.6", ranks))
     assert len(found) == bool(told) and all(told in advice.remedy and not advice.prevents for advice in found)
+
+
+LOCKS, SYNC = "HDF5 locks files", "refuses independent writes of backend 'mpio' on NFS"
+
+
+@pytest.mark.parametrize(
+    ("kind", "mpi", "version", "variables", "told"),
+    [
+        ("nfs4", "MPICH 5.0.2", "1.14.6", {}, [LOCKS, SYNC]),
+        ("nfs", "Intel MPI 2021.9.0", "2.0.0", {"HDF5_USE_FILE_LOCKING": "FALSE"}, [SYNC]),
+        ("nfs4", "MPICH 5.0.2", "1.14.6", {"HDF5_USE_FILE_LOCKING": "0", "HDF5_DO_MPI_FILE_SYNC": "0"}, []),
+        ("nfs4", "MPICH 5.0.2", "1.12.2", {"HDF5_USE_FILE_LOCKING": "BEST_EFFORT"}, []),
+        ("nfs4", "MPICH 5.0.2", "1.12.2", {"HDF5_USE_FILE_LOCKING": "TRUE"}, [LOCKS]),
+        ("nfs4", "Open MPI 5.0.7", "1.14.6", {}, [LOCKS]),
+        ("nfs4", "Open MPI 5.0.7", "1.14.6", {"OMPI_MCA_io": "romio341"}, [LOCKS, SYNC]),
+        ("lustre", "MPICH 5.0.2", "1.14.6", {}, []),
+    ],
+)
+def test_what_hdf5_asks_of_nfs(
+    monkeypatch: pytest.MonkeyPatch, kind: str, mpi: str, version: str, variables: dict[str, str], told: list[str]
+) -> None:
+    for name in ("HDF5_USE_FILE_LOCKING", "HDF5_DO_MPI_FILE_SYNC", "OMPI_MCA_io"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(doctor, "parallel_hdf5", lambda: True)
+    monkeypatch.setattr(doctor, "mpi_library", lambda: mpi)
+    seats = [replace(SEAT, versions={"HDF5": version}), replace(ELSEWHERE, file_system=kind)]
+    found = list(doctor._about_nfs(seats))
+    assert len(found) == len(told) and all(words in advice.what for words, advice in zip(told, found, strict=True))
+    assert all("export HDF5_" in advice.remedy and not advice.prevents for advice in found)
+    monkeypatch.setattr(doctor, "parallel_hdf5", lambda: False)
+    assert not any(SYNC in advice.what for advice in doctor._about_nfs(seats))
 
 
 MAPS = """\

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from parnwb.campaign import Arrangement, Campaign, Outcome, run
+from parnwb.campaign.turns import Turns
 from parnwb.comm import alone
+from parnwb.errors import TargetError
 from parnwb.recordings.made_recording import make_spikeglx_recording
 
 
@@ -44,6 +46,29 @@ sessions:
         assert "missing" in done.outcomes[0].error
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"good", "good.nwb", "metadata.yaml", "sessions.yaml", "results.json"}
+
+
+def test_results_are_written_and_told_where_a_team_fails_between_two_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its host no longer sees the folder in which teams take turns."""
+    pytest.importorskip("mpi4py.MPI")
+    make_spikeglx_recording(tmp_path / "good", megabytes=1)
+    (tmp_path / "metadata.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
+    lines = [f"- {{source: good, output: {name}.nwb}}\n" for name in ("one", "two")]
+    (tmp_path / "sessions.yaml").write_text("".join(["metadata: metadata.yaml\nsessions:\n", *lines]))
+
+    def fail(turns: Turns) -> None:
+        raise TargetError("the folder is gone")
+
+    monkeypatch.setattr(Turns, "take", fail)
+    told: list[Campaign] = []
+    results = tmp_path / "results.json"
+    with pytest.raises(TargetError, match="the folder is gone"):
+        run(tmp_path / "sessions.yaml", alone(), results=results, quiet=True, tell=told.append)
+    assert [outcome.status for outcome in told[0].outcomes] == ["converted", "not begun"]
+    assert json.loads(results.read_text()) == told[0].to_json()
+    assert not list(tmp_path.glob("results.json.*"))
 
 
 def test_what_keeps_no_journal_is_begun_anew(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from parnwb.cli.jobscript import _summary
 from parnwb.errors import LaunchError, PlanError, SourceError
 from parnwb.jobscript import Needs, SiteFile, follow, job_size, needs_of_plan, read_site, render, submit
 from parnwb.model import Site
@@ -43,6 +44,21 @@ def test_a_site_file_may_say_more(tmp_path: Path) -> None:
 def test_what_is_no_number_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / "site.sh").write_text(line + "\n")
     with pytest.raises(SourceError, match=line.partition("=")[0]):
+        read_site(tmp_path / "site.sh")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('sbatch_options="--account=lab \\\n--partition=long"', "sbatch_options must stand on one line"),
+        ("sbatch_options=--account=lab \\\n--partition=long", "sbatch_options must stand on one line"),
+        ("sbatch_options=\"--comment='a\"", "sbatch_options must stand on one line, with its quotes closed"),
+        ("cores_per_node=16 \\\n", "cores_per_node must be a number"),
+    ],
+)
+def test_what_goes_on_in_the_next_line_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "site.sh").write_text(text)
+    with pytest.raises(SourceError, match=f"{words}.*Correct it there"):
         read_site(tmp_path / "site.sh")
 
 
@@ -114,6 +130,29 @@ def test_no_more_ranks_than_there_are_pieces(site: SiteFile) -> None:
     assert job_size(Needs(100 * GB, MB, 3), site, ranks=5).ranks == 5  # as asked for
 
 
+@pytest.mark.parametrize(
+    ("nodes", "ranks", "words"),
+    [
+        (1, 64, r"64 ranks do not fit on 1 node.s., .* has room for 16.*--nodes 4"),
+        (4, 2, r"2 rank.s. leave 2 of 4 nodes without any.*--nodes 2"),
+    ],
+)
+def test_nodes_and_ranks_that_contradict_each_other_are_refused(
+    site: SiteFile, nodes: int, ranks: int, words: str
+) -> None:
+    with pytest.raises(PlanError, match=words):
+        job_size(NEEDS, site, nodes=nodes, ranks=ranks)
+
+
+def test_ranks_are_rounded_up_to_as_many_on_each_node_which_is_told(site: SiteFile) -> None:
+    size = job_size(NEEDS, site, ranks=17)
+    assert (size.nodes, size.tasks_per_node, size.ranks) == (2, 9, 18)
+    assert "on 2 node(s) with 9 rank(s) each (18 for 17: as many on each), " in _summary(NEEDS, size)
+    assert "(18 for 17: as" in _summary(NEEDS, job_size(replace(NEEDS, ranks=17), site))
+    for exact in (job_size(NEEDS, site, ranks=32), job_size(NEEDS, site), job_size(NEEDS, site, nodes=3)):
+        assert "as many" not in _summary(NEEDS, exact)
+
+
 def test_stripes_follow_from_bytes_and_nodes(site: SiteFile) -> None:
     assert job_size(Needs(MB, MB, 1), site).stripes == 1
     assert job_size(NEEDS, site, nodes=4).stripes == 8
@@ -150,6 +189,33 @@ def test_the_script_is_shell_and_asks_for_all_of_it(site: SiteFile, tmp_path: Pa
     assert said.stdout.strip() == str(odd)
 
 
+@pytest.mark.parametrize(
+    ("option", "written"),
+    [
+        ("--comment=a b", '"--comment=a b"'),
+        (r"""--comment=it's "#1" \ of 2""", r'''"--comment=it's \"#1\" \\ of 2"'''),
+        ("--constraint=[a&b]|c", "--constraint=[a&b]|c"),
+    ],
+)
+def test_options_of_sbatch_are_written_as_it_reads_them(
+    site: SiteFile, tmp_path: Path, option: str, written: str
+) -> None:
+    """As ``sbatch -vv`` has shown what it found."""
+    text = render(replace(site, sbatch_options=(option,)), job_size(NEEDS, site), tmp_path / "r", tmp_path / "o.nwb")
+    assert f"\n#SBATCH {written}\n" in text
+
+
+@pytest.mark.parametrize("stripes", [5, None])
+def test_the_script_spreads_the_folder_before_it_converts(site: SiteFile, tmp_path: Path, stripes: int | None) -> None:
+    """Over as many servers as the size says: 16 nodes fill twice as many, 100 GB are worth all of these."""
+    size = job_size(NEEDS, site, nodes=16, stripes=stripes)
+    lines = render(site, size, tmp_path / "r", tmp_path / "o.nwb").splitlines()
+    expected = f'    stripe "$(dirname "$output")" {stripes or 32}'
+    (place,) = (number for number, line in enumerate(lines) if line.lstrip().startswith("stripe "))
+    assert lines[place] == expected
+    assert lines[place + 1].lstrip().startswith("launch_and_requeue parnwb convert ")
+
+
 def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) -> None:
     size = job_size(NEEDS, site)
     file, store = (render(site, size, tmp_path / "r", tmp_path / name) for name in ("o.nwb", "o.nwb.zarr"))
@@ -158,6 +224,15 @@ def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) 
     assert "--resume" in file and "launch_and_requeue" in file and "#SBATCH --requeue\n" in file
     assert not any(word in store for word in ("--resume", "launch_and_requeue", "--requeue", "--signal", "journal"))
     assert 'launch parnwb convert "$recording" "$output" ${break_lock' in store and "#SBATCH --no-requeue\n" in store
+
+
+def test_a_job_that_is_asked_to_stop_while_it_verifies_is_requeued(site: SiteFile, tmp_path: Path) -> None:
+    """Also the script that users get; both have signals that would else be for nobody, or for the shell."""
+    made = render(site, job_size(NEEDS, site), tmp_path / "r", tmp_path / "o.nwb")
+    for script in (made, SITE.with_name("requeue.sbatch").read_text()):
+        assert "\nlaunch_and_requeue parnwb verify " in script
+    store = render(site, job_size(NEEDS, site), tmp_path / "r", tmp_path / "o.nwb.zarr")
+    assert "\nlaunch parnwb verify " in store
 
 
 def _quoted(text: str) -> str:
@@ -217,6 +292,13 @@ def test_a_job_is_followed_to_its_end(slurm: Path) -> None:
 def test_the_exit_status_is_the_jobs(slurm: Path, end: str, status: int) -> None:
     answer(slurm, f"JobState={end}")
     assert follow(17, lambda text: None) == status
+
+
+@pytest.mark.parametrize("state", ["BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED"])
+def test_nobody_waits_for_a_job_that_has_ended_in_a_rare_way(slurm: Path, state: str) -> None:
+    """Who asked again would hear of another end here."""
+    answer(slurm, f"JobState={state} ExitCode=0:0", "JobState=COMPLETED ExitCode=0:0")
+    assert follow(17, lambda text: None) == 1
 
 
 def test_a_job_that_nobody_knows_is_an_error(slurm: Path) -> None:

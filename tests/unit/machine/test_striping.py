@@ -7,7 +7,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from failure.resuming import session
 
+from parnwb import NWBParallelIO
+from parnwb.machine import storage, striping
 from parnwb.machine.striping import Striping, advised_stripes, create_striped, striping_for, striping_of
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions, create_file
@@ -91,3 +94,19 @@ def test_a_file_that_is_replaced_keeps_its_permissions(lfs: Path) -> None:
     target.create(Striping(8))
     assert stat.S_IMODE(target.partial.stat().st_mode) == 0o640
     assert Permissions.of(target.path) is not None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("kind", "spread"), [("lustre", True), ("ext4", False)])
+def test_a_new_file_is_spread_before_it_is_filled(
+    lfs: Path, monkeypatch: pytest.MonkeyPatch, kind: str, spread: bool
+) -> None:
+    """On Lustre alone, over as many servers as one host fills; a server is worth it from a byte on here."""
+    monkeypatch.setattr(storage, "file_system", lambda folder: kind)
+    monkeypatch.setattr(striping, "GB", 1)
+    with NWBParallelIO(lfs / "out.nwb", "w", progress=False) as io:
+        io.write(session(1, movie=False))
+    told = (lfs / "told").read_text().splitlines() if (lfs / "told").exists() else []
+    asked = f"getstripe -d --stripe-count --stripe-size {lfs}"
+    assert told == [asked, f"setstripe --stripe-count 2 --stripe-size 4194304 {lfs}/out.nwb.partial"] * spread
+    assert (lfs / "out.nwb").stat().st_size > 0
