@@ -132,14 +132,22 @@ class Hosts:
 
     @contextmanager
     def called(self, name: str) -> Iterator[None]:
-        """Let all nodes have one name, as clones of a machine have it; launchers know them as before."""
-        try:
+        """Let all nodes have one name, as clones of a machine have it; launchers know them as before.
+
+        Daemons of Open MPI with one host's name would make the same folders at the same time, and fail: each node has
+        a folder of that name to itself.
+        """
+        place = self.folder / f"ompi.{name}.{os.getuid()}"
+        place.mkdir(exist_ok=True)
+        with ExitStack() as undone:
             for node in self.nodes:
+                own = self.folder / f"{node.name}.own"
+                own.mkdir(exist_ok=True)
+                node.run("mount", "--bind", own, place)
+                undone.callback(node.run, "umount", "-l", place)
                 node.run("hostname", name)
+                undone.callback(node.run, "hostname", node.name)
             yield
-        finally:
-            for node in self.nodes:
-                node.run("hostname", node.name)
 
     @contextmanager
     def cached(self, disk: Path, mount: Path) -> Iterator[None]:
