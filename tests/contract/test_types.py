@@ -37,7 +37,7 @@ WRITTEN = [
 ]
 # Bases of others, which no object is of itself, or which an NWBFile has no place for.
 WITHOUT_OBJECTS = {
-    "BaseImage", "CSRMatrix", "Container", "Data", "HERD", "Image", "LabMetaData", "NWBContainer", "NWBData",
+    "BaseImage", "CSRMatrix", "Container", "Image", "LabMetaData", "NWBContainer", "NWBData",
     "NWBDataInterface", "SimpleMultiContainer",
 }  # fmt: skip
 

@@ -310,6 +310,25 @@ def test_signature_passes_over_what_each_process_makes_anew():
     assert signature_of(one) == signature_of(other)
 
 
+def with_terms(*, of: str = "one", key: str = "CA1") -> NWBFile:
+    """An NWBFile whose HERD names one of its objects."""
+    nwbfile = nwbfile_with(x=LARGE)
+    devices = {name: nwbfile.create_device(name, description="CA1") for name in ("one", "other")}
+    herd = nwbfile.get_external_resources()
+    herd.add_ref(container=devices[of], attribute="description", key=key, entity_id="a:1", entity_uri="https://a/1")
+    return nwbfile
+
+
+def test_signature_of_a_herd_has_the_places_of_objects_instead_of_their_ids():
+    reference = signature_of(with_terms())
+    assert "'/general/devices/one'" in reference["/general/external_resources/objects"]
+    assert signature_of(with_terms()) == reference
+    for other, table in (({"of": "other"}, "objects"), ({"key": "CA3"}, "keys")):
+        found = signature_of(with_terms(**other))
+        differing = {name for name in {*reference, *found} if reference.get(name) != found.get(name)}
+        assert differing == {f"/general/external_resources/{table}"}
+
+
 def test_bulk_values_are_not_read():
     """Ranks may see different bytes only where their disks do; comparing them would cost a second reading."""
     assert changed("data", LARGE[::-1].copy()) == signature_of(rich())
