@@ -53,6 +53,9 @@ MAX_SHOWN = 200
 PER_PROCESS = ("object_id", "identifier", "file_create_date")
 # Fields of compound values that name objects by such ids, as the tables of a HERD do.
 ID_FIELDS = ("object_id", "file_object_id")
+# Attributes that list the columns of a table, whose rows do not depend on their order. neuroconv takes the names of the
+# columns of electrodes and units from sets, which are ordered at random in every process.
+UNORDERED = ("colnames",)
 
 
 Predicate = Callable[[Builder], bool]
@@ -151,7 +154,7 @@ def signature(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_w
         entries[path] = "in the file" if is_written(builder) else _content(builder, rule, places)
         for name, value in getattr(builder, "attributes", {}).items():
             if name not in PER_PROCESS:
-                entries[f"{path}@{name}"] = _text(value)
+                entries[f"{path}@{name}"] = _text(value, ordered=name not in UNORDERED)
     return entries
 
 
@@ -193,7 +196,7 @@ def _with_places(data: Any, dtype: Any, places: Mapping[str, str]) -> Any:
     return [[places.get(item) if number in ids else item for number, item in enumerate(row)] for row in data]
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, *, ordered: bool = True) -> str:
     """Return a value as text that is equal in every process that made an equal value."""
     if isinstance(value, ReferenceBuilder):
         return f"reference to {location(value.builder)}"
@@ -205,13 +208,13 @@ def _text(value: Any) -> str:
         return f"{value.file.filename}:{value.name}"
     if is_zarr_array(value):
         return _text(np.asarray(value))
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+    ordered = ordered and not isinstance(value, set)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject and ordered:
         digest = hashlib.sha256(np.ascontiguousarray(comparable(value)).tobytes()).hexdigest()[:16]
         return f"{value.shape} {value.dtype} values {digest}"
     if isinstance(value, (list, tuple, set, np.ndarray)):
-        # Sets of strings, and what neuroconv makes of them, are ordered at random in every process.
         items = [_text(item) for item in value]
-        items = sorted(items) if all(isinstance(item, str) for item in value) else items
+        items = items if ordered else sorted(items)
         whole = f"[{', '.join(items)}]"
         digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
         return whole if len(whole) < MAX_SHOWN else f"{len(items)} items {digest}"
