@@ -1,10 +1,11 @@
 """Anonymous memory of each rank while it writes, for each kind of data, which are much larger than the buffers.
 
     mpiexec -n 2 python benchmarks/memory.py [--megabytes 400] [--buffer-mb 16] [--folder .]
-    mpiexec -n 2 python benchmarks/memory.py --smoke
+    mpiexec -n 2 python benchmarks/memory.py --smoke [--only mpio]
 
 The data lie in files that are mapped, or read by h5py: what is measured is what hdmf and parnwb add. Every kind is
-written with the NWBFile on all ranks, and with it on the root alone. A figure is the largest growth of RssAnon on any
+written with the NWBFile on all ranks, and with it on the root alone; some are added to a file or exported from one,
+and some written by parallel HDF5, where h5py has it. A figure is the largest growth of RssAnon on any
 rank from just before the file is opened, in MB; it has to stay below the buffers, whatever the size of the data. The
 program ends with status 1 if one does not.
 """
@@ -16,33 +17,38 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import av
 import dask.array
 import h5py
 import numpy as np
+import tifffile
 import zarr
 from hdmf.backends.hdf5 import H5DataIO
 from hdmf.common import DynamicTable, ElementIdentifiers, VectorData, VectorIndex
 from hdmf.data_utils import DataChunkIterator, GenericDataChunkIterator
 from measure import PeakMemory, anonymous_bytes, table
 from mpi4py import MPI
-from pynwb import NWBFile, TimeSeries
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries
+from pynwb.image import ImageSeries
 from pynwb.misc import Units
 from pynwb.ophys import PlaneSegmentation
 from pynwb.testing.mock.ophys import mock_ImagingPlane
 
-from parnwb import DaskArrayIterator, Distributed, DistributedRagged, NWBParallelIO, Stream
+from parnwb import DaskArrayIterator, Distributed, DistributedRagged, MovieFrames, NWBParallelIO, Stream
+from parnwb.site import parallel_hdf5
 
 PIXEL = np.dtype([("x", "u4"), ("y", "u4"), ("weight", "f4")])
 ROWS = 500  # of ragged tables
 # What is put together, what the source returned, and encoded chunks of three buffers; and what allocators keep.
 BUFFERS, ALLOWED_MB = 6, 40
+MPIO_MB = 64  # what Open MPI keeps where it collects what ranks write together: up to 80 MB of 80 as of 400, measured
 BLOCKS = 3  # two that are read and encoded in turn, and what the source needs to make one
-Made = Callable[[Path, int], NWBFile]
+Made = Callable[[Path, int], Any]
 
 
 def mapped(path: Path, dtype: Any, nbytes: int, columns: int = 0) -> Any:
@@ -206,13 +212,130 @@ def stream(folder: Path, nbytes: int) -> NWBFile:
     return session(TimeSeries("rows", data=Stream("i2", (64,)), unit="V", rate=1.0))
 
 
-def append(io: NWBParallelIO, folder: Path, nbytes: int) -> None:
+HEIGHT, WIDTH = 480, 640
+
+
+def made_once(path: Path, make: Callable[[Path], None]) -> Path:
+    """Return the path of what the root makes where it is not there yet. Collective."""
+    if MPI.COMM_WORLD.rank == 0 and not path.exists():
+        make(path)
+    MPI.COMM_WORLD.Barrier()
+    return path
+
+
+def picture(number: int) -> Any:
+    """Return a frame: a ramp that moves."""
+    ramp = np.arange(HEIGHT * WIDTH, dtype="u4") // 97 % 251
+    return np.roll(ramp, number * 31).reshape(HEIGHT, WIDTH).astype("u1")
+
+
+def frames_of(path: Path, *colours: int) -> NWBFile:
+    data = MovieFrames(path, chunk_shape=(10, HEIGHT, WIDTH, *colours), buffer_gb=0.016)
+    return session(ImageSeries("frames", data=data, unit="n.a.", rate=30.0))
+
+
+def movie(folder: Path, nbytes: int) -> NWBFile:
+    """Frames that each rank decodes."""
+
+    def make(path: Path) -> None:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=30)
+            stream.width, stream.height, stream.pix_fmt, stream.gop_size = WIDTH, HEIGHT, "yuv420p", 12
+            for number in range(nbytes // (3 * HEIGHT * WIDTH)):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="gray")))
+            container.mux(stream.encode())
+
+    return frames_of(made_once(folder / "movie.mp4", make), 3)
+
+
+def stack(folder: Path, nbytes: int) -> NWBFile:
+    """Pages of a TIFF file that are compressed, so that they cannot be mapped."""
+
+    def make(path: Path) -> None:
+        shape = (nbytes // (HEIGHT * WIDTH), HEIGHT, WIDTH)
+        pages = map(picture, range(shape[0]))
+        kind = {"shape": shape, "dtype": "u1", "photometric": "minisblack"}
+        tifffile.imwrite(path, pages, **kind, bigtiff=True, compression="zlib")
+
+    return frames_of(made_once(folder / "stack.tif", make))
+
+
+def existing(path: Path, data: Any) -> None:
+    """Write a file of one series with pynwb."""
+    rows = H5DataIO(data, maxshape=(None, 64), chunks=(4096, 64), compression="gzip", compression_opts=1)
+    with NWBHDF5IO(path, "w") as io:
+        io.write(session(TimeSeries("old", data=rows, unit="V", rate=1.0)))
+
+
+def added(folder: Path, nbytes: int) -> Any:
+    """Rows for a file that has few."""
+    if MPI.COMM_WORLD.rank == 0:
+        existing(folder / "added_to.nwb", np.zeros((10, 64), "i2"))
+    MPI.COMM_WORLD.Barrier()
+    return mapped(folder / "rows<i2", "i2", nbytes, 64)
+
+
+def exported(folder: Path, nbytes: int) -> Path:
+    """A file that has all rows."""
+    rows = mapped(folder / "rows<i2", "i2", nbytes, 64)
+    return made_once(folder / f"source-{nbytes}.nwb", lambda path: existing(path, rows))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How one kind is written once.
+
+    Parameters
+    ----------
+    folder
+        Where.
+    settings
+        For ``NWBParallelIO``.
+    has
+        Whether this rank gives what is written.
+    nbytes
+        Size of the data.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    has: bool
+    nbytes: int
+
+
+def new_file(turn: Turn, nwbfile: NWBFile) -> None:
+    with NWBParallelIO(turn.folder / "out.nwb", "w", overwrite=True, **turn.settings) as io:
+        io.write(nwbfile if turn.has else None)
+
+
+def appended(turn: Turn, nwbfile: NWBFile) -> None:
     """Append the rows of a stream, in blocks of 1 MB, each rank every other one."""
-    comm, rows = MPI.COMM_WORLD, mapped(folder / "rows<i2", "i2", nbytes, 64)
+    comm, rows = MPI.COMM_WORLD, mapped(turn.folder / "rows<i2", "i2", turn.nbytes, 64)
     each = 2**20 // rows[0].nbytes
-    for low in range(0, len(rows), each * comm.size):
-        first = low + each * comm.rank
-        io.append("/acquisition/rows/data", rows[first : first + each])
+    with NWBParallelIO(turn.folder / "out.nwb", "w", overwrite=True, **turn.settings) as io:
+        io.write(nwbfile if turn.has else None)
+        for low in range(0, len(rows), each * comm.size):
+            first = low + each * comm.rank
+            io.append("/acquisition/rows/data", rows[first : first + each])
+
+
+def added_series(turn: Turn, rows: Any) -> None:
+    """Add a series to a file."""
+    with NWBParallelIO(turn.folder / "added_to.nwb", "r+", **turn.settings) as io:
+        nwbfile = io.read()
+        nwbfile.add_acquisition(TimeSeries("rows", data=rows, unit="V", rate=1.0))
+        io.write(nwbfile if turn.has else None)
+
+
+def extended(turn: Turn, rows: Any) -> None:
+    """Give a dataset of a file more rows."""
+    with NWBParallelIO(turn.folder / "added_to.nwb", "r+", **turn.settings) as io:
+        io.extend("/acquisition/old/data", rows if turn.has else None)
+
+
+def copied_file(turn: Turn, source: Path) -> None:
+    path = turn.folder / "out.nwb"
+    NWBParallelIO.export_io(path, source if turn.has else None, overwrite=True, **turn.settings)
 
 
 @dataclass(frozen=True)
@@ -222,27 +345,35 @@ class Kind:
     Parameters
     ----------
     made
-        Makes the NWBFile.
+        Makes the NWBFile, or what else ``write`` takes. Collective.
     block_mb
         MiB that are read at once, however small the buffers are: whole blocks of a source's own grid.
     is_spread
         Whether every rank has a part, so that the NWBFile has to be on all of them.
-    fill
-        Adds values after ``write``.
+    write
+        Writes what was made. Collective.
+    backend
+        By which.
     """
 
     made: Made
     block_mb: int = 0
     is_spread: bool = False
-    fill: Callable[[NWBParallelIO, Path, int], None] = lambda *_: None
+    write: Callable[[Turn, Any], None] = new_file
+    backend: str = "direct"
 
     def size_mb(self, megabytes: int) -> int:
         """Return the size of the data, which is much larger than what may be in memory."""
-        return max(megabytes, BLOCKS * self.block_mb * 2)
+        return max(megabytes, BLOCKS * self.block_mb * 2) + 2 * self.collected_mb
 
     def allowed_mb(self, buffer_mb: float) -> float:
         """Return how much memory may grow."""
-        return (BUFFERS * buffer_mb + BLOCKS * self.block_mb) * 1.048576 + ALLOWED_MB
+        return (BUFFERS * buffer_mb + BLOCKS * self.block_mb + self.collected_mb) * 1.048576 + ALLOWED_MB
+
+    @property
+    def collected_mb(self) -> int:
+        """MiB that MPI may take beside the buffers."""
+        return MPIO_MB if self.backend == "mpio" else 0
 
 
 KINDS: dict[str, Kind] = {
@@ -261,32 +392,43 @@ KINDS: dict[str, Kind] = {
     "dask array": Kind(dask_array, block_mb=32),
     "Distributed columns": Kind(in_turn, is_spread=True),
     "DistributedRagged spike times": Kind(trains, is_spread=True),
-    "Stream": Kind(stream, fill=append),
+    "Stream": Kind(stream, write=appended),
+    "MovieFrames of a movie": Kind(movie, block_mb=32),
+    "MovieFrames of a TIFF stack": Kind(stack, block_mb=32),
+    "series added to a file": Kind(added, write=added_series),
+    "rows that extend a dataset": Kind(added, write=extended),
+    "export": Kind(exported, write=copied_file),
 }
+BY_MPIO = ("int16", "int16 in H5DataIO", "GenericDataChunkIterator", "Distributed columns", "Stream", "export")
+
+
+def kinds(only: str) -> dict[str, Kind]:
+    """Return the kinds that this h5py can write and whose names contain a text."""
+    by_mpio = {f"{name}, by mpio": replace(KINDS[name], backend="mpio") for name in BY_MPIO}
+    possible = {**KINDS, **(by_mpio if parallel_hdf5() else {})}
+    return {name: kind for name, kind in possible.items() if only in name}
 
 
 def growth_mb(kind: Kind, folder: Path, megabytes: int, buffer_mb: float, *, on_root: bool) -> float:
     """Write one kind; return the largest growth of any rank's anonymous memory, in MB. Collective."""
     comm, nbytes = MPI.COMM_WORLD, kind.size_mb(megabytes) * 10**6
-    file = kind.made(folder, nbytes)
-    nwbfile = file if comm.rank == 0 or not on_root else None
+    made = kind.made(folder, nbytes)
+    settings: dict[str, Any] = {"comm": comm, "backend": kind.backend, "buffer_mb": buffer_mb, "progress": False}
+    turn = Turn(folder, {"compression": 1, **settings}, comm.rank == 0 or not on_root, nbytes)
     before = anonymous_bytes()
     with PeakMemory() as memory:
-        settings: dict[str, Any] = {"compression": 1, "buffer_mb": buffer_mb, "overwrite": True, "progress": False}
-        with NWBParallelIO(folder / "out.nwb", "w", comm=comm, **settings) as io:
-            io.write(nwbfile)
-            kind.fill(io, folder, nbytes)
+        kind.write(turn, made)
     return max(comm.allgather(memory.peaks[0] - before)) / 1e6
 
 
-def measured(folder: Path, megabytes: int, buffer_mb: float) -> dict[str, list[float]]:
+def measured(chosen: dict[str, Kind], folder: Path, megabytes: int, buffer_mb: float) -> dict[str, list[float]]:
     """Return the growth of each kind, NWBFile on all ranks and, where that can be, on the root. Collective."""
     return {
         name: [
             growth_mb(kind, folder, megabytes, buffer_mb, on_root=on_root)
             for on_root in ((False,) if kind.is_spread else (False, True))
         ]
-        for name, kind in KINDS.items()
+        for name, kind in chosen.items()
     }
 
 
@@ -297,6 +439,7 @@ def main() -> None:
     parser.add_argument("--buffer-mb", type=float, default=16)
     parser.add_argument("--folder", type=Path, default=Path(), help="for the data and the file (default: here)")
     parser.add_argument("--smoke", action="store_true", help="a small size, to see that this program works")
+    parser.add_argument("--only", default="", help="kinds with this in their names, such as mpio")
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.megabytes, arguments.buffer_mb = 80, 1.0
@@ -304,8 +447,9 @@ def main() -> None:
     comm = MPI.COMM_WORLD
     own = tempfile.TemporaryDirectory(prefix="parnwb-memory-", dir=arguments.folder) if comm.rank == 0 else None
     folder = Path(comm.bcast(own.name if own else None))
-    found = measured(folder, arguments.megabytes, arguments.buffer_mb)
-    allowed = {name: kind.allowed_mb(arguments.buffer_mb) for name, kind in KINDS.items()}
+    chosen = kinds(arguments.only)
+    found = measured(chosen, folder, arguments.megabytes, arguments.buffer_mb)
+    allowed = {name: kind.allowed_mb(arguments.buffer_mb) for name, kind in chosen.items()}
     if own is not None:
         told = {name: [f"{mb:.0f}" for mb in growths] for name, growths in found.items()}
         rows = [[name, *texts, *["-"] * (2 - len(texts)), f"{allowed[name]:.0f}"] for name, texts in told.items()]

@@ -19,6 +19,7 @@ from parnwb.commits.amendment import AppendTarget
 from parnwb.compression import Compression
 from parnwb.errors import Interrupted, ParnwbError
 from parnwb.growth import Growth
+from parnwb.herd import check_place, herd_place, leave, zipped
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.modes import check_mode, is_appended_to, target_of
 from parnwb.planning.plan import DEFAULT_BUFFER_MB
@@ -135,8 +136,9 @@ class NWBParallelIO:
         With ``virtual``, a folder that each host has of its own, such as ``'$TMPDIR'``, which each rank looks up for
         itself: parts are written there, and moved to ``PATH.parts`` in the end. None: written there from the beginning.
     of_pynwb
-        Further keywords of ``NWBHDF5IO``, for programs that were written for it: ``load_namespaces``, and ``file``,
-        ``driver``, ``aws_region`` and ``herd_path`` if they are None.
+        Further keywords of ``NWBHDF5IO``, for programs that were written for it: ``herd_path`` of a new file, where the
+        root leaves ``herd`` of ``write`` as a zip when the file has its name; ``load_namespaces``; and ``file``,
+        ``driver`` and ``aws_region`` if they are None.
 
     Raises
     ------
@@ -184,10 +186,12 @@ class NWBParallelIO:
         self._opened: Opened | None = None
         self._earlier: Earlier | None = None
         self._growths: list[Growth] = []
+        self._herd = b""
         try:
             with self._ranks.agreed("opening"):
                 check_pynwb_keywords(of_pynwb, mode)
                 check_mode(mode, path)
+                self._herd_place = herd_place(of_pynwb.get("herd_path"), mode)
                 backend = backend_for(path, backend)
                 self._target = target_of(path, mode, backend, local)
                 self._target.step = self._ranks.going_on
@@ -215,12 +219,15 @@ class NWBParallelIO:
                 self._view = view_of(progress)
                 if not isinstance(break_lock, bool):
                     raise ParnwbError(f"break_lock must be True or False, got {break_lock!r}")
-            self._ranks.same({"mode": mode}, "Pass the same mode on every rank")
+            opened_with = {"mode": mode, "herd_path": str(self._herd_place)}
+            self._ranks.same(opened_with, "Pass the same keywords on every rank")
             leads = self._ranks.is_root or self._settings.backend in HDF5_EVERYWHERE
             self._ranks.same(versions(leads=leads), "Install the same on every host: see parnwb doctor")
             processes = self._ranks.gather_all(Process.this())
             with self._ranks.agreed("reserving the output"):
                 if self._ranks.is_root:
+                    if self._herd_place is not None:
+                        check_place(self._herd_place, overwrite=self._settings.overwrite)
                     self._reserved = self._target
                     self._target.reserve(processes, break_lock=break_lock)
             token = self._ranks.broadcast(self._target.lock.token)
@@ -353,7 +360,8 @@ class NWBParallelIO:
         exhaust_dci
             Changes nothing: the order in which iterators are read is the plan's.
         **arguments
-            ``expandable`` and ``herd``, as for ``NWBHDF5IO.write``.
+            ``expandable`` and ``herd``, as for ``NWBHDF5IO.write``: ``herd`` counts with ``herd_path`` only; the
+            NWBFile's own HERD (``get_external_resources``) is part of the file.
 
         Raises
         ------
@@ -369,6 +377,8 @@ class NWBParallelIO:
             check_nwbfile(self.path, container, self._opened)
             rule = self._settings.rule
             rule = rule if link_data is None else replace(rule, link_data=link_data)
+            if self._herd_place is not None and container is not None:
+                self._herd = zipped(arguments.get("herd"), container, self._manager)
         self._write(container, rule, {"cache_spec": cache_spec, "exhaust_dci": exhaust_dci, **arguments})
 
     def export(
@@ -641,6 +651,8 @@ class NWBParallelIO:
                     else:
                         self._target.publish(overwrite=self._settings.overwrite)
                         self._tell_published()
+                    if self._herd_place is not None and self._herd:
+                        leave(self._herd_place, self._herd)
         finally:
             self._release()
 

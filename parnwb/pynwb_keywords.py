@@ -12,8 +12,8 @@ REFUSED = {
     "file": "Give its path: a file that one process has open is of no use to the others",
     "driver": MOUNTED,
     "aws_region": MOUNTED,
-    "herd_path": "Give the HERD itself: write(nwbfile, herd=...)",
 }
+TAKEN = ("herd_path",)  # parnwb.herd
 
 
 def check_pynwb_keywords(given: Mapping[str, Any], mode: str) -> None:
@@ -40,6 +40,8 @@ def check_pynwb_keywords(given: Mapping[str, Any], mode: str) -> None:
                     "the namespaces that are cached in a file are always loaded, got load_namespaces=False",
                     remedy="Leave it out, or give manager= with the namespaces to take instead",
                 )
+        elif name in TAKEN:
+            continue
         elif name not in REFUSED:
             raise TypeError(f"NWBParallelIO has no keyword {name!r}, nor has NWBHDF5IO")
         elif value is not None:

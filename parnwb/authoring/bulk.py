@@ -51,6 +51,11 @@ FILTER_SETTINGS = ("compression", "shuffle", "fletcher32", "scaleoffset")
 MAX_SHOWN = 200
 # What is made anew in every process, so that it differs between ranks which build the same NWBFile.
 PER_PROCESS = ("object_id", "identifier", "file_create_date")
+# Fields of compound values that name objects by such ids, as the tables of a HERD do.
+ID_FIELDS = ("object_id", "file_object_id")
+# Attributes that list the columns of a table, whose rows do not depend on their order. neuroconv takes the names of the
+# columns of electrodes and units from sets, which are ordered at random in every process.
+UNORDERED = ("colnames",)
 
 
 Predicate = Callable[[Builder], bool]
@@ -139,20 +144,27 @@ def signature(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_w
     """Return a short text for everything that ranks must agree on, by path and attribute. Independent.
 
     Bulk data count with their shape and dtype, small data with their values; what every process makes anew
-    (object ids, the identifier, the date of creation) does not count: the root's is written. Of what is in the
-    file already only the attributes count, which pynwb writes again.
+    (object ids, the identifier, the date of creation) does not count: the root's is written. An object that is named by
+    its id counts with its place. Of what is in the file already only the attributes count, which pynwb writes again.
     """
     entries: dict[str, str] = {}
+    places = _places(root)
     for builder in tree(root):
         path = location(builder)
-        entries[path] = "in the file" if is_written(builder) else _content(builder, rule)
+        entries[path] = "in the file" if is_written(builder) else _content(builder, rule, places)
         for name, value in getattr(builder, "attributes", {}).items():
             if name not in PER_PROCESS:
-                entries[f"{path}@{name}"] = _text(value)
+                entries[f"{path}@{name}"] = _text(value, ordered=name not in UNORDERED)
     return entries
 
 
-def _content(builder: Builder, rule: BulkRule) -> str:
+def _places(root: GroupBuilder) -> dict[str, str]:
+    """Return where each object of a tree is, by its id."""
+    with_attributes = (builder for builder in tree(root) if not isinstance(builder, LinkBuilder))
+    return {str(builder.attributes.get("object_id")): location(builder) for builder in with_attributes}
+
+
+def _content(builder: Builder, rule: BulkRule, places: Mapping[str, str]) -> str:
     if isinstance(builder, LinkBuilder):
         return f"link to {location(builder.builder)}"
     if isinstance(builder, GroupBuilder):
@@ -172,10 +184,19 @@ def _content(builder: Builder, rule: BulkRule) -> str:
     if rule.applies(builder):
         dtype = listed_dtype(data, builder.dtype) if isinstance(data, list | tuple) else data.dtype
         return f"dataset of shape {get_data_shape(data)} and dtype {dtype} {options}".rstrip()
-    return f"dataset {_text(data)} {options}".rstrip()
+    return f"dataset {_text(_with_places(data, builder.dtype, places))} {options}".rstrip()
 
 
-def _text(value: Any) -> str:
+def _with_places(data: Any, dtype: Any, places: Mapping[str, str]) -> Any:
+    """Return rows with the places of the objects that they name by ids; ids of others, which nobody knows, left out."""
+    fields = [field["name"] for field in dtype] if isinstance(dtype, list) else []
+    ids = {number for number, name in enumerate(fields) if name in ID_FIELDS}
+    if not ids or not isinstance(data, list | tuple):
+        return data
+    return [[places.get(item) if number in ids else item for number, item in enumerate(row)] for row in data]
+
+
+def _text(value: Any, *, ordered: bool = True) -> str:
     """Return a value as text that is equal in every process that made an equal value."""
     if isinstance(value, ReferenceBuilder):
         return f"reference to {location(value.builder)}"
@@ -187,13 +208,13 @@ def _text(value: Any) -> str:
         return f"{value.file.filename}:{value.name}"
     if is_zarr_array(value):
         return _text(np.asarray(value))
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+    ordered = ordered and not isinstance(value, set)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject and ordered:
         digest = hashlib.sha256(np.ascontiguousarray(comparable(value)).tobytes()).hexdigest()[:16]
         return f"{value.shape} {value.dtype} values {digest}"
     if isinstance(value, (list, tuple, set, np.ndarray)):
-        # Sets of strings, and what neuroconv makes of them, are ordered at random in every process.
         items = [_text(item) for item in value]
-        items = sorted(items) if all(isinstance(item, str) for item in value) else items
+        items = items if ordered else sorted(items)
         whole = f"[{', '.join(items)}]"
         digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
         return whole if len(whole) < MAX_SHOWN else f"{len(items)} items {digest}"

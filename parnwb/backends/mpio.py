@@ -98,15 +98,17 @@ class MpioFile:
             with self._ranks.doing(f"extending {self._writers[number].path}", together=True):
                 self._writers[number].grow(growth.grid.shape)
         self._ranks.phases.count(0, 0)
-        told = OwnPart(self._job, self._tally, plan)
+        with self._ranks.agreed("looking at what is to be written"):
+            told = OwnPart(self._job, self._tally, plan)
+            numbers = [number for number in plan.order.datasets if plan.rounds(number)]
         try:
-            for number in plan.order.datasets:
+            for number in numbers:
                 writer = self._writers[number]
-                if plan.rounds(number):
-                    fill = self._fill_collectively if writer.collective else self._fill_independently
-                    fill(portion, writer, number, told)
+                fill = self._fill_collectively if writer.collective else self._fill_independently
+                fill(portion, writer, number, told)
+                with self._ranks.agreed(f"counting {writer.path}", "writing"):
                     told.settle(number)
-        except BaseException as error:
+        except BaseException as error:  # of all ranks: one that is alone here would close what the others write to
             self._close(error)
             raise
 

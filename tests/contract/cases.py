@@ -159,4 +159,5 @@ TYPES: dict[str, Case] = {
     "tables": Case(tables.tables),
     "odd": Case(tables.odd),
     "extension": Case(extended.extension, arguments={"cache_spec": True}),
+    "resources": Case(tables.resources),
 }

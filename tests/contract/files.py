@@ -11,7 +11,7 @@ import pytest
 from contract.cases import CASES, TYPES, build
 from contract.compare import Snapshot, snapshot
 from contract.inputs import prepare
-from contract.roads import FULL, Road
+from contract.roads import FULL, UNREGISTERED_RANKS, Road
 from mpi_launch import run_mpi
 
 LAUNCH_TIMEOUT = 500 if FULL else 400
@@ -55,7 +55,13 @@ class Files:
 
     def written(self, case: str, road: Road, ranks: int) -> Path:
         """Return the file that parnwb wrote for a case."""
-        path = self._outputs(ranks) / str(road) / f"{case}.nwb"
+        return self._whole(self._outputs(ranks) / str(road) / f"{case}.nwb")
+
+    def unregistered(self, given: str) -> Path:
+        """Return the file of an extension that pynwb did not know, which was given as a manager, for one."""
+        return self._whole(self._outputs(UNREGISTERED_RANKS) / f"{given}.nwb")
+
+    def _whole(self, path: Path) -> Path:
         failed = path.with_suffix(".failed")
         if failed.exists():
             pytest.fail(failed.read_text(), pytrace=False)

@@ -16,9 +16,9 @@ from pynwb import get_class, get_manager
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from contract.cases import CASES, TYPES, Case, build
-from contract.contents.types.extended import register
-from contract.roads import Road, roads, type_roads
+from contract.cases import CASES, SMALL_BUFFERS, TYPES, Case, build, filled
+from contract.contents.types.extended import GIVEN, register, types_of, unregistered
+from contract.roads import UNREGISTERED_RANKS, Road, roads, type_roads
 
 from parnwb import NWBParallelIO
 from parnwb.planning import plan
@@ -59,10 +59,31 @@ def write_types(outputs: Path) -> None:
             write(name, case, road, outputs, everywhere=everywhere)
 
 
+def write_unregistered(outputs: Path) -> None:
+    """Write an extension that pynwb does not know, given in each way; in the last the root alone has it. Collective."""
+    if COMM.size != UNREGISTERED_RANKS:
+        return
+    for given, keyword in GIVEN.items():
+        path, types = outputs / f"{given}.nwb", types_of(INPUTS)
+        if COMM.rank == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            print(f"extension by {given}", flush=True)
+        COMM.Barrier()
+        file = filled(unregistered(types), "extension", INPUTS, rank=COMM.rank)
+        settings = {**SMALL_BUFFERS, "progress": False, **keyword(types)}
+        try:
+            with NWBParallelIO(path, "w", comm=COMM, **settings) as io:
+                io.write(file if COMM.rank == 0 or given != "list" else None)
+        except Exception:
+            if COMM.rank == 0:
+                path.with_suffix(".failed").write_text(traceback.format_exc())
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     INPUTS, what = Path(sys.argv[1]), sys.argv[3]
     if what == "types":  # before there is a manager, which knows what is registered now
+        write_unregistered(Path(sys.argv[2]))
         register(INPUTS)
         get_class("ImagingRetinotopy", "core")
     MANAGER = get_manager()

@@ -13,6 +13,8 @@ VIRTUAL_RANKS = (3, 5)
 DIRECT_BESIDE_MPIO_RANKS = (2, 3)
 TYPE_RANKS = (1, 3, 4)
 VIRTUAL_TYPE_RANKS = 4
+# On which an extension is written that pynwb does not know.
+UNREGISTERED_RANKS = 3
 # Every combination of everything, in each environment: some four times as long.
 FULL = os.environ.get("PARNWB_CONTRACT") == "full"
 

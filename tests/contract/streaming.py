@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import h5py
 import numpy as np
 from contract.cases import START
 from hdmf.data_utils import DataChunkIterator
@@ -29,6 +30,13 @@ SETTINGS: dict[str, Any] = {"buffer_mb": 0.0005, "progress": False}
 BACKENDS = ("direct", "virtual", *(("mpio",) if parallel_hdf5() else ()))
 BLOCKS = 23
 GZIP = {"compression": "gzip", "chunks": (10, 5)}
+# What is appended to each stream, and how many rows a layer of its chunks has.
+LAYERS = {
+    "volts/data": ("volts", 10),
+    "volts/timestamps": ("times", 13),
+    "plain/data": ("volts", 7),
+    "long/data": ("times", 9),
+}
 
 
 def block(number: int, kind: str) -> np.ndarray[Any, Any]:
@@ -113,6 +121,15 @@ def build(name: str, *, rank: int = 0, expected: bool = False) -> tuple[NWBFile,
     return file, found
 
 
+def check_readable(partial: Path, blocks: int) -> None:
+    """Check that others can read the whole layers of all that was committed."""
+    with h5py.File(partial, "r", locking=False) as file:
+        for name, (kind, layer) in LAYERS.items():
+            found = file[f"/acquisition/{name}"][()]
+            expected = np.concatenate([block(number, kind) for number in range(blocks)])
+            assert np.array_equal(found, expected[: len(expected) // layer * layer]), (name, found.shape)
+
+
 def write(name: str, path: Path, backend: str, *, everywhere: bool, comm: Any) -> None:
     """Write one case. Collective."""
     from parnwb import NWBParallelIO
@@ -134,6 +151,9 @@ def write(name: str, path: Path, backend: str, *, everywhere: bool, comm: Any) -
                 mine[:] = 0  # what was appended is the file's
             if number in (3, 11) and backend != "virtual":
                 io.commit()
+                if comm.rank == 0:
+                    check_readable(path.with_name(f"{path.name}.partial"), number + 1)
+                comm.Barrier()  # HDF5 itself writes between the commits of mpio
         if name == "streams":
             assert io.rows["/acquisition/volts/data"] == len(everything("volts"))
 

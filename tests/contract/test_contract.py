@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from zipfile import ZipFile
 
 import h5py
 import pynwb
@@ -15,7 +16,7 @@ from contract.cases import CASES, build
 from contract.compare import Allowed, Snapshot, differences, object_ids, snapshot
 from contract.files import Files
 from contract.roads import RANKS, Road, roads
-from hdmf.common import HERD
+from pynwb.resources import HERD
 
 from parnwb import NWBParallelIO
 from parnwb.site import parallel_hdf5
@@ -71,14 +72,24 @@ def test_one_process_without_a_communicator_writes_it_too(contract: Files, case:
 def test_write_takes_every_keyword_that_pynwb_takes(contract: Files, tmp_path: Path) -> None:
     keywords = {"cache_spec": True, "link_data": False, "exhaust_dci": False, "expandable": ("VectorData",)}
     assert {"container", "herd", *keywords} == {item["name"] for item in pynwb.NWBHDF5IO.write.__docval__["args"]}
-    found = []
+    found, terms = [], []
     for kind in (pynwb.NWBHDF5IO, NWBParallelIO):
-        with warnings.catch_warnings(), kind(tmp_path / f"{kind.__name__}.nwb", "w") as io:
+        herd_path = tmp_path / f"{kind.__name__}.zip"
+        nwbfile, herd = build("iterators", contract.inputs), HERD()
+        series = next(iter(nwbfile.acquisition.values()))
+        herd.add_ref(container=series, attribute="unit", key=series.unit, entity_id="UO:1", entity_uri="https://uo/1")
+        with (
+            warnings.catch_warnings(),
+            kind(tmp_path / f"{kind.__name__}.nwb", "w", herd_path=str(herd_path)) as io,
+        ):
             warnings.simplefilter("ignore")
-            io.write(container=build("iterators", contract.inputs), herd=HERD(), **keywords)
+            io.write(container=nwbfile, herd=herd, **keywords)
         found.append(snapshot(tmp_path / f"{kind.__name__}.nwb"))
+        with ZipFile(herd_path) as archive:  # hdmf's has the tables below the names of folders
+            terms.append({Path(name).name: archive.read(name) for name in archive.namelist()})
     different = differences(*found, Allowed())
     assert not different, "\n".join(different)
+    assert terms[0] == terms[1] and len(terms[0]) == 6 and b"https://uo/1" in terms[1]["entities.tsv"]
 
 
 @needs_parallel_hdf5

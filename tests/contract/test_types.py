@@ -14,8 +14,8 @@ import pynwb
 import pytest
 from contract.cases import TYPES, filled
 from contract.catalogue import bulk_paths, filled_by_type, rows, types_in
-from contract.compare import Allowed, differences, snapshot
-from contract.contents.types.extended import SCHEMA, register, types_of, unregistered
+from contract.compare import Allowed, Snapshot, differences, snapshot
+from contract.contents.types.extended import GIVEN, SCHEMA, register, types_of, unregistered
 from contract.contents.types.mocks import mock_functions
 from contract.files import Files
 from contract.roads import TYPE_RANKS, Road, type_roads
@@ -37,7 +37,7 @@ WRITTEN = [
 ]
 # Bases of others, which no object is of itself, or which an NWBFile has no place for.
 WITHOUT_OBJECTS = {
-    "BaseImage", "CSRMatrix", "Container", "Data", "HERD", "Image", "LabMetaData", "NWBContainer", "NWBData",
+    "BaseImage", "CSRMatrix", "Container", "Image", "LabMetaData", "NWBContainer", "NWBData",
     "NWBDataInterface", "SimpleMultiContainer",
 }  # fmt: skip
 
@@ -123,22 +123,30 @@ def silent() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("given", ["manager", "extensions", "list"])
+@pytest.fixture(scope="module")
+def extended(contract: Files) -> Snapshot:
+    """Return what pynwb writes of an extension that it was given as a manager."""
+    types, path = types_of(contract.inputs), contract.folder / "extended.nwb"
+    with silent(), NWBHDF5IO(path, "w", manager=BuildManager(types)) as io:
+        io.write(filled(unregistered(types), "extension", contract.inputs))
+    return snapshot(path)
+
+
+@pytest.mark.parametrize("given", GIVEN)
 def test_types_that_pynwb_does_not_know_are_given_as_a_manager_or_as_extensions(
-    contract: Files, tmp_path: Path, given: str
+    contract: Files, extended: Snapshot, tmp_path: Path, given: str
 ) -> None:
     types = types_of(contract.inputs)
-    content = unregistered(types)
-    with silent(), NWBHDF5IO(tmp_path / "pynwb.nwb", "w", manager=BuildManager(types)) as io:
-        io.write(filled(content, "extension", contract.inputs))
-    keyword = {
-        "manager": {"manager": BuildManager(types)},
-        "extensions": {"extensions": types},
-        "list": {"extensions": [types]},
-    }[given]
-    with silent(), NWBParallelIO(tmp_path / "parnwb.nwb", "w", progress=False, bulk_threshold=0, **keyword) as io:
-        io.write(filled(content, "extension", contract.inputs))
-    different = differences(snapshot(tmp_path / "pynwb.nwb"), snapshot(tmp_path / "parnwb.nwb"), Allowed())
+    settings = {"progress": False, "bulk_threshold": 0, **GIVEN[given](types)}
+    with silent(), NWBParallelIO(tmp_path / "parnwb.nwb", "w", **settings) as io:
+        io.write(filled(unregistered(types), "extension", contract.inputs))
+    different = differences(extended, snapshot(tmp_path / "parnwb.nwb"), Allowed())
+    assert not different, "\n".join(different)
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_several_ranks_are_given_them_in_the_same_way(contract: Files, extended: Snapshot, given: str) -> None:
+    different = differences(extended, snapshot(contract.unregistered(given)), Allowed())
     assert not different, "\n".join(different)
 
 

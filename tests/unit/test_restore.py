@@ -34,7 +34,7 @@ from failure.resuming import (
     write,
     write_plainly,
 )
-from pynwb import H5DataIO, NWBFile, TimeSeries
+from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries
 
 import parnwb.commits.stored
 from parnwb import NWBParallelIO
@@ -418,6 +418,26 @@ def test_other_arguments_of_write_are_refused(path, expected, name, begun, now):
     assert_refused(path, ResumeError, name, lambda: attempt("resume", now))
     attempt("resume", begun)
     assert path.exists() and not partial_of(path).exists()
+
+
+def with_terms() -> NWBFile:
+    """Return the session with a HERD, which names an object by its id."""
+    nwbfile = session()
+    herd = nwbfile.get_external_resources()
+    series = nwbfile.acquisition["small"]
+    herd.add_ref(container=series, attribute="unit", key="V", entity_id="UO:218", entity_uri="https://a/volt")
+    return nwbfile
+
+
+def test_a_file_whose_herd_names_objects_by_ids_goes_on(path):
+    """A new process makes the ids anew; those of the first are in the file, in the objects and in the tables."""
+    begin(path, build=with_terms)
+    write(path, with_terms())
+    with NWBHDF5IO(path, "r") as io:
+        nwbfile = io.read()
+        (file_id,) = nwbfile.external_resources.files["file_object_id"]
+        (object_id,) = nwbfile.external_resources.objects["object_id"]
+        assert (file_id, object_id) == (nwbfile.object_id, nwbfile.acquisition["small"].object_id)
 
 
 def test_another_way_of_reading_is_refused(path, monkeypatch):

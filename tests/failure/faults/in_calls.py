@@ -6,6 +6,7 @@ import math
 import os
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from failure.faults.fault import SEVERAL, Place, fault
 from failure.faults.material import session
@@ -137,6 +138,20 @@ def mode_is_wrong_on_one_rank(place: Place) -> None:
 @fault("AgreementError", "mode must be the same", "rank 0 has 'a'", "has 'w-'", ranks=SEVERAL)
 def ranks_differ_in_mode(place: Place) -> None:
     place.write(session(), mode="a" if place.rank == 0 else "w-")
+
+
+@fault("AgreementError", "herd_path must be the same", "terms.zip", ranks=SEVERAL)
+def ranks_differ_in_herd_path(place: Place) -> None:
+    place.write(session(), herd_path="terms.zip" if place.rank == place.last else None)
+
+
+@fault(None, leaves=True, clean=False)
+def herd_is_left_by_the_root(place: Place) -> None:
+    with place.open(herd_path=place.folder / "terms.zip") as io:
+        io.write(session())
+    place.comm.Barrier()
+    with ZipFile(place.folder / "terms.zip") as archive:
+        assert "objects.tsv" in archive.namelist()
 
 
 @fault("LaunchError", "no communicator was given", "comm=MPI.COMM_WORLD", ranks=SEVERAL)

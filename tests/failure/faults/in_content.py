@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from failure.faults.fault import SEVERAL, Place, fault
 from failure.faults.material import CHUNK, Asked, session, values
+from hdmf.common import DynamicTable, VectorData
 from hdmf.data_utils import DataChunkIterator
 from pynwb import H5DataIO, TimeSeries
 
@@ -64,6 +65,24 @@ def differs_in_small_values(place: Place) -> None:
     nwbfile = session()
     small = np.arange(10) + (place.rank == place.last)
     nwbfile.add_acquisition(TimeSeries(name="small", data=small, unit="V", rate=1.0))
+    place.write(nwbfile)
+
+
+@fault("AgreementError", "same NWBFile", "/analysis/cells/kind", r"\['left', 'right'\]", ranks=SEVERAL)
+def differs_in_the_order_of_rows_of_text(place: Place) -> None:
+    nwbfile = session()
+    kinds = ["right", "left"] if place.rank == place.last else ["left", "right"]
+    columns = [VectorData(name="kind", description="text", data=kinds)]
+    nwbfile.add_analysis(DynamicTable(name="cells", description="of two kinds", columns=columns))
+    place.write(nwbfile)
+
+
+@fault(None, ranks=SEVERAL, leaves=True)
+def columns_of_a_table_come_from_a_set(place: Place) -> None:
+    nwbfile = session()
+    names = ["a", "b", "c"] if place.rank else ["c", "a", "b"]
+    columns = [VectorData(name=name, description="a column", data=[1, 2]) for name in names]
+    nwbfile.add_analysis(DynamicTable(name="cells", description="of two kinds", columns=columns))
     place.write(nwbfile)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
-from failure.faults.fault import Place, fault
+from failure.faults.fault import SEVERAL, Place, fault
 from failure.faults.material import CHUNK, Asked, session, values
 from pynwb import H5DataIO
+
+from parnwb.backends.own_part import OwnPart
 
 PATH = r"/acquisition/probe/data\[\d+:\d+, 0:8\]"
 MIDWAY = 1  # the first buffer is good
@@ -181,3 +185,21 @@ def _raises_in_verify(where: str, who: int) -> None:
 
 _raises_in_verify("root", 0)
 _raises_in_verify("last", -1)
+
+
+# -- a rank that fails where it reads nothing ------------------------------------------------------------------
+
+
+def _without_room(what: str) -> None:
+    @fault("MemoryError", "no room here", name=f"no_room_in_{what.strip('_')}", backends=("mpio",), ranks=SEVERAL)
+    def run(place: Place) -> None:
+        def fail(*_: Any) -> None:
+            raise MemoryError("no room here")
+
+        is_last = place.rank == place.last
+        with patch.object(OwnPart, what, fail) if is_last else nullcontext():
+            place.write(session())
+
+
+_without_room("__init__")
+_without_room("settle")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hdmf.backends.hdf5 import H5DataIO
 from hdmf.build import BuildManager, DatasetBuilder, GroupBuilder, ObjectMapper
-from hdmf.common import VectorData, VectorIndex
+from hdmf.common import DynamicTable, VectorData, VectorIndex
 from hdmf.data_utils import DataChunkIterator, GenericDataChunkIterator
 from pynwb import NWBFile, TimeSeries, get_manager
 from pynwb.file import Subject
@@ -248,7 +248,7 @@ def rich(change: Callable[[dict[str, Any]], None] = lambda values: None) -> NWBF
         "description": "a session",
         "experimenter": ["Anna", "Bertil"],
         "start": START,
-        "keywords": {"alpha", "beta", "gamma", "delta", "epsilon"},
+        "keywords": ["alpha", "beta", "gamma", "delta", "epsilon"],
         "age": "P10D",
         "data": LARGE.copy(),
         "small": np.arange(10.0),
@@ -265,7 +265,7 @@ def rich(change: Callable[[dict[str, Any]], None] = lambda values: None) -> NWBF
         "id",
         values["start"],
         experimenter=values["experimenter"],
-        keywords=list(values["keywords"]),
+        keywords=values["keywords"],
         file_create_date=START,
     )
     nwbfile.subject = Subject(age=values["age"], subject_id="mouse", species="Mus musculus", sex="F")
@@ -310,6 +310,25 @@ def test_signature_passes_over_what_each_process_makes_anew():
     assert signature_of(one) == signature_of(other)
 
 
+def with_terms(*, of: str = "one", key: str = "CA1") -> NWBFile:
+    """An NWBFile whose HERD names one of its objects."""
+    nwbfile = nwbfile_with(x=LARGE)
+    devices = {name: nwbfile.create_device(name, description="CA1") for name in ("one", "other")}
+    herd = nwbfile.get_external_resources()
+    herd.add_ref(container=devices[of], attribute="description", key=key, entity_id="a:1", entity_uri="https://a/1")
+    return nwbfile
+
+
+def test_signature_of_a_herd_has_the_places_of_objects_instead_of_their_ids():
+    reference = signature_of(with_terms())
+    assert "'/general/devices/one'" in reference["/general/external_resources/objects"]
+    assert signature_of(with_terms()) == reference
+    for other, table in (({"of": "other"}, "objects"), ({"key": "CA3"}, "keys")):
+        found = signature_of(with_terms(**other))
+        differing = {name for name in {*reference, *found} if reference.get(name) != found.get(name)}
+        assert differing == {f"/general/external_resources/{table}"}
+
+
 def test_bulk_values_are_not_read():
     """Ranks may see different bytes only where their disks do; comparing them would cost a second reading."""
     assert changed("data", LARGE[::-1].copy()) == signature_of(rich())
@@ -321,7 +340,9 @@ def test_bulk_values_are_not_read():
         ("description", "another session", "/session_description"),
         ("experimenter", ["Anna"], "/general/experimenter"),
         ("start", datetime(2026, 1, 2, 3, 4, 6, tzinfo=timezone.utc), "/session_start_time"),
-        ("keywords", {"alpha"}, "/general/keywords"),
+        ("experimenter", ["Bertil", "Anna"], "/general/experimenter"),
+        ("keywords", ["alpha"], "/general/keywords"),
+        ("columns", ["red", "green", "blue", "white"], "/general/extracellular_ephys/electrodes@colnames"),
         ("age", "P11D", "/general/subject/age"),
         ("small", np.arange(10.0) + 1e-12, "/acquisition/small/data"),
         ("small", np.arange(10.0, dtype="<f4"), "/acquisition/small/data"),
@@ -353,6 +374,24 @@ def test_signature_sees_what_one_has_more():
     reference = signature_of(rich())
     assert changed("electrodes", 5) != reference
     assert changed("columns", {"red", "green", "blue", "white"}) != reference
+
+
+@pytest.mark.parametrize("made", [list, tuple, lambda items: np.array(items), lambda items: np.array(items, object)])
+def test_signature_sees_another_order_of_rows_of_text(made: Callable[[list[str]], Any]):
+    """Each row belongs to those of the other columns."""
+
+    def of(*labels: str) -> str:
+        nwbfile = nwbfile_with(x=LARGE)
+        column = VectorData(name="label", description="text", data=made(list(labels)))
+        nwbfile.add_analysis(DynamicTable(name="table", description="labelled", columns=[column]))
+        return signature_of(nwbfile)["/analysis/table/label"]
+
+    assert of("a", "b") == of("a", "b") != of("b", "a")
+
+
+def test_signature_passes_over_the_order_of_columns():
+    """It comes from a set where neuroconv has made the table."""
+    assert changed("columns", ["red", "green", "blue"]) == changed("columns", ["blue", "red", "green"])
 
 
 def test_signature_of_long_text_and_compound_and_references():

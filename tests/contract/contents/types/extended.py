@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from contract.inputs import values
 from contract.schema import NAMESPACE, SCHEMA
-from hdmf.build import TypeMap
+from hdmf.build import BuildManager, TypeMap
 from pynwb import H5DataIO, NWBFile, available_namespaces, get_class, get_type_map, load_namespaces
 
 
@@ -31,6 +32,14 @@ def types_of(inputs: Path) -> TypeMap:
     types = get_type_map()
     types.load_namespaces(str(inputs / SCHEMA))
     return types
+
+
+# As what ``NWBParallelIO`` is given the extension.
+GIVEN: dict[str, Callable[[TypeMap], dict[str, Any]]] = {
+    "manager": lambda types: {"manager": BuildManager(types)},
+    "extensions": lambda types: {"extensions": types},
+    "list": lambda types: {"extensions": [types]},
+}
 
 
 def unregistered(types: TypeMap) -> Any:

@@ -144,3 +144,27 @@ def odd(file: NWBFile, inputs: Path) -> None:
     add(file, "nothing", np.empty((0, 4), "i2"))
     add(file, "one", np.array([1.5]))
     add(file, "long_text", values((30,)), description="d" * 70_000, comments="é" * 40_000)
+
+
+def resources(file: NWBFile, inputs: Path) -> None:
+    """Terms of the file's own HERD, which names objects by ids that every process makes anew."""
+    file.subject = Subject(subject_id="m1", species="Mus musculus", age="P30D", sex="M")
+    table = DynamicTable(name="cells", description="of some kinds", id=list(range(4)))
+    table.add_column(name="kind", description="text", data=["basket", "chandelier"] * 2)
+    file.add_analysis(table)
+    herd = file.get_external_resources()
+    herd.add_ref(
+        container=file.subject,
+        attribute="species",
+        key="Mus musculus",
+        entity_id="NCBI_TAXON:10090",
+        entity_uri="https://identifiers.org/NCBITaxon:10090",
+    )
+    for number, key in enumerate(("basket", "chandelier")):
+        herd.add_ref(
+            container=table,
+            attribute="kind",
+            key=key,
+            entity_id=f"CL:{number:07}",
+            entity_uri=f"https://identifiers.org/CL:{number:07}",
+        )
