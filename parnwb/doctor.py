@@ -480,7 +480,7 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
     if seats[0].trouble:
         yield Advice(
             f"{folder}: {seats[0].trouble}",
-            "Check that it is a folder, its permissions, the quota and its mount options",
+            "Check that it is there and a folder, its permissions, the quota and its mount options",
         )
         return
     for seat in seats:
