@@ -154,10 +154,15 @@ def _array(note: Any) -> npt.NDArray[Any]:
 def _row(item: Any, width: int) -> tuple[Any, ...]:
     if type(item) is not tuple or len(item) != width:
         _refuse("a row that is none")
-    return tuple(_element(value) for value in item)
+    return tuple(_value(value) for value in item)
 
 
 def _element(item: Any) -> Any:
+    """Return a value, or a row of values, as which hdmf-zarr keeps compound values with text."""
+    return tuple(_value(value) for value in item) if type(item) is tuple else _value(item)
+
+
+def _value(item: Any) -> Any:
     if type(item) in PLAIN:
         return item
     if type(item) is _Reference:

@@ -72,6 +72,9 @@ def by_neuroconv(path: Path) -> None:
     converter.run_conversion(nwbfile_path=path, metadata=metadata)
 
 
+HERD = "resources"
+
+
 @pytest.mark.parametrize("name", ["old", "matnwb", "neuroconv", *MADE])
 def test_what_others_say_of_a_file_stays(sources: Path, name: str) -> None:
     source, found = sources / f"{name}.nwb", sources / f"{name}_again.nwb"
@@ -104,7 +107,7 @@ def test_a_file_laid_out_as_by_matnwb_is_one(sources: Path) -> None:
         assert isinstance(file[file.attrs[".specloc"]], h5py.Group) and file["/units/is_good"].dtype == "u1"
 
 
-@pytest.mark.parametrize("name", ["old", "matnwb", "neuroconv", *(name for name in MADE if name != ONE_ROW)])
+@pytest.mark.parametrize("name", ["old", "matnwb", "neuroconv", *(n for n in MADE if n not in (ONE_ROW, HERD))])
 def test_files_are_what_pynwb_exports_after_a_store(sources: Path, tmp_path: Path, name: str) -> None:
     """Which is what they were, but for the version and what newer schemas add to old files."""
     pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
@@ -132,6 +135,17 @@ def test_what_hdmf_zarr_cannot_write_is_refused(sources: Path, tmp_path: Path) -
     with pytest.raises(LayoutError, match=r"hdmf cannot write all of it to out\.nwb\.zarr.*Keep it"):
         repack(source, tmp_path / "out.nwb.zarr", progress=False)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_external_resources_go_to_a_store_and_not_back(sources: Path, tmp_path: Path) -> None:
+    """By hdmf (6.2) their tables cannot be exported from a store to HDF5; that is told, and nothing is left."""
+    pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
+    store = tmp_path / "herd.nwb.zarr"
+    repack(sources / f"{HERD}.nwb", store, bulk_threshold=1, progress=False)
+    assert verify(store, validate=False).ok
+    with pytest.raises(LayoutError, match="/general/external_resources/files"):
+        repack(store, tmp_path / "back.nwb", bulk_threshold=1, progress=False)
+    assert not list(tmp_path.glob("back*"))
 
 
 def test_a_schema_of_its_own_goes_through_all_formats(sources: Path) -> None:
