@@ -44,6 +44,18 @@ def check_exact(
     )
 
 
+def rounded(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return floats of a list in another precision, because lists have none of their own. Independent.
+
+    As they are where one would become infinite, or they or the type are no floats.
+    """
+    if not values.dtype.kind == dtype.kind == "f":
+        return values
+    with np.errstate(over="ignore"):
+        found = values.astype(dtype)
+    return found if np.array_equal(np.isinf(found), np.isinf(values)) else values
+
+
 def are_equal(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
     """Tell whether two arrays have the same values, NaN being itself. Independent."""
     return bool(((one == other) | ((one != one) & (other != other))).all())

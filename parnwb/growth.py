@@ -11,7 +11,7 @@ import numpy as np
 from parnwb.codec import coder_for
 from parnwb.element import NUMERIC_KINDS
 from parnwb.errors import LayoutError
-from parnwb.exactness import are_equal
+from parnwb.exactness import are_equal, rounded
 from parnwb.given import as_array, is_list_like
 from parnwb.layout import DatasetSpec
 from parnwb.overlay import Overlay
@@ -151,12 +151,7 @@ def _listed(values: Any, dataset: h5py.Dataset) -> Any:
             remedy="Give all rows on every rank, or on the root alone; rows of which each rank has a part, or that "
             "come one after another, go into a new dataset: Distributed, Stream",
         )
-    found = as_array(values, "new rows", dataset.name, "Give an array of whole rows")
-    if not found.dtype.kind == dataset.dtype.kind == "f":
-        return found
-    with np.errstate(over="ignore"):
-        rounded = found.astype(dataset.dtype)
-    return rounded if np.array_equal(np.isinf(rounded), np.isinf(found)) else found
+    return rounded(as_array(values, "new rows", dataset.name, "Give an array of whole rows"), dataset.dtype)
 
 
 def check_growable(dataset: h5py.Dataset) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import ParnwbError, SourceError
-from parnwb.exactness import changed_by, check_exact
+from parnwb.exactness import changed_by, check_exact, rounded
 from parnwb.given import as_array, whole_numbers
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources.access import Access
@@ -82,12 +82,10 @@ class StreamedRows:
         """
         if found.dtype.kind not in "biuf":
             return found
-        with np.errstate(invalid="ignore", over="ignore"):
-            values = found.astype(self._dtype)
-        if found.dtype.kind == values.dtype.kind == "f":
-            return values if np.array_equal(np.isinf(values), np.isinf(found)) else found
+        if found.dtype.kind == self._dtype.kind == "f":
+            return rounded(found, self._dtype)
         changed = changed_by(found, self._dtype)
-        return values if changed is None or not changed.any() else found
+        return found.astype(self._dtype) if changed is None or not changed.any() else found
 
 
 def _extents(given: Any, what: str) -> tuple[int, ...]:
