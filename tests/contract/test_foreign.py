@@ -32,7 +32,12 @@ from parnwb.recordings.made_recording import make_spikeglx_recording
 from parnwb.repacking import repack
 from parnwb.verification import verify
 
-pytestmark = [pytest.mark.mpi_skip, pytest.mark.once, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.mpi_skip,
+    pytest.mark.once,
+    pytest.mark.usefixtures("own_type_map"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 OLD = Path(__file__).with_name("data") / "pynwb-1.5.1.nwb.gz"
 # It has nothing that all ranks would write.

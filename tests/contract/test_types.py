@@ -27,7 +27,7 @@ from parnwb import NWBParallelIO
 from parnwb.errors import ParnwbError
 from parnwb.site import parallel_hdf5
 
-pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.mpi_skip, pytest.mark.usefixtures("own_type_map"), pytest.mark.filterwarnings("ignore")]
 
 WRITTEN = [
     pytest.param(case, road, ranks, id=f"{case}-{road}-{'everywhere' if everywhere else 'root'}-{ranks}-ranks")
@@ -40,15 +40,6 @@ WITHOUT_OBJECTS = {
     "BaseImage", "CSRMatrix", "Container", "Image", "LabMetaData", "NWBContainer", "NWBData",
     "NWBDataInterface", "SimpleMultiContainer",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_type_map() -> Iterator[None]:
-    """Let what these tests register be forgotten: pynwb puts every registered namespace into each file it writes."""
-    shared = vars(pynwb)["__TYPE_MAP"]
-    vars(pynwb)["__TYPE_MAP"] = pynwb.get_type_map(copy=True)
-    yield
-    vars(pynwb)["__TYPE_MAP"] = shared
 
 
 @pytest.fixture(scope="module")
@@ -169,5 +160,3 @@ def test_what_is_no_extension_is_refused(tmp_path: Path, extension: object, mess
     with pytest.raises(ParnwbError, match=message):
         NWBParallelIO(tmp_path / "out.nwb", extensions=extension)
     assert list(tmp_path.iterdir()) == []
-
-
