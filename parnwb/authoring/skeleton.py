@@ -49,7 +49,7 @@ from parnwb.overlay import Overlay
 from parnwb.resident.data import Resident
 from parnwb.resident.gathering import Asking, gathered
 from parnwb.site import BackendChoice, choose_backend
-from parnwb.sources import Access, Source, takes_over
+from parnwb.sources import Access, Source, read_beside, takes_over
 from parnwb.sources.binary import BinarySource
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import creation_of_same, read_spec
@@ -440,7 +440,8 @@ class _UnfilledGroup(h5py.Group):
         """Return what was created, as the file has it."""
         major = self._source.axis if isinstance(self._source, GrowingSource) else 0
         created = read_spec(self[self._path])
-        spec = replace(created, access=self._source.access.value, coder=self._coder, major=major)
+        access, beside = self._source.access.value, read_beside(self._source)
+        spec = replace(created, access=access, coder=self._coder, major=major, read_beside=beside)
         needs_coder = any(item.identifier == DEFLATE for item in spec.filters) and not takes_over(self._source, spec)
         if spec.coder or self._hdf5_encodes or not needs_coder:
             return spec
