@@ -12,7 +12,7 @@ import click
 from parnwb.cli.afterwards import Afterwards
 from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
-from parnwb.cli.first_import import import_pynwb
+from parnwb.cli.first_import import import_neuroconv, import_pynwb
 from parnwb.cli.options import LOCAL, SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
 from parnwb.cli.rehearsal import NOTHING_WRITTEN, rehearse_recording, rehearse_specification
 from parnwb.cli.speaking import Voice, speaking, speaks
@@ -113,6 +113,7 @@ def convert(
     """
     if speaks():  # the others need none of it where the root can send them what they are to read
         import_pynwb()
+        import_neuroconv()
     is_one = not _is_specification(source, given)
     stays = given["movies"] != "move"
     against = source_data(source, dict(given)) if is_one and stays else None
