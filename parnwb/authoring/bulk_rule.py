@@ -148,7 +148,7 @@ class BulkRule:
         return not isinstance(inner, h5py.Dataset) or inner != data or not _keeps_its_place(there, inner)
 
     def _is_exported(self, builder: DatasetBuilder, data: h5py.Dataset) -> bool:
-        """Tell whether a dataset is copied by an export: where it keeps its place, as hdmf decides it, or has lost it."""
+        """Tell whether an export copies a dataset: where it keeps its place, as hdmf decides it, or has lost it."""
         return self._is_of_source(data) and (_keeps_its_place(builder, data) or self.has_lost_its_place(builder))
 
     def _is_of_source(self, data: h5py.Dataset) -> bool:

@@ -133,7 +133,7 @@ class Followed:
                     yield from ((name, dataset) for name, dataset, is_new in self._datasets_at(path, thing) if is_new)
 
     def _datasets_at(self, path: str, thing: h5py.HLObject) -> list[tuple[str, h5py.Dataset, bool]]:
-        """Return a dataset of another file, or those of a group, and whether each is new; remember all that is there."""
+        """Return a dataset of another file, or those of a group, each with whether it is new; remember them."""
         found: list[tuple[str, h5py.Dataset, bool]] = []
         place = _place(thing)
 

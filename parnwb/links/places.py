@@ -80,7 +80,7 @@ def _check_exported(builder: LinkBuilder, root: GroupBuilder, where: str) -> Non
         raise LinkError(
             "a link must lead to something: what it leads to has been removed from what is exported",
             where=where,
-            remedy="Keep that, or give the values themselves: data=other.data[:] of a series",
+            remedy="Keep that, or give its data, which are copied then: data=other.data of a series",
         )
 
 
