@@ -75,8 +75,12 @@ def check_places(
 
 def _check_exported(builder: LinkBuilder, root: GroupBuilder, where: str) -> None:
     """Refuse a link within the file to what the program has removed from what it exports."""
-    found = found_at(root, _written_path(builder))
-    if found is None or _object_id(found) != _object_id(builder.builder):
+    path = _written_path(builder)
+    if not path.startswith("/"):  # hdmf keeps what was relative as it was
+        return
+    found = found_at(root, path)
+    ids = {_object_id(found), _object_id(builder.builder)} - {None}
+    if found is None or len(ids) > 1:
         raise LinkError(
             "a link must lead to something: what it leads to has been removed from what is exported",
             where=where,
@@ -151,7 +155,7 @@ def _check_file(target: str, path: Path, where: str) -> None:
 def _check_dataset(dataset: h5py.Dataset, target: str, where: str) -> None:
     """Look at the file on disk, which need not be the one that is open."""
     with opened(target, where) as file:
-        found = file.get(dataset.name)
+        found = _found(file, dataset.name)
         same = isinstance(found, h5py.Dataset) and (found.shape, found.dtype) == (dataset.shape, dataset.dtype)
         said = f"{found.shape} of {found.dtype}" if isinstance(found, h5py.Dataset) else "no such dataset"
         wrong = stored_elsewhere(found) if same else []
@@ -179,11 +183,7 @@ def _written_path(builder: LinkBuilder) -> str:
 
 def _check_object(name: str, target: str, where: str) -> None:
     with opened(target, where) as file:
-        found = file.get(name)
-        inner = [found] if isinstance(found, h5py.Dataset) else datasets_in(found) if found is not None else []
-        wrong = [(dataset.name, said) for dataset in inner for said in stored_elsewhere(dataset)]
-        if wrong:
-            _refuse_hollow(f"{wrong[0][0]}: {wrong[0][1]}", where)
+        found = _found(file, name)
         if found is None:
             raise LinkError(
                 f"a link must lead to something: that file has no {name}",
@@ -191,6 +191,17 @@ def _check_object(name: str, target: str, where: str) -> None:
                 remedy="Read that file with the same manager that writes: manager = pynwb.get_manager(), then "
                 "NWBHDF5IO(other, 'r', manager=manager) and NWBParallelIO(path, 'w', manager=manager)",
             )
+        for dataset in [found] if isinstance(found, h5py.Dataset) else datasets_in(found):
+            for said in stored_elsewhere(dataset):
+                _refuse_hollow(f"of {dataset.name}, {said}", where)
+
+
+def _found(file: h5py.File, name: str) -> Any:
+    """Return what is at a path; None if nothing is, or a link on the way is broken."""
+    try:
+        return file.get(name)
+    except Exception:  # noqa: BLE001 - HDF5 has several words for a link that leads nowhere
+        return None
 
 
 def _refuse_hollow(said: str, where: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from failure.faults.fault import SEVERAL, Place, fault
 from failure.faults.linking import COLUMNS, PLAIN, RIGHT, ROWS, Content, Plain, Way, anew, linking, register
 from failure.faults.material import session, values
-from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries
+from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries, get_manager
 
 VALUES = values((ROWS, COLUMNS))
 HALF, ODD = ROWS // 2, 190
@@ -140,6 +140,25 @@ register(
     np.concatenate([VALUES[:HALF], ZEROS[HALF:]]).tolist(),
     "values of what is linked to must be where readers find them: a part of it is in part1.h5",
     make=prepare_parts,
+    change=lambda folder: (folder / "there" / "part1.h5").unlink(),
+)
+
+
+def _series_of_parts(folder: Path) -> Content:
+    manager = get_manager()
+    nwbfile = session(name="own")
+    there = NWBHDF5IO(folder / "there" / "base.nwb", "r", manager=manager).read()
+    nwbfile.add_acquisition(there.acquisition["linked"])
+    return nwbfile, manager
+
+
+register(
+    "part_of_target_series_is_gone",
+    _series_of_parts,
+    read,
+    np.concatenate([VALUES[:HALF], ZEROS[HALF:]]).tolist(),
+    "must be where readers find them: of /acquisition/linked/data, a part of it is in part1",
+    make=lambda folder: prepare_virtual_base(folder),
     change=lambda folder: (folder / "there" / "part1.h5").unlink(),
 )
 
