@@ -62,6 +62,39 @@ def test_what_goes_on_in_the_next_line_is_refused(tmp_path: Path, text: str, wor
         read_site(tmp_path / "site.sh")
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("--account lab --partition=long", ("--account=lab", "--partition=long")),
+        ("--exclusive --comment 'a b' -p long", ("--exclusive", "--comment=a b", "-plong")),
+        ("-A lab --nice=-5 -Clarge", ("-Alab", "--nice=-5", "-Clarge")),
+        ("", ()),
+    ],
+)
+def test_an_option_and_its_value_may_be_two_words(tmp_path: Path, given: str, expected: tuple[str, ...]) -> None:
+    (tmp_path / "site.sh").write_text(f'sbatch_options="{given}"\n')
+    assert read_site(tmp_path / "site.sh").sbatch_options == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('sbatch_options="lab"', r"'lab' belongs to none.*Write it as in sbatch_options="),
+        ('sbatch_options="--account=lab long"', "'long' belongs to none"),
+        ('sbatch_options="--account lab long"', "'long' belongs to none"),
+        ('sbatch_options="-A lab long"', "'long' belongs to none"),
+        ('sbatch_options="-- lab"', "'lab' belongs to none"),
+        ("sbatch_options=--account lab", r"one word for the shell.*sbatch_options=\"--account lab\""),
+        ("cores_per_node=16 32", "cores_per_node must be one word for the shell"),
+    ],
+)
+def test_words_that_belong_to_no_option_are_refused(tmp_path: Path, line: str, words: str) -> None:
+    """The shell would run the second of two words that no quotes hold together, and sbatch passes over the others."""
+    (tmp_path / "site.sh").write_text(line + "\n")
+    with pytest.raises(SourceError, match=words):
+        read_site(tmp_path / "site.sh")
+
+
 def test_a_missing_site_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="site file cannot be read"):
         read_site(tmp_path / "no.sh")
@@ -224,6 +257,13 @@ def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) 
     assert "--resume" in file and "launch_and_requeue" in file and "#SBATCH --requeue\n" in file
     assert not any(word in store for word in ("--resume", "launch_and_requeue", "--requeue", "--signal", "journal"))
     assert 'launch parnwb convert "$recording" "$output" ${break_lock' in store and "#SBATCH --no-requeue\n" in store
+
+
+def test_a_recording_whose_movies_have_moved_is_not_compared(site: SiteFile, tmp_path: Path) -> None:
+    size = job_size(NEEDS, site)
+    stays, moves = (render(site, size, tmp_path / "r", tmp_path / "o.nwb", source_stays=is_) for is_ in (True, False))
+    assert stays.endswith('\nlaunch_and_requeue parnwb verify "$output" --against "$recording" "${reading[@]}"\n')
+    assert moves.endswith('\nlaunch_and_requeue parnwb verify "$output"\n')
 
 
 def test_a_job_that_is_asked_to_stop_while_it_verifies_is_requeued(site: SiteFile, tmp_path: Path) -> None:
