@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from parnwb.cli.jobscript import _summary
+from parnwb.cli.jobscript import _summary, jobscript
 from parnwb.errors import LaunchError, PlanError, SourceError
 from parnwb.jobscript import Needs, SiteFile, follow, job_size, needs_of_plan, read_site, render, submit
 from parnwb.model import Site
@@ -259,11 +261,24 @@ def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) 
     assert 'launch parnwb convert "$recording" "$output" ${break_lock' in store and "#SBATCH --no-requeue\n" in store
 
 
-def test_a_recording_whose_movies_have_moved_is_not_compared(site: SiteFile, tmp_path: Path) -> None:
-    size = job_size(NEEDS, site)
-    stays, moves = (render(site, size, tmp_path / "r", tmp_path / "o.nwb", source_stays=is_) for is_ in (True, False))
-    assert stays.endswith('\nlaunch_and_requeue parnwb verify "$output" --against "$recording" "${reading[@]}"\n')
-    assert moves.endswith('\nlaunch_and_requeue parnwb verify "$output"\n')
+@pytest.mark.parametrize(
+    ("movies", "converted", "verified"),
+    [
+        ("keep", "        --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
+        ("copy", "--movies=copy --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
+        ("move", "--movies=move --compression=none", '"$output"'),
+        ("ingest", "reading=(--movies=ingest)", '"$output" --against "$recording" "${reading[@]}"'),
+    ],
+)
+def test_the_script_says_what_becomes_of_movies(tmp_path: Path, movies: str, converted: str, verified: str) -> None:
+    """Those that have moved cannot be compared with."""
+    plan = {"total_bytes": 10 * MB, "projected_memory_bytes": 8, "ranks": 1, "buffer_mb": 4, "datasets": []}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    given = ["--plan", str(tmp_path / "plan.json"), "--site", str(SITE), "--movies", movies, "--compression", "none"]
+    done = CliRunner().invoke(jobscript, ["a.avi", "a.nwb", *given])
+    assert done.exit_code == 0, done.output
+    assert converted in done.stdout
+    assert done.stdout.endswith(f"\nlaunch_and_requeue parnwb verify {verified}\n")
 
 
 def test_a_job_that_is_asked_to_stop_while_it_verifies_is_requeued(site: SiteFile, tmp_path: Path) -> None:
