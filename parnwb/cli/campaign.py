@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     "Convert many recordings in one job.",
     ("mpiexec -n 64 parnwb campaign sessions.yaml", "convert what is missing, with all ranks"),
     ("mpiexec -n 64 parnwb campaign sessions.yaml --results nightly.json", "write the summary elsewhere"),
+    is_collective=True,
 )
 @click.argument("sessions", type=click.Path(path_type=Path))
 @planning

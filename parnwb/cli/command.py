@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from parnwb.cli.agreed import fail_together, have_met
+from parnwb.comm import launched_size
+
 Example = tuple[str, str]
 """A command line, and what it is for."""
 Section = tuple[str, Sequence[tuple[str, str]]]
@@ -20,11 +23,16 @@ class Command(click.Command):
     ----------
     examples
         Shown at the end of its help.
+    is_collective
+        Whether all ranks of a launcher do it together, and meet in ``agreed_world``.
     """
 
-    def __init__(self, *arguments: Any, examples: Sequence[Example] = (), **keywords: Any) -> None:
+    def __init__(
+        self, *arguments: Any, examples: Sequence[Example] = (), is_collective: bool = False, **keywords: Any
+    ) -> None:
         super().__init__(*arguments, **keywords)
         self.examples = tuple(examples)
+        self.is_collective = is_collective
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples as they are typed."""
@@ -48,6 +56,18 @@ class Commands(click.Group):
         super().__init__(*arguments, **keywords)
         self.sections = tuple(sections)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Where ranks do it together, what keeps one of them from beginning is told to all."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            if not getattr(command, "is_collective", False) or launched_size() == 1 or have_met(ctx):
+                raise
+            fail_together(error)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections."""
         for title, rows in self.sections:
@@ -55,6 +75,8 @@ class Commands(click.Group):
                 formatter.write_dl(list(rows))
 
 
-def command(short_help: str, *examples: Example) -> Callable[[Callable[..., Any]], click.Command]:
+def command(
+    short_help: str, *examples: Example, is_collective: bool = False
+) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function a command with examples; ``short_help`` is its line in the list of all."""
-    return click.command(cls=Command, short_help=short_help, examples=examples)
+    return click.command(cls=Command, short_help=short_help, examples=examples, is_collective=is_collective)

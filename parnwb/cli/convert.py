@@ -27,6 +27,7 @@ from parnwb.cli.options import (
 )
 from parnwb.cli.rehearsal import NOTHING_WRITTEN, rehearse_recording, rehearse_specification
 from parnwb.cli.speaking import Voice, speaking, speaks
+from parnwb.comm import launched_size
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -60,6 +61,7 @@ class Work:
     ("mpiexec -n 8 parnwb convert RUN_g0 session.nwb.zarr", "a Zarr store, as hdmf-zarr writes them"),
     ("parnwb convert a.mp4 a.nwb --interface ExternalVideoInterface --movies copy", "a movie, and a copy of it"),
     ("mpiexec -n 8 parnwb convert sessions.yml nwb/", "all sessions of neuroconv's YAML specification"),
+    is_collective=True,
 )
 @SOURCE
 @click.argument("output", required=False, type=click.Path(path_type=Path))
@@ -124,6 +126,8 @@ def convert(
     afterwards = Afterwards(report, verify, against, given["watchdog"], voice.quiet)
     work = (_convert_recording if is_one else _convert_specification)(source, output, given)
     if dry_run:
+        if launched_size() > 1:
+            agreed_world()
         if speaks():
             _rehearse(work, afterwards, voice)
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 
 
@@ -14,6 +15,7 @@ from parnwb.cli.command import command
     "Make, convert and verify a recording, for a first look.",
     ("parnwb demo", "350 MB in the folder demo"),
     ("parnwb demo --megabytes 5000 --folder /scratch/demo", "5 GB elsewhere"),
+    is_collective=True,
 )
 @click.option("--megabytes", default=350, show_default=True, type=click.IntRange(min=1), help="Size of the recording.")
 @click.option("--folder", default=Path("demo"), type=click.Path(path_type=Path), show_default=True)
@@ -25,6 +27,7 @@ def demo(context: click.Context, megabytes: int, folder: Path) -> None:
 
     if launched_size() == 1:
         raise click.exceptions.Exit(run(folder, megabytes, click.echo))
+    agreed_world()
     commands = context.find_root().command
 
     def run_command(words: Sequence[str]) -> int:

@@ -92,6 +92,7 @@ def writing(decorated: Command) -> Command:
     ),
     ("parnwb repack old.nwb --dry-run", "how large it would be, and how much of it is not in use"),
     ("mpiexec -n 4 parnwb repack old.nwb new.nwb.zarr", "as a Zarr store; and back"),
+    is_collective=True,
 )
 @SOURCE
 @click.argument("output", required=False, type=click.Path(path_type=Path))
@@ -117,6 +118,7 @@ def repack(source: Path, output: Path | None, voice: Voice, compression: str, **
 @command(
     "Write a file once more, with all that it links to.",
     ("mpiexec -n 4 parnwb merge master.nwb whole.nwb", "one file out of several"),
+    is_collective=True,
 )
 @SOURCE
 @click.argument("output", required=False, type=click.Path(path_type=Path))
@@ -136,6 +138,7 @@ def merge(source: Path, output: Path | None, voice: Voice, compression: str, **g
     "Write the large series of a file to files of their own.",
     ("mpiexec -n 4 parnwb split whole.nwb master.nwb", "a file for every large series, and links to them"),
     ("mpiexec -n 4 parnwb split whole.nwb master.nwb --part raw.nwb '/acquisition/*'", "all acquisition in one file"),
+    is_collective=True,
 )
 @SOURCE
 @click.argument("output", type=click.Path(path_type=Path))

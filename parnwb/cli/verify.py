@@ -20,6 +20,7 @@ from parnwb.cli.verdict import show_verdict
     ("mpiexec -n 4 parnwb verify session.nwb --against RUN_g0", "compare it with its recording bit for bit"),
     ("parnwb verify session.nwb --dandi", "say what DANDI would say, too"),
     ("parnwb verify session.nwb --report verdict.html", "leave a page about it"),
+    is_collective=True,
 )
 @OUTPUT
 @click.option("--against", type=click.Path(path_type=Path), help="Recording to compare with, bit for bit.")
@@ -43,10 +44,10 @@ def verify(
     """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""
     if against is None and (ignored := [name for name in ("interface", "options", "metadata") if given[name]]):
         raise click.UsageError(f"--{ignored[0].removesuffix('s')} says how the recording of --against is read: add it")
+    source = source_data(against, given) if against is not None else None
     import_pynwb()
     comm = agreed_world()
     voice.check(comm)
-    source = source_data(against, given) if against is not None else None
     settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "dandi": dandi}
     settings["progress"] = voice.view()
     from parnwb.recordings import conversion
