@@ -63,10 +63,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise click.UsageError(f"the configuration {path} is no TOML: {error}") from error
 
 
-def _options(command: click.Command) -> dict[str, str]:
-    """Return the names of parameters by their options without dashes."""
+def _options(command: click.Command) -> dict[str, click.Option]:
+    """Return options by their words without dashes."""
     named = [parameter for parameter in command.params if isinstance(parameter, click.Option) and parameter.name]
-    return {word.lstrip("-"): str(option.name) for option in named for word in option.opts}
+    return {word.lstrip("-"): option for option in named for word in option.opts}
 
 
 def _for_all(
@@ -74,13 +74,13 @@ def _for_all(
 ) -> Iterator[tuple[str, str, Any]]:
     """Iterate over command, parameter and value of what stands before all tables, for all that have the option."""
     for word, value in values.items():
-        names = {name: _options(command).get(word) for name, command in commands.items()}
-        if isinstance(value, dict) or not any(names.values()):
+        options = {name: _options(command).get(word) for name, command in commands.items()}
+        if not any(options.values()):
             known = ", ".join(commands)
             raise click.UsageError(f"{path}: no command and no option is called {word!r}; commands are {known}")
-        for name, key in names.items():
-            if key is not None:
-                yield name, _allowed(path, word, key), value
+        for name, option in options.items():
+            if option is not None:
+                yield name, _allowed(path, word, option), _value(path, word, value, option)
 
 
 def _own(path: Path, name: str, table: Mapping[str, Any], command: click.Command) -> dict[str, Any]:
@@ -88,10 +88,26 @@ def _own(path: Path, name: str, table: Mapping[str, Any], command: click.Command
     for word in table:
         if word not in known:
             raise click.UsageError(f"{path}: {name} has no option --{word}; see parnwb {name} --help")
-    return {_allowed(path, word, known[word]): value for word, value in table.items()}
+    return {_allowed(path, word, known[word]): _value(path, word, value, known[word]) for word, value in table.items()}
 
 
-def _allowed(path: Path, word: str, key: str) -> str:
-    if key in NEVER:
+def _allowed(path: Path, word: str, option: click.Option) -> str:
+    if option.name in NEVER:
         raise click.UsageError(f"{path}: --{word} can be given on the command line only")
-    return key
+    return str(option.name)
+
+
+def _value(path: Path, word: str, value: Any, option: click.Option) -> Any:
+    """Return a value of TOML as click takes it: of an option that may be repeated, a list."""
+    if isinstance(value, dict):
+        if word != "queue":
+            raise click.UsageError(f"{path}: --{word} takes no table, got one with {', '.join(value) or 'nothing'}")
+        return [f"{pattern}={number}" for pattern, number in value.items()]
+    if isinstance(value, list):
+        if not (option.multiple or option.nargs != 1):
+            raise click.UsageError(f"{path}: --{word} takes one value, got a list of {len(value)}")
+        is_flat = option.multiple and option.nargs != 1 and not any(isinstance(item, list) for item in value)
+        return [value] if is_flat else value
+    if option.nargs != 1:
+        raise click.UsageError(f"{path}: --{word} takes a list of {option.nargs} values, got {value!r}")
+    return [value] if option.multiple else value

@@ -1,4 +1,4 @@
-"""What a file was made with."""
+"""What a file was made, or verified, with."""
 
 from __future__ import annotations
 
@@ -18,9 +18,17 @@ PACKAGES = ("pynwb", "hdmf", "numpy", "mpi4py", "neuroconv")
 MOST_HOSTS = 8
 
 
-def environment(ranks: Ranks, folder: Path) -> dict[str, str]:
-    """Return what this program runs with and where, by its name. Independent."""
-    found = {"Written at": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
+def environment(ranks: Ranks, folder: Path, done: str) -> dict[str, str]:
+    """Return what this program runs with and where, by its name. Independent.
+
+    Parameters
+    ----------
+    folder
+        Where the file is.
+    done
+        With it, such as ``Written``.
+    """
+    found = {f"{done} at": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
     if sys.argv and sys.argv[0]:
         found["Command"] = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     hosts = list(dict.fromkeys(ranks.hosts))

@@ -96,7 +96,7 @@ def verification_report(verdict: Verdict, comm: MPI.Intracomm | None = None) -> 
                     if verdict.ok:
                         raise
                     held = None  # the findings say what is wrong with it
-                report = verified_page(verdict, held, environment(ranks, verdict.path.parent))
+                report = verified_page(verdict, held, environment(ranks, verdict.path.parent, "Verified"))
         return report
     finally:
         ranks.free()

@@ -88,7 +88,7 @@ def written_page(record: Record, verdict: Verdict | None) -> Report:
         charts.section("Who wrote what", plans.drawing(record.plan)),
         charts.section("Compression by chunk", _compression(record.contents)),
         charts.section("Memory by rank", _memory(record)),
-        charts.section("Environment", _environment(record.environment)),
+        charts.section("Environment", _environment(record.environment, "What the file was made with")),
     )
     return Report(f"{name}: written by parnwb", body)
 
@@ -112,7 +112,7 @@ def verified_page(verdict: Verdict, held: Contents | None, environment: Mapping[
         charts.facts(known),
         None if held is None else charts.section("What is in it", _session(held), _datasets(held)),
         None if held is None else charts.section("Compression by chunk", _compression(held)),
-        charts.section("Environment", _environment(environment)),
+        charts.section("Environment", _environment(environment, "What it was verified with")),
     )
     return Report(f"{name}: verified by parnwb", body)
 
@@ -138,8 +138,7 @@ def _verdict(verdict: Verdict | None, path: Path) -> Markup:
 
 
 def _outcome(record: Record) -> Markup:
-    raw = sum(item.raw_bytes for item in record.contents.datasets)
-    size = record.contents.file_bytes
+    raw, size = record.contents.raw_bytes, record.contents.file_bytes
     hosts = len({rank.host for rank in record.ranks})
     known = [
         ("Data", bytes_in_words(raw)),
@@ -243,6 +242,9 @@ def _seconds(record: Record) -> Markup:
 
 def _compression(held: Contents) -> Markup:
     compressed = [item for item in held.datasets[:MOST_DATASETS] if item.count]
+    if held.chunks_are_files:
+        said = "The chunks of a store are files, which are not looked at one by one; the table above has all together."
+        return tag("p", said, class_="soft")
     if not compressed:
         return tag("p", "No dataset is compressed, or its chunks are too many to be looked at.", class_="soft")
     explained = (
@@ -285,5 +287,5 @@ def _rank_memory(number: int, rank: RankRecord, top: float) -> Markup:
     return charts.labelled(f"rank {number}", charts.bar(sentence, rank.memory, rank.projected_memory, top), seen)
 
 
-def _environment(said: Mapping[str, str]) -> Markup:
-    return charts.table(("What", "Value"), said.items(), "What the file was made with")
+def _environment(said: Mapping[str, str], caption: str) -> Markup:
+    return charts.table(("What", "Value"), said.items(), caption)

@@ -111,7 +111,7 @@ def gather(ranks: Ranks, path: Path, written: Written) -> Record | None:
         choice = written.backend
         total = sum(each.raw_bytes for each in everything)
         plan, held = written.plan.to_json(ranks=drawn), contents(path, ranks.look_up)
-        said = environment(ranks, path.parent)
+        said = environment(ranks, path.parent, "Written")
         return Record(path, plan, (choice.name, choice.reason), total, frame, tuple(everything), held, said)
 
     found: Record | None = None

@@ -84,12 +84,18 @@ class Contents:
         The largest ones.
     others
         How many smaller ones there are.
+    raw_bytes
+        Of all datasets, without compression.
+    chunks_are_files
+        Of a store: its chunks are not looked at one by one.
     """
 
     file_bytes: int
     session: Mapping[str, str]
     datasets: tuple[Stored, ...]
     others: int
+    raw_bytes: int
+    chunks_are_files: bool = False
 
 
 def contents(path: Path, look_up: Callable[[], None] = lambda: None) -> Contents:
@@ -98,10 +104,10 @@ def contents(path: Path, look_up: Callable[[], None] = lambda: None) -> Contents
         return _contents_of_store(path, look_up)
     with h5py.File(path, "r") as file:
         found = [dataset for dataset in datasets_in(file) if dataset.shape]
-        found.sort(key=lambda dataset: dataset.size * dataset.dtype.itemsize, reverse=True)
+        found.sort(key=_raw_bytes, reverse=True)
         shown = tuple(_stored(dataset, look_up) for dataset in found[:MOST_DATASETS])
         size = sum(one.stat().st_size for one in (path, *parts_of(path)) if one.is_file())
-        return Contents(size, _session(file), shown, len(found) - len(shown))
+        return Contents(size, _session(file), shown, len(found) - len(shown), sum(map(_raw_bytes, found)))
 
 
 def _contents_of_store(path: Path, look_up: Callable[[], None]) -> Contents:
@@ -117,7 +123,13 @@ def _contents_of_store(path: Path, look_up: Callable[[], None]) -> Contents:
         words = ", ".join(in_words(item) for item in spec.filters)
         sizes = (spec.nbytes, array.nbytes_stored)
         shown.append(Stored(spec.path, spec.shape, str(array.dtype), spec.chunks, words, *sizes))
-    return Contents(folder_bytes(path, lambda _: look_up()), _session(root), tuple(shown), len(found) - len(shown))
+    raw = sum(array.nbytes for array in found)
+    size, others = folder_bytes(path, lambda _: look_up()), len(found) - len(shown)
+    return Contents(size, _session(root), tuple(shown), others, raw, chunks_are_files=True)
+
+
+def _raw_bytes(dataset: h5py.Dataset) -> int:
+    return int(dataset.size * dataset.dtype.itemsize)
 
 
 def _session(file: Any) -> dict[str, str]:
@@ -144,7 +156,7 @@ def _stored(dataset: h5py.Dataset, look_up: Callable[[], None]) -> Stored:
         "dtype": str(dataset.dtype),
         "chunks": dataset.chunks,
         "filters": _filters(dataset),
-        "raw_bytes": dataset.size * dataset.dtype.itemsize,
+        "raw_bytes": _raw_bytes(dataset),
         "stored_bytes": stored_bytes(dataset),
     }
     is_quick = hasattr(dataset.id, "chunk_iter")

@@ -90,6 +90,27 @@ def test_lists_and_queues(here: Path) -> None:
     assert found["queue"] == {"/processing/*": 0.0, "/a": 1.0} and found["options"] == ("a=b",)
 
 
+@pytest.mark.parametrize(
+    ("text", "queue"),
+    [
+        ("queue = 'largest'", "largest"),
+        ("queue = '/a=1'", {"/a": 1.0}),
+        ("queue = ['/a=1', '/b=2.5']", {"/a": 1.0, "/b": 2.5}),
+        ("queue = {'/processing/*' = 0, '/a' = 1.5}", {"/processing/*": 0.0, "/a": 1.5}),
+        ("[convert.queue]\n'/a' = 1", {"/a": 1.0}),
+    ],
+)
+def test_what_may_be_repeated_may_be_given_once(here: Path, text: str, queue: object) -> None:
+    for before in ("", "[convert]\n"):
+        (here / "here" / "parnwb.toml").write_text(f"{'' if text.startswith('[') else before}{text}\n")
+        assert parameters("convert", "a", "b")["queue"] == queue
+    (here / "here" / "parnwb.toml").write_text("option = 'a=b'\n[repack]\ndataset = ['/a', 'chunks=auto']\n")
+    assert parameters("convert", "a", "b")["options"] == ("a=b",)
+    assert parameters("repack", "a", "b")["datasets"] == {"/a": {"chunks": "auto"}}
+    (here / "here" / "parnwb.toml").write_text("[repack]\ndataset = [['/a', 'chunks=auto'], ['/b', 'chunks=own']]\n")
+    assert list(parameters("repack", "a", "b")["datasets"]) == ["/a", "/b"]
+
+
 def test_help_shows_the_defaults_that_hold(here: Path) -> None:
     (here / "here" / "parnwb.toml").write_text("[convert]\nbuffer-mb = 96\n")
     done = CliRunner().invoke(commands, ["convert", "--help"])
@@ -105,6 +126,10 @@ def test_help_shows_the_defaults_that_hold(here: Path) -> None:
         ("[plan\n", "is no TOML"),
         ("[convert]\nbreak-lock = true\n", "--break-lock can be given on the command line only"),
         ("overwrite = true\n", "--overwrite can be given on the command line only"),
+        ("[plan]\nqueue = 3\n", "one of file, round-robin"),
+        ("[plan]\noption = {a = 1}\n", "parnwb.toml: --option takes no table, got one with a"),
+        ("decomposition = ['slab']\n", "parnwb.toml: --decomposition takes one value, got a list of 1"),
+        ("[repack]\ndataset = '/a'\n", "parnwb.toml: --dataset takes a list of 2 values, got '/a'"),
         ("[plan]\nbuffer-mb = 'big'\n", "Invalid value for '--buffer-mb': 'big'"),
     ],
 )

@@ -18,6 +18,8 @@ from docs.blocks import the_block
 from jsonschema import Draft202012Validator
 from mpi_launch import mpi_vendor, run_mpi
 
+from parnwb.site import BACKENDS
+
 pytestmark = pytest.mark.mpi_skip
 
 ROOT = Path(__file__).parents[2]
@@ -169,6 +171,15 @@ def test_a_place_for_events_that_cannot_be_written_is_refused_by_all(recording: 
     done = run_mpi(2, [*PARNWB, *argv], timeout=60, cwd=tmp_path, env=environment())
     assert done.returncode == 1 and done.stderr.count("the log of events cannot be written") == 1, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_schema_knows_all_backends(recording: Path, tmp_path: Path) -> None:
+    (plan,) = (event for event in SCHEMA.schema["oneOf"] if event["title"] == "plan")
+    assert plan["properties"]["backend"]["enum"] == [name for name in BACKENDS if name != "auto"]
+    argv = ["convert", recording, "out.nwb.zarr", "--log-json", "-", "--progress", "none"]
+    done = subprocess.run([*PARNWB, *argv], capture_output=True, text=True, timeout=60, env=environment(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line["backend"] for line in parsed(done.stdout) if line["event"] == "plan"] == ["zarr"]
 
 
 @pytest.mark.skipif(mpi_vendor() != "openmpi", reason="backend mpio needs parallel HDF5: .venv-mpio has it")

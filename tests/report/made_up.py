@@ -32,7 +32,7 @@ def large_record() -> Record:
         )
         for path in paths
     )
-    contents = Contents(270_000_000, {"Session": "a b " * 60, "Identifier": "0" * 90}, datasets, 7)
+    contents = Contents(270_000_000, {"Session": "a b " * 60, "Identifier": "0" * 90}, datasets, 7, 810_000_000)
     environment = {"Command": f"parnwb convert {'/a/long/folder' * 12} {MARKUP}", "Ranks": "300 on " + "host, " * 8}
     place = Path("/lustre/project") / ("folder" * 20) / "session.nwb"
     return Record(

@@ -11,17 +11,19 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import zarr
 from pynwb import NWBFile, TimeSeries
 from report.made_up import large_record
 
 from parnwb import NWBParallelIO, verify
 from parnwb.comm import Ranks
+from parnwb.drawing.numbers import bytes_in_words
 from parnwb.errors import ParnwbError, TargetError
 from parnwb.report import check_place, make_report, verification_report
 from parnwb.report.kinds import by_kind, kind_of, lane
 from parnwb.report.page import written_page
 from parnwb.report.record import RankRecord
-from parnwb.report.stored import contents
+from parnwb.report.stored import MOST_DATASETS, contents
 
 ROWS, COLUMNS = 50_000, 16
 
@@ -90,9 +92,52 @@ def test_only_a_resumed_job_says_what_of_the_data_it_wrote() -> None:
 
 def test_with_the_verdict(io: NWBParallelIO) -> None:
     verdict = verify(io.path)
+    for report, when, what in (
+        (make_report(io, verdict=verdict), "Written at", "What the file was made with"),
+        (verification_report(verdict), "Verified at", "What it was verified with"),
+    ):
+        assert report is not None
+        page = report.html()
+        assert "GOOD." in page and "/acquisition/noise/data" in page
+        assert re.findall(r"(?:Written|Verified) at", page) == [when]
+        assert re.findall(r"What (?:the file was made|it was verified) with", page) == [what]
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "zarr"])
+def test_small_datasets_count_too(tmp_path: Path, kind: str) -> None:
+    """Also those that are too many to be listed."""
+    values = np.arange(1000, dtype="i4")
+    if kind == "hdf5":
+        with h5py.File(tmp_path / "many", "w") as file:
+            for number in range(MOST_DATASETS + 10):
+                file[f"d{number}"] = values
+    else:
+        root = zarr.open_group(str(tmp_path / "many"), mode="w")
+        for number in range(MOST_DATASETS + 10):
+            root[f"d{number}"] = values
+    found = contents(tmp_path / "many")
+    assert (len(found.datasets), found.others) == (MOST_DATASETS, 10)
+    assert found.raw_bytes == (MOST_DATASETS + 10) * values.nbytes
+    record = large_record()
+    page = written_page(replace(record, contents=found), None).html()
+    assert facts_of(page)["Data"] == bytes_in_words(found.raw_bytes)
+    assert facts_of(page)["Data over file"] == f"{found.raw_bytes / found.file_bytes:.2f}"
+
+
+def facts_of(page: str) -> dict[str, str]:
+    return dict(re.findall(r"<dt>([^<]*)</dt>\s*<dd>([^<]*)</dd>", page))
+
+
+def test_a_report_of_a_store_says_that_its_chunks_are_not_looked_at(tmp_path: Path) -> None:
+    with NWBParallelIO(tmp_path / "out.nwb.zarr", "w", compression="gzip", chunks="auto") as io:
+        io.write(session())
+    verdict = verify(io.path)
     for report in (make_report(io, verdict=verdict), verification_report(verdict)):
         assert report is not None
-        assert "GOOD." in report.html() and "/acquisition/noise/data" in report.html()
+        page = report.html()
+        assert "chunks of a store are files" in page and "No dataset is compressed" not in page
+        assert "/acquisition/noise/data" in page and "GOOD." in page
+        assert bytes_in_words(ROWS * COLUMNS * 2) in page
 
 
 def test_notebooks_show_a_part_of_a_page(io: NWBParallelIO) -> None:
