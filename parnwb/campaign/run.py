@@ -18,7 +18,7 @@ from parnwb.campaign.turns import Turns, clear, prepare
 from parnwb.comm import Ranks
 from parnwb.errors import Interrupted, ParnwbError
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
-from parnwb.progress import PlainLines, Silent, View
+from parnwb.progress import PlainLines, Silent
 from parnwb.recordings.conversion import convert
 from parnwb.site import can_resume
 from parnwb.target import Target
@@ -106,6 +106,7 @@ def run(
     *,
     results: Path,
     quiet: bool = False,
+    lines: bool = True,
     break_lock: bool = False,
     movies: str = "keep",
     tell: Callable[[Campaign], None] | None = None,
@@ -124,6 +125,8 @@ def run(
         Where to write what became of them, as JSON; a folder that all ranks see.
     quiet
         Whether leaders of teams say nothing.
+    lines
+        Whether they say how far their file is.
     break_lock
         Take results and outputs from jobs that have surely ended.
     movies
@@ -151,6 +154,8 @@ def run(
         processes = ranks.gather_all(Process.this())
         with _reserved(ranks, results, processes, break_lock=break_lock):
             settings |= {"break_lock": break_lock, "movies": movies}
+            view = PlainLines(interval=LINES_APART) if lines and not quiet else Silent()
+            settings |= {"progress": view}
             done, trouble = _run(ranks, comm, sessions, results, settings, quiet=quiet)
         if tell is not None:
             ranks.on_root("telling the results", lambda: tell(done))
@@ -293,8 +298,7 @@ class _Team:
         return self._ended(CONVERTED, known, begun, say, raw_bytes=made.raw_bytes, file_bytes=made.file_bytes)
 
     def _convert_settings(self) -> dict[str, Any]:
-        view: View = Silent() if self._quiet or not self.leads else PlainLines(interval=LINES_APART)
-        return {**self._settings, "progress": view}
+        return {**self._settings} if self.leads else {**self._settings, "progress": Silent()}
 
     def _ended(self, status: str, known: Mapping[str, Any], begun: float, say: str, **more: Any) -> Outcome:
         seconds = time.monotonic() - begun

@@ -11,7 +11,7 @@ import click
 from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import MOVIES, THREADS, WATCHDOG, WRITERS, compression_of, planning
+from parnwb.cli.options import LOCAL, MOVIES, THREADS, WATCHDOG, WRITERS, compression_of, planning
 from parnwb.cli.speaking import Voice, speaking
 from parnwb.progress import MB
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @planning
 @click.option("--results", type=click.Path(path_type=Path), help="Where to write the summary as JSON; else beside it.")
 @click.option("--backend", default="auto", show_default=True, help="auto, direct, mpio or virtual.")
+@LOCAL
 @click.option(
     "--break-lock",
     is_flag=True,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 @WRITERS
 @THREADS
 @WATCHDOG
-@speaking("No progress and no summary.")
+@speaking("No progress and no summary.", "none; else each team says now and then how far its file is.")
 def campaign(sessions: Path, results: Path | None, voice: Voice, compression: str | None, **given: Any) -> None:
     """Convert the recordings that SESSIONS lists, under mpiexec with all ranks.
 
@@ -55,7 +56,8 @@ def campaign(sessions: Path, results: Path | None, voice: Voice, compression: st
     place = results if results is not None else sessions.with_suffix(".results.json")
     given["compression"] = compression_of(compression or "auto")
     tell = None if voice.quiet else partial(_show, results=place)
-    done = campaign.run(sessions, comm, results=place.absolute(), quiet=voice.quiet, tell=tell, **given)
+    given |= {"quiet": voice.quiet, "lines": voice.mode != "none"}
+    done = campaign.run(sessions, comm, results=place.absolute(), tell=tell, **given)
     if done.status:
         raise click.exceptions.Exit(done.status)
 

@@ -32,6 +32,7 @@ class Command(click.Command):
     ) -> None:
         super().__init__(*arguments, **keywords)
         self.examples = tuple(examples)
+        self.epilog = literal("Examples", self.examples)  # for pages; help has them by format_epilog
         self.is_collective = is_collective
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -55,6 +56,7 @@ class Commands(click.Group):
     def __init__(self, *arguments: Any, sections: Sequence[Section] = (), **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.sections = tuple(sections)
+        self.epilog = "\n\n".join(literal(title, rows) for title, rows in self.sections)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command. Where ranks do it together, what keeps one of them from beginning is told to all."""
@@ -73,6 +75,12 @@ class Commands(click.Group):
         for title, rows in self.sections:
             with formatter.section(title):
                 formatter.write_dl(list(rows))
+
+
+def literal(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    """Return a section as reStructuredText, in which options keep their dashes."""
+    lines = [f"    {name}\n        {meaning}" for name, meaning in rows]
+    return "\n".join([f"{title}::", "", *lines])
 
 
 def command(

@@ -21,7 +21,7 @@ from parnwb.cli.options import (
     WATCHDOG,
     WRITERS,
     compression_of,
-    planning,
+    planning_where,
     reading,
     source_data,
 )
@@ -66,7 +66,7 @@ class Work:
 @SOURCE
 @click.argument("output", required=False, type=click.Path(path_type=Path))
 @reading
-@planning
+@planning_where("auto; of a SPEC.yml what neuroconv chooses")
 @click.option(
     "--data-folder", type=click.Path(path_type=Path), help="Where the paths in a SPEC.yml begin; else beside it."
 )

@@ -38,12 +38,12 @@ def reading(command: Command) -> Command:
     return command
 
 
-def planning(command: Command) -> Command:
-    """Add the options that shape the plan."""
+def planning_where(compression: str) -> Callable[[Command], Command]:
+    """Return what adds the options that shape the plan, with what a command compresses with by default."""
     options = (
         click.option(
             "--compression",
-            show_default="auto; of a SPEC.yml what neuroconv chooses",
+            show_default=compression,
             help="auto, gzip, a gzip level 0-9, none; or zstd, blosc2-zstd, bitshuffle-lz4, for which readers need a "
             "plugin. A level may follow: zstd-5.",
         ),
@@ -66,9 +66,16 @@ def planning(command: Command) -> Command:
             "like '/processing/*', the smallest number first, the rest last.",
         ),
     )
-    for option in reversed(options):  # the last decorator's is listed first
-        command = option(command)
-    return command
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):  # the last decorator's is listed first
+            command = option(command)
+        return command
+
+    return decorate
+
+
+planning = planning_where("auto")
 
 
 WRITERS = click.option(

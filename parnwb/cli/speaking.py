@@ -85,9 +85,9 @@ class Voice:
         return Silent() if self.quiet else view_by_name(self.mode)
 
     def look(self) -> None:
-        """Refuse a place for events to which this rank cannot write. Independent."""
+        """Refuse a place for events to which this rank cannot write, and leave nothing there. Independent."""
         if self.events is not None:
-            self.events.open()
+            self.events.look()
 
     def check(self, comm: MPI.Intracomm) -> None:
         """Have the root look. Collective."""
@@ -97,13 +97,21 @@ class Voice:
             conversion.check_opens("opening the log of events", self.look, comm)
 
 
-def speaking(quiet: str) -> Callable[[Command], Command]:
+PROGRESS = (
+    "terminal (all datasets in one view, also where a launcher hides the terminal), plain (a line every few seconds), "
+    "none, or auto, as standard error is."
+)
+
+
+def speaking(quiet: str, progress: str = PROGRESS) -> Callable[[Command], Command]:
     """Add the options that say how a command speaks, which it gets as ``voice``.
 
     Parameters
     ----------
     quiet
         What the command leaves out if it is to be quiet.
+    progress
+        Which views it has.
     """
     options = (
         click.option("--quiet", is_flag=True, help=quiet),
@@ -116,8 +124,7 @@ def speaking(quiet: str) -> Callable[[Command], Command]:
             default="auto",
             show_default=True,
             metavar="VIEW",
-            help="terminal (all datasets in one view, also where a launcher hides the terminal), plain (a line every "
-            "few seconds), none, or auto, as standard error is.",
+            help=progress,
         ),
         click.option(
             "--log-json",

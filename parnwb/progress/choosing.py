@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from numbers import Real
 from typing import TextIO, cast
 
 from parnwb.errors import ParnwbError
@@ -34,11 +35,19 @@ def view_of(given: object) -> View:
     Raises
     ------
     ParnwbError
-        It is neither True, False nor None, nor a view, nor an object with ``start``, ``advance`` and ``finish``.
+        It is neither True, False nor None, nor a view, with ``heed`` and ``interval``, nor an object with ``start``,
+        ``advance`` and ``finish``.
     """
     if isinstance(given, bool | None):
         return progress_for(given)
     if callable(getattr(given, "heed", None)):
+        interval = getattr(given, "interval", None)
+        if isinstance(interval, bool) or not isinstance(interval, Real) or not float(interval) >= 0:
+            raise ParnwbError(
+                f"a view, which has heed, also has interval, seconds between two events of progress; got {interval!r}",
+                where=type(given).__name__,
+                remedy="Add interval = 1.0 to its class",
+            )
         return cast("View", given)
     if not all(callable(getattr(given, name, None)) for name in ("start", "advance", "finish")):
         raise ParnwbError(

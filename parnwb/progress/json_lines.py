@@ -55,6 +55,21 @@ class JsonLines(logging.Handler):
                     remedy="Choose a file in a folder that exists and may be written to, or - for standard output",
                 ) from error
 
+    def look(self) -> None:
+        """Refuse a place that cannot be written to, and leave nothing there. Independent.
+
+        Raises
+        ------
+        TargetError
+            Says why.
+        """
+        is_new = isinstance(self._place, Path) and self._stream is None and not self._place.exists()
+        self.open()
+        if is_new:
+            self.close_file()
+            assert isinstance(self._place, Path)
+            self._place.unlink(missing_ok=True)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         line = as_json(record)
@@ -72,11 +87,15 @@ class JsonLines(logging.Handler):
 
     def close(self) -> None:
         """Close the file, but no stream of others."""
+        self.close_file()
+        super().close()
+
+    def close_file(self) -> None:
+        """Close the file until there is something to say. Independent."""
         if isinstance(self._place, Path) and self._stream is not None:
             stream, self._stream = self._stream, None
             with suppress(OSError):  # a full disk, of which `emit` has told
                 stream.close()
-        super().close()
 
 
 def as_json(record: logging.LogRecord) -> dict[str, Any] | None:

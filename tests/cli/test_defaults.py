@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from docs.blocks import the_block
 from mpi_launch import run_mpi
 
 from parnwb.cli import start
+from parnwb.cli.agreed import _word
 from parnwb.cli.defaults import NEVER, places, read_defaults
 from parnwb.cli.start import commands
 
@@ -195,3 +197,17 @@ def test_how_a_command_speaks_has_defaults_too(here: Path) -> None:
     assert parameters("convert", "a", "b", env={"PARNWB_CONVERT_PROGRESS": "terminal"})["progress"] == "terminal"
     found = parameters("verify", "a", "--verbose", env={"PARNWB_VERIFY_QUIET": "1"})
     assert (found["log_json"], found["verbose"], found["quiet"]) == ("events.jsonl", 1, True)
+
+
+def test_what_differs_is_named_as_it_is_typed() -> None:
+    context = commands.commands["convert"].make_context("convert", ["a", "b"])
+    words = [_word(context, name) for name in ("options", "buffer_mb", "output")]
+    assert words == ["--option", "--buffer-mb", "OUTPUT"]
+
+
+def test_only_convert_speaks_of_specifications() -> None:
+    for name, command in commands.commands.items():
+        helped = " ".join(command.get_help(click.Context(command)).split())
+        assert ("SPEC.yml what neuroconv chooses" in helped) == (name == "convert"), name
+        if "virtual" in helped and "--backend" in helped:
+            assert "--local" in helped, name

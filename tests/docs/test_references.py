@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from parnwb.cli.start import commands
+
 pytestmark = pytest.mark.mpi_skip
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +17,8 @@ PAGES.remove(ROOT / "docs" / "benchmarks.md")  # it tells of former programs, to
 PROGRAMS = [path.relative_to(ROOT).as_posix() for top in ("tests", "docs") for path in (ROOT / top).rglob("*.py")]
 PATH = re.compile(r"`((?:[\w.-]+/)*\w+\.py)`")
 MADE_WITH_THE_PAGES = "gallery/"  # the build of the pages looks at these
+OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]+")
+OF_OTHERS = {"--help", "--version", "--config"}
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -32,6 +36,16 @@ def test_programs_and_pages_that_a_page_names_exist(page: Path) -> None:
     links = [link for link in LINK.findall(text) if not link.startswith(MADE_WITH_THE_PAGES)]
     missing += [link for link in links if not (page.parent / link).exists()]
     assert not missing, f"{page.name} names {', '.join(sorted(set(missing)))}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "docs" / "howto").glob("*.md"))], ids=lambda page: page.name)
+def test_options_that_a_page_names_are_some_command_s(page: Path) -> None:
+    said = {word for code in re.findall(r"`([^`]+)`", page.read_text()) for word in OPTION.findall(code)}
+    options = [option for command in commands.commands.values() for option in command.params]
+    own = {word for option in options for word in (*option.opts, *option.secondary_opts)}
+    programs = "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))
+    unknown = [word for word in sorted(said - own - OF_OTHERS) if f'"{word}"' not in programs]
+    assert not unknown, f"{page.name} names {', '.join(unknown)}"
 
 
 def test_every_promise_has_a_test() -> None:

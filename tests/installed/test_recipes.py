@@ -78,7 +78,19 @@ def test_every_command_has_a_manual_page(tmp_path: Path) -> None:
     subprocess.run([sys.executable, program, tmp_path], check=True, timeout=60, env=env)
     expected = {"parnwb.1", *(f"parnwb-{name}.1" for name in commands.commands)}
     assert {path.name for path in tmp_path.iterdir()} == expected
-    assert ".SH" in (tmp_path / "parnwb-convert.1").read_text()
+    for name in ("", *commands.commands):
+        text = (tmp_path / f"parnwb{name and '-'}{name}.1").read_text()
+        assert text.count(".SH EXIT STATUS\n.TP\n\\fB0\\fP\n") == 1 and "PARNWB_CONVERT_BUFFER_MB=128" in text
+        for line, purpose in getattr(commands.commands.get(name), "examples", ()):
+            assert f"\\fB{line}\\fP\n{purpose}\n".replace("-", "\\-") in text
+
+
+def test_pages_have_the_examples_of_every_command() -> None:
+    """Sphinx-click reads ``epilog``, which help does not show twice (tests/cli/test_recorded.py)."""
+    for command in commands.commands.values():
+        examples = getattr(command, "examples", ())
+        assert examples and all(f"    {line}\n        {purpose}" in str(command.epilog) for line, purpose in examples)
+    assert "75\n" in str(commands.epilog)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -103,3 +103,16 @@ def test_a_store_is_among_the_files_of_a_campaign(tmp_path: Path) -> None:
     for expected in ("converted", "was there"):
         done = run(tmp_path / "sessions.yaml", alone(), results=tmp_path / "results.json", quiet=True)
         assert [(outcome.status, outcome.error) for outcome in done.outcomes] == [(expected, "")]
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_how_far_files_are_is_told_unless_nobody_asks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: bool
+) -> None:
+    pytest.importorskip("mpi4py.MPI")
+    make_spikeglx_recording(tmp_path / "good", megabytes=1)
+    (tmp_path / "metadata.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
+    listed = tmp_path / "sessions.yaml"
+    listed.write_text("metadata: metadata.yaml\nsessions: [{source: good, output: good.nwb}]\n")
+    run(listed, alone(), results=tmp_path / "results.json", lines=lines)
+    assert ("writing good.nwb" in capsys.readouterr().err) == lines

@@ -152,3 +152,13 @@ def test_a_library_says_nothing_by_itself(capsys: pytest.CaptureFixture[str]) ->
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("parnwb").handlers)
     say(logging.ERROR, "job", "nobody listens")
     assert capsys.readouterr() == ("", "")
+
+
+def test_looking_leaves_nothing_and_takes_nothing_away(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("a line\n")
+    for name in ("old", "new"):
+        JsonLines(tmp_path / name).look()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("old", "a line\n")]
+    for name in ("", "nowhere/new"):
+        with pytest.raises(TargetError, match="the log of events cannot be written"):
+            JsonLines(tmp_path / name).look()

@@ -46,6 +46,13 @@ def test_what_a_user_may_give() -> None:
         view_of(3)
 
 
+@pytest.mark.parametrize("interval", [None, "1", -1.0, float("nan"), True])
+def test_a_view_says_how_often_it_is_told(interval: object) -> None:
+    """What the root alone would meet, hours of work later."""
+    with pytest.raises(ParnwbError, match=r"also has interval, .* Add interval = 1\.0"):
+        view_of(type("Mine", (), {"heed": print} | ({} if interval is None else {"interval": interval}))())
+
+
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
