@@ -20,7 +20,7 @@ from hdmf_zarr.backend import ZarrIO
 from hdmf_zarr.utils import ZarrIODataChunkIteratorQueue
 from pynwb import NWBFile
 
-from parnwb.authoring.bulk import bulk_sources, link_mismatches, signature, uncopied_arrays
+from parnwb.authoring.bulk import bulk_sources, check_copied, link_mismatches, signature, uncopied_arrays
 from parnwb.authoring.chunking import auto_chunks
 from parnwb.authoring.export import Content, Export, Prepare, prepared, write_content
 from parnwb.authoring.skeleton import AuthoringOptions, own_error
@@ -124,6 +124,7 @@ class _SkeletonIO(NWBZarrIO):
         self._prepare(builder)
         rule = self._options.rule
         heed(link_mismatches(builder, rule, self.get_written), rule.on_mismatch)
+        check_copied(builder, rule, self.get_written)
         own = {path: _as_stored(source) for path, source in bulk_sources(builder, rule, self.get_written).items()}
         self.sources = gathered(own, self._options.asking)
         self.signature = signature(builder, rule, self.get_written)
