@@ -13,7 +13,18 @@ from parnwb.cli.afterwards import Afterwards
 from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import LOCAL, SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.options import (
+    LOCAL,
+    ON_MISMATCH,
+    SOURCE,
+    THREADS,
+    WATCHDOG,
+    WRITERS,
+    compression_of,
+    planning,
+    reading,
+    source_data,
+)
 from parnwb.cli.rehearsal import NOTHING_WRITTEN, rehearse_recording, rehearse_specification
 from parnwb.cli.speaking import Voice, speaking, speaks
 
@@ -81,6 +92,7 @@ class Work:
     help="Of series that name movies or image stacks: leave them where they are; copy or move them beside OUTPUT, as "
     "dandi organize would; or ingest their frames as data.",
 )
+@ON_MISMATCH
 @WRITERS
 @THREADS
 @WATCHDOG
