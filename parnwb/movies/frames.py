@@ -20,8 +20,8 @@ class MovieFrames(GenericDataChunkIterator):
 
     ``ImageSeries(data=MovieFrames(["a.avi", "b.avi"]), rate=30.0, unit="n.a.", ...)``: time x height x width, and 3
     for colours. Values of grey movies, and of RGB with more than 8 bits, are those stored; others become RGB of 8 bits,
-    and are refused where that has fewer. Each rank decodes what it writes, from the key frame before it on. Plain pynwb takes
-    it as well.
+    and are refused where that has fewer. Each rank decodes what it writes, from the key frame before it on. Plain
+    pynwb takes it as well.
 
     Parameters
     ----------

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import numpy as np
 import pytest
 
 pytest.importorskip("av", reason='needs the extra "movies"')
+pytest.importorskip("cv2", reason='needs the extra "test"')
 
+import cv2
 from failure.faults.in_movies import watching, write_movie
+from pynwb import NWBFile
 
+from parnwb import NWBParallelIO, place_movies
+from parnwb.errors import LinkError
+from parnwb.movies import counted_otherwise, say_counted
 from parnwb.movies.checks import check_movies
 
 FRAMES = 10
@@ -36,7 +45,101 @@ def test_an_absolute_path(folder: Path) -> None:
         check(folder, str(folder / "even.mp4"), 25.0)
 
 
-def test_what_is_right_is_not_warned_of(folder: Path) -> None:
+def check_without_warnings(nwbfile: NWBFile, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check(folder, "even.mp4", 25.0)
+        check_movies(nwbfile, path, "raise")
+
+
+def test_what_is_right_is_not_warned_of(folder: Path) -> None:
+    check_without_warnings(watching("even.mp4", rate=25.0, num_samples=FRAMES), folder / "out.nwb")
+
+
+def test_a_movie_that_cannot_be_read_is_only_warned_of_on_request(folder: Path) -> None:
+    (folder / "text.mp4").write_text("no movie")
+    nwbfile = watching("text.mp4", rate=25.0, num_samples=FRAMES)
+    with pytest.raises(LinkError, match="frames cannot be counted: a movie cannot be read.*--on-mismatch=warn"):
+        check_movies(nwbfile, folder / "out.nwb", "raise")
+    with pytest.warns(UserWarning, match="external images: /movie: frames cannot be counted"):
+        check_movies(nwbfile, folder / "out.nwb", "warn")
+
+
+# -- copies of files that were replaced -------------------------------------------------------------------------------
+
+
+def test_copies_of_another_file_are_told_of(folder: Path) -> None:
+    path = folder / "out.nwb"
+    old = [f"{uuid4()}_external_file_{number}.mp4" for number in range(2)]
+    nwbfile = watching("even.mp4", rate=25.0, num_samples=FRAMES)
+    (own,) = place_movies(nwbfile, path)["/movie"]
+    (folder / "out" / "notes.txt").touch()
+    check_without_warnings(nwbfile, path)
+    for name in old:
+        (folder / "out" / name).touch()
+    with pytest.warns(UserWarning, match=r"belong to another file of the name out\.nwb") as warned:
+        check_movies(nwbfile, path, "raise")
+    (said,) = (str(item.message) for item in warned)
+    assert all(name in said for name in old) and Path(own).name not in said and "notes" not in said
+
+
+def test_a_file_that_replaces_another_tells_of_its_copies(folder: Path) -> None:
+    path = folder / "out.nwb"
+
+    def write() -> str:
+        nwbfile = watching("even.mp4", rate=25.0, num_samples=FRAMES)
+        (name,) = place_movies(nwbfile, path)["/movie"]
+        with NWBParallelIO(path, "w", overwrite=True, progress=False) as io:
+            io.write(nwbfile)
+        return Path(name).name
+
+    first = write()
+    with pytest.warns(UserWarning, match=f"in .*/out {first} belong"):
+        write()
+
+
+# -- what neuroconv takes from the headers of movies ------------------------------------------------------------------
+
+
+def test_counted_frames_go_before_what_a_header_says(folder: Path) -> None:
+    """A camera that dropped a frame, and one that began a second later: headers estimate from the length in time."""
+    write_movie(folder / "dropped.mkv", FRAMES, lambda number: number + (number > 4))
+    write_movie(folder / "later.mkv", FRAMES, lambda number: number + 25)
+    for name, more in (("dropped.mkv", 1), ("later.mkv", 25)):
+        movie = cv2.VideoCapture(str(folder / name))
+        header = int(movie.get(cv2.CAP_PROP_FRAME_COUNT))
+        assert header == FRAMES + more
+        nwbfile = watching(name, rate=25.0, num_samples=header)
+        with pytest.warns(UserWarning, match=rf"{FRAMES} frames of /movie are counted.*num_samples was {header}"):
+            found = counted_otherwise(nwbfile, folder)
+        assert found == {"/movie": FRAMES} and nwbfile.acquisition["movie"].num_samples == header
+        say_counted(nwbfile, found)
+        assert nwbfile.acquisition["movie"].num_samples == FRAMES
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the rate, which is another where a frame was dropped
+            check_movies(nwbfile, folder / "out.nwb", "raise")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("even.mp4",), {"num_samples": FRAMES}),
+        (("even.mp4",), {"timestamps": np.arange(3) / 25}),
+        (("even.mp4", "even.mp4"), {"num_samples": 3, "starting_frame": [0, 4]}),
+        (("even.mp4", "gone.mp4"), {"num_samples": 3, "starting_frame": [0, FRAMES]}),
+        (("text.mp4",), {"num_samples": 3}),
+        (("https://example.org/even.mp4",), {"num_samples": 3}),
+    ],
+)
+def test_what_else_series_say_is_left_to_the_check(folder: Path, names: tuple[str, ...], said: dict[str, Any]) -> None:
+    (folder / "text.mp4").write_text("no movie")
+    timing = {} if "timestamps" in said else {"rate": 25.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert counted_otherwise(watching(*names, **{"starting_frame": [0], **timing, **said}), folder) == {}
+
+
+def test_several_files_are_counted_together(folder: Path) -> None:
+    write_movie(folder / "more.mp4", 12)
+    nwbfile = watching("even.mp4", "more.mp4", rate=25.0, num_samples=3, starting_frame=[0, FRAMES])
+    with pytest.warns(UserWarning, match="num_samples was 3"):
+        assert counted_otherwise(nwbfile, folder) == {"/movie": FRAMES + 12}
