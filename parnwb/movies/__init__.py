@@ -7,7 +7,7 @@ from parnwb.movies.clip import Clip, examine
 from parnwb.movies.counting import counted_otherwise, say_counted
 from parnwb.movies.frames import MovieFrames
 from parnwb.movies.ingesting import ingest_movies
-from parnwb.movies.placing import movies_beside, place_movies, plan_placing
+from parnwb.movies.placing import movies_beside, name_from_here, place_movies, plan_placing
 
 __all__ = [
     "Clip",
@@ -17,6 +17,7 @@ __all__ = [
     "examine",
     "ingest_movies",
     "movies_beside",
+    "name_from_here",
     "place_movies",
     "plan_placing",
     "say_counted",
