@@ -28,6 +28,7 @@ from parnwb.cli.campaign import campaign
 from parnwb.cli.convert import convert
 from parnwb.cli.jobscript import jobscript
 from parnwb.cli.verify import verify
+from parnwb.links.policy import POLICIES
 from parnwb.recordings.conversion import MOVIES
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -345,3 +346,6 @@ def test_all_that_can_become_of_movies_is_offered() -> None:
     for command in (campaign, convert, jobscript, verify):
         (option,) = [option for option in command.params if option.name == "movies"]
         assert tuple(option.type.choices) == MOVIES
+    for command in (campaign, convert, jobscript):
+        (option,) = [option for option in command.params if option.name == "on_mismatch"]
+        assert tuple(option.type.choices) == POLICIES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -18,9 +19,13 @@ from failure.faults.in_movies import watching, write_movie
 from pynwb import NWBFile
 
 from parnwb import NWBParallelIO, place_movies
+from parnwb.comm import Ranks
 from parnwb.errors import LinkError
+from parnwb.movies import clip as clips
 from parnwb.movies import counted_otherwise, say_counted
 from parnwb.movies.checks import check_movies
+from parnwb.recordings.conversion import ingest_movies_here, write_built
+from parnwb.recordings.dry_run import plan_conversion
 
 FRAMES = 10
 
@@ -143,3 +148,43 @@ def test_several_files_are_counted_together(folder: Path) -> None:
     nwbfile = watching("even.mp4", "more.mp4", rate=25.0, num_samples=3, starting_frame=[0, FRAMES])
     with pytest.warns(UserWarning, match="num_samples was 3"):
         assert counted_otherwise(nwbfile, folder) == {"/movie": FRAMES + 12}
+
+
+def test_plans_are_made_with_the_counted_number(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    uneven = lambda number: number + 9 * (number > 4)  # noqa: E731
+    write_movie(folder / "uneven.mkv", FRAMES, uneven)
+    for name, policy in (("even.mp4", "raise"), ("uneven.mkv", "warn")):
+        source = SimpleNamespace(
+            nwbfile=lambda name=name: watching(name, rate=25.0, num_samples=FRAMES + 1), on_mismatch=policy
+        )
+        with pytest.warns(UserWarning, match=f"{FRAMES} frames of /movie are counted"):
+            assert plan_conversion(source, 2).layout.nbytes == 0
+    source.on_mismatch = "raise"
+    with pytest.raises(LinkError, match="has frames at uneven times"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plan_conversion(source, 2)
+
+
+def test_the_watchdog_hears_of_movies_that_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each write, and where neuroconv's series are counted or read into the file."""
+    told: list[str] = []
+    monkeypatch.setattr(clips, "_remembered", {})
+    monkeypatch.setattr(Ranks, "going_on", lambda self, text: told.append(text))
+    expected = f"counting frames of {folder / 'even.mp4'}, 0"
+
+    def filmed() -> NWBFile:
+        return watching("even.mp4", rate=25.0, num_samples=FRAMES)
+
+    with NWBParallelIO(folder / "told.nwb", "w", progress=False) as io:
+        io.write(filmed())
+    assert told.count(expected) == 1
+    clips._remembered.clear()
+    ranks = Ranks(None)
+    write_built(ranks, filmed, folder / "built.nwb", "w", progress=False)
+    ranks.free()
+    assert told.count(expected) == 2
+    monkeypatch.chdir(folder)
+    clips._remembered.clear()
+    ingest_movies_here(filmed(), step=told.append)
+    assert told.count(expected) == 3
