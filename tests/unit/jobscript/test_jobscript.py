@@ -265,7 +265,7 @@ def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) 
     ("movies", "converted", "verified"),
     [
         ("keep", "        --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
-        ("copy", "--movies=copy --on-mismatch=warn --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
+        ("copy", "--movies=copy --on-mismatch=warn --comp", '"$output" --against "$recording" "${reading[@]}"'),
         ("move", "--movies=move --compression=none", '"$output"'),
         ("ingest", "reading=(--movies=ingest)", '"$output" --against "$recording" "${reading[@]}"'),
     ],
