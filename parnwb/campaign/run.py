@@ -147,7 +147,8 @@ def run(
     # Teams meet at the end only, so nothing is known here of ranks that are silent until then; teams watch their own.
     ranks = Ranks(comm, None, "run the campaign")
     try:
-        sessions = ranks.on_root("reading the list of sessions", lambda: read_sessions(listed, movies))
+        policy = settings.get("on_mismatch", "raise")
+        sessions = ranks.on_root("reading the list of sessions", lambda: read_sessions(listed, movies, policy))
         processes = ranks.gather_all(Process.this())
         with _reserved(ranks, results, processes, break_lock=break_lock):
             settings |= {"break_lock": break_lock, "movies": movies}

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parnwb.cli.command import command
-from parnwb.cli.options import MOVIES, OUTPUT, SOURCE, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.options import (
+    MOVIES,
+    ON_MISMATCH,
+    OUTPUT,
+    SOURCE,
+    WRITERS,
+    compression_of,
+    planning,
+    reading,
+    source_data,
+)
 from parnwb.errors import PlanError, TargetError
 from parnwb.progress import MB
 
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--stripes", type=click.IntRange(min=1), help="Storage servers for the file, on Lustre.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @MOVIES
+@ON_MISMATCH
 @WRITERS
 @click.option("--script", type=click.Path(path_type=Path), help="Where to write it; else to standard output.")
 @click.option("--submit", is_flag=True, help="Submit it, and show the number of the job.")
@@ -92,6 +103,8 @@ def _words(given: dict[str, Any]) -> tuple[list[str], list[str]]:
     movies = given["movies"]
     reading += [f"--movies={movies}"] if movies == "ingest" else []
     converting = [f"--movies={movies}"] if movies in ("copy", "move") else []
+    policy = given["on_mismatch"]
+    converting += [f"--on-mismatch={policy}"] if policy != "raise" else []
     converting += [f"--compression={given['compression']}"] if given["compression"] else []
     converting += [f"--chunks={given['chunks']}"] if given["chunks"] else []
     converting += [f"--decomposition={given['decomposition']}", f"--buffer-mb={given['buffer_mb']:g}"]

@@ -265,7 +265,7 @@ def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) 
     ("movies", "converted", "verified"),
     [
         ("keep", "        --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
-        ("copy", "--movies=copy --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
+        ("copy", "--movies=copy --on-mismatch=warn --comp", '"$output" --against "$recording" "${reading[@]}"'),
         ("move", "--movies=move --compression=none", '"$output"'),
         ("ingest", "reading=(--movies=ingest)", '"$output" --against "$recording" "${reading[@]}"'),
     ],
@@ -275,6 +275,7 @@ def test_the_script_says_what_becomes_of_movies(tmp_path: Path, movies: str, con
     plan = {"total_bytes": 10 * MB, "projected_memory_bytes": 8, "ranks": 1, "buffer_mb": 4, "datasets": []}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     given = ["--plan", str(tmp_path / "plan.json"), "--site", str(SITE), "--movies", movies, "--compression", "none"]
+    given += ["--on-mismatch", "warn"] if movies == "copy" else []
     done = CliRunner().invoke(jobscript, ["a.avi", "a.nwb", *given])
     assert done.exit_code == 0, done.output
     assert converted in done.stdout
