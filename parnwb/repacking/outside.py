@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CONTAIN = "Write the new file beside the old one, or contain it (parnwb merge)"
 BRING = "Write the new file beside the old one, or copy that file to the same place there first"
+BLOCK, BLOCKS = 1 << 20, 64
+"""Bytes of a sample, and how many of a file; smaller files are compared as they are."""
 MOVIES = "external_file"
 """Name of the datasets in which series of images name their files."""
 
@@ -26,7 +28,8 @@ MOVIES = "external_file"
 def check_found_from(content: Rewriting, output: Path) -> None:
     """Refuse relative names of other files by which these would not be found from the new file. Independent.
 
-    Links, sources of virtual datasets, external storage, and movies; not files that are to be written with this one.
+    Links, sources of virtual datasets, external storage, and movies; not files that are to be written with this one. A
+    copy is as good; of large files samples are compared.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def _check(name: str, old: str, path: str, output: Path, remedy: str) -> None:
     # By the name that it has until it is complete: the final one may be that of a symlink, which it replaces.
     here = beside(f"{output.absolute()}.partial", name)
     is_replaced = os.path.isfile(output) and os.path.samefile(there, output) and not os.path.samefile(old, output)
-    if os.path.isfile(here) and os.path.samefile(there, here) and not is_replaced:
+    if os.path.isfile(here) and _is_same(there, here) and not is_replaced:
         return
     why = ", which would replace it" if is_replaced else ", where that is another file" if os.path.isfile(here) else ""
     raise LinkError(
@@ -90,6 +93,24 @@ def _check(name: str, old: str, path: str, output: Path, remedy: str) -> None:
         where=path,
         remedy="Choose another name" if is_replaced else remedy,
     )
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Tell whether two paths lead to one file, or to copies."""
+    if os.path.samefile(one, other):
+        return True
+    size = os.path.getsize(one)
+    if os.path.getsize(other) != size:
+        return False
+    last, count = max(0, size - BLOCK), max(2, min(BLOCKS, -(-size // BLOCK)))
+    with open(one, "rb") as first, open(other, "rb") as second:
+        for number in range(count):
+            at = last * number // (count - 1)
+            first.seek(at)
+            second.seek(at)
+            if first.read(BLOCK) != second.read(BLOCK):
+                return False
+    return True
 
 
 def _movies_of_file(source: Path) -> dict[str, list[str]]:
