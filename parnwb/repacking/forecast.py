@@ -13,9 +13,9 @@ from parnwb.codec import open_pipeline
 from parnwb.codec.cast import in_file_dtype
 from parnwb.hyperslab import unravel
 from parnwb.layout import DatasetSpec
+from parnwb.links.mosaic import MosaicSource
 from parnwb.repacking.result import Change, Repacked, Stored
 from parnwb.rewriting.item import Item
-from parnwb.rewriting.mosaic import MosaicSource
 from parnwb.rewriting.rewriting import Rewriting
 from parnwb.sources import Access, Source, read_checked, takes_over
 

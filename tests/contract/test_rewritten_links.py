@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -269,6 +271,35 @@ def test_a_source_may_be_a_symlink(tmp_path: Path, make: Make) -> None:
     for path in (real / "out.h5", shown / "s.h5"):
         with h5py.File(path) as file:
             assert np.array_equal(file["v"], np.arange(N))
+
+
+def test_external_storage_is_merged_where_hdf5_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks in the working folder, unless a variable says otherwise, which it reads when it is loaded."""
+    (np.arange(N) + 0.0).tofile(tmp_path / "raw.bin")
+    storage = {"external": [("raw.bin", 0, 8 * N)]}
+    master = made(tmp_path / "m.h5", lambda file: file.create_dataset("v", (N,), "f8", **storage))
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.delenv("HDF5_EXTFILE_PREFIX", raising=False)
+    monkeypatch.chdir(other)
+    for name in ("", "raw.bin"):  # a file that is there instead does not count
+        if name:
+            np.zeros(N).tofile(other / name)
+        with pytest.raises(LinkError, match=r"raw\.bin is beside the file.*Set HDF5_EXTFILE_PREFIX='\$\{ORIGIN\}'"):
+            merge(master, tmp_path / "out.h5", **QUIET)
+    paths = (str(master), str(tmp_path / "asked.h5"))
+    program = f"from parnwb.repacking import merge; merge(*{paths!r}, progress=False)"
+    settings = {**os.environ, "HDF5_EXTFILE_PREFIX": "${ORIGIN}"}
+    done = subprocess.run([sys.executable, "-c", program], env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    merge(master, tmp_path / "from_here.h5", **QUIET)
+    for name in ("asked", "from_here"):
+        with h5py.File(tmp_path / f"{name}.h5") as file:
+            assert not file["v"].external and np.array_equal(file["v"], np.arange(N))
+    os.truncate(tmp_path / "raw.bin", 800)
+    with pytest.raises(LinkError, match=r"raw\.bin, which has 800 bytes of 160000.*Bring the file there"):
+        merge(master, tmp_path / "cut.h5", **QUIET)
 
 
 def test_movies_of_parts_must_be_found_from_the_merged_file(tmp_path: Path) -> None:
