@@ -17,8 +17,9 @@ from parnwb.memory_file import open_on
 from parnwb.overlay import Overlay
 from parnwb.rewriting.coding import Recoding, create
 from parnwb.rewriting.copying import copy_objects
+from parnwb.rewriting.item import Item
 from parnwb.rewriting.names import parted
-from parnwb.rewriting.survey import Item, Survey
+from parnwb.rewriting.survey import Survey
 from parnwb.sources import Source
 from parnwb.sources.chunked import ChunkedSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
