@@ -192,10 +192,13 @@ class SpreadTarget(Target):
             _remove(folder)
 
     def publish(self, *, overwrite: bool = False) -> None:
-        """Give first the parts their names, then the file; then remove the parts of the file that it replaces."""
+        """Give first the parts their names, then the file; then remove the parts of the file that it replaces.
+
+        Those that the new file names as well stay: it may have been made from the old one, virtual datasets and all.
+        """
         replaced = self._folders(self.path) if overwrite else set()
         super().publish(overwrite=overwrite)
-        for folder in replaced - {self.parts}:
+        for folder in replaced - {self.parts} - self._folders(self.path):
             _remove(folder)
 
     def publish_parts(self) -> None:
