@@ -171,6 +171,11 @@ def _collect(group: h5py.Group, path: str, found: list[tuple[str, h5py.Dataset]]
     group.visititems(look)
 
 
+def is_elsewhere(dataset: h5py.Dataset) -> bool:
+    """Tell whether a dataset is virtual or has external storage: its values may be in other files. Independent."""
+    return bool(dataset.is_virtual or dataset.external)
+
+
 def stored_elsewhere(dataset: h5py.Dataset) -> list[str]:
     """Say what is wrong with the other files that hold a dataset's values, if any do. Independent."""
     path = os.path.abspath(os.fsdecode(dataset.file.filename))

@@ -15,7 +15,7 @@ from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.errors import LinkError, SourceError
 from parnwb.links.following import stored_elsewhere
 from parnwb.links.tiles import beside, sources_of
-from parnwb.rewriting.names import inside, link_names, parted, raw, text
+from parnwb.rewriting.names import inside, is_text, link_names, parted, raw, text
 from parnwb.rewriting.references import Key, key_of, reference_attributes, references_in, target_of, values_of
 from parnwb.rewriting.types import holds, is_reference
 from parnwb.sources.raw_chunks import is_plain
@@ -216,16 +216,16 @@ class _Surveyor:
         else:
             self.places[key] = path
             is_dataset = isinstance(thing, h5py.h5d.DatasetID)
-            kind = self._kind(h5py.Dataset(thing)) if is_dataset else Kind.TYPE
+            kind = self._kind(h5py.Dataset(thing), path) if is_dataset else Kind.TYPE
             self._take(Item(path, kind, file, at, charset=charset))
 
-    def _kind(self, dataset: h5py.Dataset) -> Kind:
+    def _kind(self, dataset: h5py.Dataset, path: str) -> Kind:
         if holds(dataset.id.get_type(), is_reference):
             return Kind.VALUES
         creation, is_fillable = dataset.id.get_create_plist(), False
         is_outside = creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count() > 0
         try:
-            is_fillable = self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
+            is_fillable = is_text(path) and self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
         except TypeError:  # a type that numpy has not
             return Kind.COPIED
         if is_outside and self._scope.contains_all:

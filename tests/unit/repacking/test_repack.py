@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import h5py
@@ -12,9 +13,9 @@ from pynwb import TimeSeries
 from pynwb.testing.mock.file import mock_NWBFile
 
 from parnwb import NWBParallelIO
-from parnwb.errors import SourceError, TargetError
-from parnwb.repacking import repack
-from parnwb.repacking.repack import merge
+from parnwb.backends.pens import OwnPen
+from parnwb.errors import LayoutError, ResumeError, SourceError, TargetError
+from parnwb.repacking import merge, repack
 
 DATA = "/acquisition/rows/data"
 ROWS = np.arange(40_000.0).reshape(-1, 2) + 1
@@ -85,3 +86,53 @@ def test_values_of_other_files_do_not_go_to_a_store_unseen(tmp_path: Path, place
     import zarr
 
     assert np.array_equal(zarr.open(str(tmp_path / "store.nwb.zarr"), "r")[DATA[1:]], ROWS)
+
+
+def test_a_resumed_job_tells_which_dataset_is_too_small_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, settings = tmp_path / "source.h5", {"compression": "gzip", "commit_interval": 1e-6, "buffer_mb": 0.2}
+    with h5py.File(source, "w") as file:
+        file["small"] = np.arange(2000.0)
+        file.create_dataset("rows", data=np.arange(400_000.0), chunks=(20_000,))
+    real_write, count = OwnPen.write, 0
+
+    def write_some(*given: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 4:
+            raise RuntimeError("the disk is gone")
+        real_write(*given)
+
+    monkeypatch.setattr(OwnPen, "write", write_some)
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        repack(source, tmp_path / "new.h5", bulk_threshold=1, progress=False, **settings)
+    monkeypatch.undo()
+    with pytest.raises(ResumeError, match="too small for it now.*at /small.*bulk_threshold"):
+        repack(source, tmp_path / "new.h5", resume=True, progress=False, **settings)
+    repack(source, tmp_path / "new.h5", resume=True, bulk_threshold=1, progress=False, **settings)
+    with h5py.File(tmp_path / "new.h5") as file:
+        assert np.array_equal(file["small"], np.arange(2000)) and np.array_equal(file["rows"], np.arange(400_000))
+
+
+def test_a_name_that_is_not_utf_8_stays(tmp_path: Path) -> None:
+    name, values = b"caf\xe9", np.arange(40_000.0)
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file[name] = file["other"] = values
+    told = repack(tmp_path / "source.h5", tmp_path / "new.h5", compression="gzip", progress=False)
+    assert [change.path for change in told.changes] == ["/other"]
+    with h5py.File(tmp_path / "new.h5") as file:
+        assert np.array_equal(h5py.Dataset(h5py.h5d.open(file.id, name)), values)
+
+
+def test_of_virtual_data_it_is_said_what_is_not_done(tmp_path: Path) -> None:
+    path = write(tmp_path / "spread.nwb", backend="virtual")
+    with pytest.warns(UserWarning, match=f"stay as they are.*the first is {DATA}. parnwb merge"):
+        repack(path, tmp_path / "new.nwb", compression="gzip", progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        repack(path, tmp_path / "same.nwb", progress=False)
+        merge(path, tmp_path / "merged.nwb", compression="gzip", progress=False)
+    with (
+        pytest.raises(LayoutError, match=f"it is virtual.*{DATA}.*parnwb merge"),
+        NWBParallelIO(path, "a", progress=False) as io,
+    ):
+        io.extend(DATA, ROWS)
