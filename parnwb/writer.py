@@ -189,7 +189,7 @@ def write(
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
         return written
     threads = threads_here(settings.threads) if choice.name != "mpio" else 1
-    movable = check_memory(ranks, plan, threads)
+    movable = check_memory(ranks, plan, threads, sources)
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
     _heed(ranks, target, interrupts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
@@ -30,10 +31,6 @@ class BlockCache:
     def __init__(self, room: int) -> None:
         self._room, self._used = room, 0
         self._blocks: OrderedDict[Hashable, npt.NDArray[Any]] = OrderedDict()
-
-    def widen(self, room: int) -> None:
-        """Let all blocks together take so many bytes at least."""
-        self._room = max(self._room, room)
 
     def find(self, key: Hashable) -> npt.NDArray[Any] | None:
         """Return a block that is kept, which is the last one used from now on."""
@@ -90,6 +87,11 @@ class BlockedSource:
         """Always ``Access.RANDOM``: where a read begins has no influence on the blocks."""
         return Access.RANDOM
 
+    @property
+    def largest_block(self) -> int:
+        """Bytes of a block, none being larger."""
+        return math.prod(int(np.diff(edges).max(initial=0)) for edges in self._edges) * self._dtype.itemsize
+
     def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
         """Iterate over the parts of ``slab`` that lie in one block each. Independent."""
         for index in self._touched(slab).points():
@@ -124,6 +126,13 @@ class BlockedSource:
     def _load(self, index: tuple[int, ...], elements: Hyperslab) -> npt.NDArray[Any]:
         """Return the values of one block. Independent."""
         raise NotImplementedError  # pragma: no cover - every subclass defines it
+
+
+def kept_bytes(sources: Iterable[BlockedSource]) -> int:
+    """Return the bytes of blocks that a process keeps at most while it reads these sources. Independent."""
+    known = list(sources)
+    whole = sum(math.prod(source.shape) * source.dtype.itemsize for source in known)
+    return max([min(whole, CACHE_BYTES), *(source.largest_block for source in known)])
 
 
 _names = count()
