@@ -5,9 +5,9 @@
 
 The data lie in files that are mapped, or read by h5py: what is measured is what hdmf and parnwb add. Every kind is
 written with the NWBFile on all ranks, and with it on the root alone; some are added to a file, or come from one that is
-exported or repacked, and some are written by parallel HDF5, where h5py has it. A figure is the largest growth of RssAnon on any
-rank from just before the file is opened, in MB; it has to stay below the buffers, whatever the size of the data. The
-program ends with status 1 if one does not.
+exported or repacked, and some are written by parallel HDF5, where h5py has it. A figure is the largest growth of
+RssAnon on any rank from just before the file is opened, in MB; it has to stay below the buffers, whatever the size of
+the data. The program ends with status 1 if one does not.
 """
 
 from __future__ import annotations
@@ -426,7 +426,8 @@ KINDS: dict[str, Kind] = {
     "series added to a file": Kind(added, write=added_series),
     "rows that extend a dataset": Kind(added, write=extended),
     "export": Kind(exported, write=copied_file),
-    "repack to other chunks": Kind(wide_rows, block_mb=8, kept_mb=64, is_spread=True, write=chunked_anew),
+    # A chunk has 8 MiB, of which as many are under way as of other buffers.
+    "repack to other chunks": Kind(wide_rows, block_mb=16, kept_mb=64, is_spread=True, write=chunked_anew),
 }
 BY_MPIO = ("int16", "int16 in H5DataIO", "GenericDataChunkIterator", "Distributed columns", "Stream", "export")
 

@@ -56,7 +56,7 @@ class BlockedSource:
 
     What lies at the border of two reads would be decompressed or computed for each of them. Buffers follow each other
     in C order, so a block comes again within a row of blocks: as long as such a row fits into ``CACHE_BYTES``, a rank
-    loads each block once.
+    loads each block once. Of larger ones buffers are shaped after the blocks.
 
     Parameters
     ----------
@@ -88,9 +88,19 @@ class BlockedSource:
         return Access.RANDOM
 
     @property
+    def block_shape(self) -> tuple[int, ...]:
+        """The extents of blocks, along each axis the largest there is."""
+        return tuple(int(np.diff(edges).max(initial=0)) for edges in self._edges)
+
+    @property
     def largest_block(self) -> int:
         """Bytes of a block, none being larger."""
-        return math.prod(int(np.diff(edges).max(initial=0)) for edges in self._edges) * self._dtype.itemsize
+        return math.prod(self.block_shape) * self._dtype.itemsize
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether a row of blocks, all that lie side by side, is kept, so that buffers in C order load each once."""
+        return math.prod(len(edges) - 1 for edges in self._edges[1:]) * self.largest_block <= CACHE_BYTES
 
     def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
         """Iterate over the parts of ``slab`` that lie in one block each. Independent."""

@@ -142,9 +142,18 @@ class SpreadTarget(Target):
         self.parts = path.with_name(path.name + ".parts")
         self._parts_of, self._local = parts_of, local
 
-    def part(self, rank: int) -> Part:
-        """Return the part of a rank."""
-        name, like = f"{rank:04d}.h5", Permissions.of(self.path)
+    def part(self, rank: int, like: Permissions | None = None) -> Part:
+        """Return the part of a rank.
+
+        Parameters
+        ----------
+        rank
+            Whose.
+        like
+            Permissions of the file that is replaced, which the root looks up: a host that looks before the file is
+            there may remember for a minute that it is not.
+        """
+        name = f"{rank:04d}.h5"
         partial = self.partial_parts / name
         if self._local is None:
             return Part(partial, partial, like)

@@ -240,7 +240,8 @@ def test_parts_are_written_on_each_hosts_own_disk_first(two_hosts: Hosts, tmp_pa
     output, before = tmp_path / "out.nwb", [node.run("stat", "-c", "%y", local) for node in two_hosts.nodes]
     done = run(two_hosts, output, "virtual", "none", f"local={local}")
     assert done.returncode == 0, done.stderr
-    assert sorted(part.name for part in (tmp_path / "out.nwb.parts").iterdir()) == [f"000{rank}.h5" for rank in range(4)]
+    parts = sorted(part.name for part in output.with_name("out.nwb.parts").iterdir())
+    assert parts == [f"000{rank}.h5" for rank in range(4)]
     assert_is_plain(output, parts=True)
     for node, then in zip(two_hosts.nodes, before, strict=True):
         assert node.run("stat", "-c", "%y", local) != then, "nothing was ever written there"
