@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import h5py
 import numpy as np
@@ -15,7 +16,11 @@ from pynwb.testing.mock.file import mock_NWBFile
 from parnwb import NWBParallelIO
 from parnwb.backends.pens import OwnPen
 from parnwb.errors import LayoutError, ResumeError, SourceError, TargetError
+from parnwb.hyperslab import Hyperslab
 from parnwb.repacking import merge, repack
+from parnwb.sources import blocks
+from parnwb.sources.chunked import ChunkedSource
+from parnwb.sources.sample import SAMPLE_PIECES
 
 DATA = "/acquisition/rows/data"
 ROWS = np.arange(40_000.0).reshape(-1, 2) + 1
@@ -136,3 +141,28 @@ def test_of_virtual_data_it_is_said_what_is_not_done(tmp_path: Path) -> None:
         NWBParallelIO(path, "a", progress=False) as io,
     ):
         io.extend(DATA, ROWS)
+
+
+def test_large_chunks_are_decoded_once_for_many_small_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a row of them the cache keeps one at a time."""
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 300 * 10 * 2)
+    monkeypatch.setattr(blocks, "_caches", WeakValueDictionary())
+    rows, loaded, real_load = np.arange(900 * 90, dtype="u2").reshape(900, 90), [], ChunkedSource._load
+
+    def load(source: ChunkedSource, index: tuple[int, ...], elements: Hyperslab) -> object:
+        loaded.append(index)
+        return real_load(source, index, elements)
+
+    monkeypatch.setattr(ChunkedSource, "_load", load)
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file.create_dataset("rows", data=rows, chunks=(300, 10), compression="gzip")
+    settings, counts = {"chunks": (50, 5), "buffer_mb": 18_000 / 2**20, "progress": False}, []
+    for are_kept in (False, True):
+        loaded.clear()
+        monkeypatch.setattr(ChunkedSource, "keeps_rows", are_kept)
+        repack(tmp_path / "source.h5", tmp_path / "new.h5", overwrite=True, **settings)
+        with h5py.File(tmp_path / "new.h5") as file:
+            assert np.array_equal(file["rows"], rows) and file["rows"].chunks == (50, 5)
+        counts.append(len(loaded))
+    sampled = 2 * SAMPLE_PIECES  # for the coder, and for a job that would go on with this one
+    assert counts[0] <= 27 + sampled < 2 * 27 + sampled < counts[1]
