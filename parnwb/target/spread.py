@@ -207,7 +207,8 @@ class SpreadTarget(Target):
         """
         replaced = self._folders(self.path) if overwrite else set()
         super().publish(overwrite=overwrite)
-        for folder in replaced - {self.parts} - self._folders(self.path):
+        superseded = replaced - {self.parts}
+        for folder in superseded - self._folders(self.path) if superseded else ():
             _remove(folder)
 
     def publish_parts(self) -> None:
