@@ -15,7 +15,7 @@ from parnwb.errors import LinkError, SourceError
 from parnwb.links.tiles import beside, sources_of
 from parnwb.rewriting.at_hand import check_at_hand
 from parnwb.rewriting.item import LINKS, Item, Kind
-from parnwb.rewriting.names import inside, link_names, parted, raw, text
+from parnwb.rewriting.names import inside, is_text, link_names, parted, raw, text
 from parnwb.rewriting.references import Key, key_of, reference_attributes, references_in, target_of, values_of
 from parnwb.rewriting.sameness import have_same_values, lineage
 from parnwb.rewriting.types import holds, is_reference
@@ -166,15 +166,15 @@ class _Surveyor:
         else:
             self.places[key] = path
             is_dataset = isinstance(thing, h5py.h5d.DatasetID)
-            kind = self._kind(h5py.Dataset(thing)) if is_dataset else Kind.TYPE
+            kind = self._kind(h5py.Dataset(thing), path) if is_dataset else Kind.TYPE
             self._take(Item(path, kind, file, at, charset=charset))
 
-    def _kind(self, dataset: h5py.Dataset) -> Kind:
+    def _kind(self, dataset: h5py.Dataset, path: str) -> Kind:
         if holds(dataset.id.get_type(), is_reference):
             return Kind.VALUES
         outside = is_outside(dataset)
         try:
-            is_fillable = self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
+            is_fillable = is_text(path) and self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
         except TypeError:  # a type that numpy has not
             return Kind.COPIED
         if outside and self._scope.contains_all:
