@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from parnwb.codec import planes
-from parnwb.comm import Ranks, launched_size, library, world
+from parnwb.comm import NETMOD, Ranks, launched_size, library, world
 from parnwb.errors import LaunchError
 from parnwb.machine import kernel
 from parnwb.machine.memory import MiB, rooms
@@ -529,9 +529,12 @@ def _has_romio(mpi: str) -> bool:
     return not mpi.startswith("Open MPI") or os.environ.get("OMPI_MCA_io", "").startswith("romio")
 
 
-def _slurm_words(kind: str) -> str:
-    """Return how ranks are started within a job. Starts by PMI-2 were seen to fail now and then."""
-    return f"srun --mpi={kind}" if kind != "pmi2" else "its mpiexec; srun --mpi=pmi2 does not always work"
+def _slurm_words(mpi: str, kind: str) -> str:
+    """Return how ranks are started within a job; empty where that is not known."""
+    if not kind:
+        return ""
+    way = f"srun --mpi={kind}"
+    return f"; under SLURM: {f'its mpiexec, or {way} with {NETMOD}=ofi' if mpi.startswith('MPICH') else way}"
 
 
 def describe(report: Report) -> Iterator[str]:
@@ -541,7 +544,7 @@ def describe(report: Report) -> Iterator[str]:
     seat = report.seats[0]
     memory = "unknown" if seat.free_memory < 0 else f"{seat.free_memory // MiB} MiB"
     yield f"software    {versions}"
-    yield f"MPI         {report.mpi or 'none'}" + (f"; under SLURM: {_slurm_words(report.srun)}" if report.srun else "")
+    yield f"MPI         {report.mpi or 'none'}{_slurm_words(report.mpi, report.srun)}"
     yield f"ranks       {report.ranks} on {len(report.hosts)} host(s): {hosts}"
     yield f"h5py        {'with' if report.parallel_hdf5 else 'without'} MPI; filters: {', '.join(report.filters)}"
     yield f"deflate by  {', '.join(report.coders)}"

@@ -107,6 +107,7 @@ def run(
     results: Path,
     quiet: bool = False,
     break_lock: bool = False,
+    movies: str = "keep",
     tell: Callable[[Campaign], None] | None = None,
     **settings: Any,
 ) -> Campaign:
@@ -125,6 +126,8 @@ def run(
         Whether leaders of teams say nothing.
     break_lock
         Take results and outputs from jobs that have surely ended.
+    movies
+        What becomes of movies that sessions name: ``'keep'``, ``'copy'``, ``'move'`` or ``'ingest'``.
     tell
         Called on the root at the end, before any rank returns: launchers end a job with the first rank that fails.
     settings
@@ -144,10 +147,10 @@ def run(
     # Teams meet at the end only, so nothing is known here of ranks that are silent until then; teams watch their own.
     ranks = Ranks(comm, None, "run the campaign")
     try:
-        sessions = ranks.on_root("reading the list of sessions", lambda: read_sessions(listed))
+        sessions = ranks.on_root("reading the list of sessions", lambda: read_sessions(listed, movies))
         processes = ranks.gather_all(Process.this())
         with _reserved(ranks, results, processes, break_lock=break_lock):
-            settings |= {"break_lock": break_lock}
+            settings |= {"break_lock": break_lock, "movies": movies}
             done, trouble = _run(ranks, comm, sessions, results, settings, quiet=quiet)
         if tell is not None:
             ranks.on_root("telling the results", lambda: tell(done))

@@ -92,6 +92,19 @@ THREADS = click.option(
 )
 
 
+def movies_option(said: str) -> Callable[[Command], Command]:
+    """Return the option that says what becomes of movies, with what it means for a command."""
+    return click.option(
+        "--movies", type=click.Choice(["keep", "copy", "move", "ingest"]), default="keep", show_default=True, help=said
+    )
+
+
+MOVIES = movies_option(
+    "Of series that name movies or image stacks: leave them where they are; copy or move them beside OUTPUT, as "
+    "dandi organize would; or ingest their frames as data."
+)
+
+
 def source_data(path: Path, given: dict[str, Any]) -> SourceData:
     """Return what is to be read, and take the options that say how out of ``given``."""
     from parnwb.recordings.conversion import SourceData

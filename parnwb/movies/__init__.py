@@ -6,7 +6,7 @@ from parnwb.movies.checks import check_movies
 from parnwb.movies.clip import Clip, examine
 from parnwb.movies.frames import MovieFrames
 from parnwb.movies.ingesting import ingest_movies
-from parnwb.movies.placing import movies_beside, place_movies, plan_placing
+from parnwb.movies.placing import movies_beside, name_from_here, place_movies, plan_placing
 
 __all__ = [
     "Clip",
@@ -15,6 +15,7 @@ __all__ = [
     "examine",
     "ingest_movies",
     "movies_beside",
+    "name_from_here",
     "place_movies",
     "plan_placing",
 ]

@@ -109,7 +109,7 @@ def movies_beside(
     try:
         with ranks.agreed("looking for movies in the working folder"):
             if nwbfile is not None:
-                _name_from_here(nwbfile, path)
+                name_from_here(nwbfile, path)
         named, placings = _copied(ranks, nwbfile, path, how)
         try:
             with ranks.agreed("naming the movies that are beside the file"):
@@ -130,7 +130,7 @@ def plan_placing(nwbfile: NWBFile, path: Path, how: str) -> list[Placing]:
 
     Independent; nothing is written.
     """
-    _name_from_here(nwbfile, path)
+    name_from_here(nwbfile, path)
     return _planned(nwbfile, path.absolute(), how)[1]
 
 
@@ -169,8 +169,11 @@ def _external(nwbfile: NWBFile) -> dict[str, ImageSeries]:
     return {place_of(item): item for item in external_series(nwbfile)}
 
 
-def _name_from_here(nwbfile: NWBFile, path: Path) -> None:
-    """Let series that name movies as seen from the working folder, as neuroconv does, name them from the file's."""
+def name_from_here(nwbfile: NWBFile, path: Path) -> None:
+    """Let series that name movies as seen from the working folder, as neuroconv does, name them from the file's.
+
+    Independent.
+    """
     folder = path.absolute().parent
     for series in external_series(nwbfile):
         names = [str(name) for name in series.external_file]

@@ -16,9 +16,10 @@ from parnwb.io import NWBParallelIO
 from parnwb.progress import Progress, View
 from parnwb.recordings.interfaces import build_nwbfile
 from parnwb.recordings.metadata import load_metadata
+from parnwb.restore import find_earlier
 from parnwb.site import ZARR_SUFFIX
 from parnwb.sources.sending import NotSendableError
-from parnwb.target import stored_bytes
+from parnwb.target import Target, stored_bytes
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -164,16 +165,20 @@ def write_built(
     output, mode, break_lock, progress, settings
         For ``NWBParallelIO``; a mode that creates.
     movies
-        One of ``MOVIES``; those that are to be ingested ``build`` has ingested.
+        One of ``MOVIES``; those that are to be ingested ``build`` has ingested. A file that is resumed goes on with the
+        movies that it names.
     """
     began = time.monotonic()
     with ranks.agreed("looking at what becomes of movies"):
-        check_movies_word(movies, mode, output)
+        check_movies_word(movies, output)
     with NWBParallelIO(output, mode, progress=False, break_lock=break_lock, **settings):
         pass  # refuses settings and outputs that cannot work, before neuroconv looks at a long recording
+    was_begun = False
+    if movies in BESIDE and mode == "resume":
+        was_begun = ranks.on_root("looking for movies of an earlier job", lambda: _was_begun(output, settings))
 
     def write(nwbfile: NWBFile | None) -> NWBParallelIO:
-        with _movies_placed(ranks, nwbfile, output, settings.get("comm"), movies):
+        with _movies_placed(ranks, nwbfile, output, settings.get("comm"), movies, was_begun=was_begun):
             with NWBParallelIO(output, mode, progress=progress, **settings) as io:
                 io.write(nwbfile)
         return io
@@ -181,16 +186,15 @@ def write_built(
     return converted(ranks, _with_nwbfile(ranks, build, write), began)
 
 
-def check_movies_word(movies: str, mode: str, output: Path) -> None:
+def check_movies_word(movies: str, output: Path) -> None:
     """Refuse what cannot become of movies. Independent."""
     if movies not in MOVIES:
         raise LinkError(f"movies must be one of {', '.join(MOVIES)}, got {movies!r}", where=str(output))
-    if movies in BESIDE and mode == "resume":
-        raise LinkError(
-            f"movies cannot be brought along ({movies}) for a file that may have been begun: it names those it has",
-            where=str(output),
-            remedy="Leave --movies (movies) out to go on with what an earlier job has left, and --resume to begin anew",
-        )
+
+
+def _was_begun(output: Path, settings: Mapping[str, Any]) -> bool:
+    """Tell whether there is something to resume, which names its movies. Independent; on the root."""
+    return find_earlier(Target(output.absolute()), overwrite=settings.get("overwrite", False)) is not None
 
 
 def ingest_movies_here(nwbfile: NWBFile) -> None:
@@ -202,14 +206,23 @@ def ingest_movies_here(nwbfile: NWBFile) -> None:
 
 @contextmanager
 def _movies_placed(
-    ranks: Ranks, nwbfile: NWBFile | None, output: Path, comm: MPI.Intracomm | None, movies: str
+    ranks: Ranks, nwbfile: NWBFile | None, output: Path, comm: MPI.Intracomm | None, movies: str, *, was_begun: bool
 ) -> Iterator[None]:
-    """Bring movies beside a file that is written within, if they are to be. Collective."""
+    """Bring movies beside a file that is written within, if they are to be and are not there yet. Collective."""
     if movies not in BESIDE:
         yield
         return
-    from parnwb.movies import movies_beside
+    from parnwb.movies import movies_beside, name_from_here
 
+    if was_begun:
+        with ranks.agreed("looking for movies in the working folder"):
+            if nwbfile is not None:
+                name_from_here(nwbfile, output)
+        if ranks.is_root and movies == "move":
+            what = "an earlier job has begun the file, with copies of movies or without: the originals stay"
+            warnings.warn(what, stacklevel=2)
+        yield
+        return
     with movies_beside(nwbfile, output.absolute(), comm, movies) as named:
         if ranks.is_root and not named:
             warnings.warn(f"the source names no movies that could be brought along ({movies})", stacklevel=2)

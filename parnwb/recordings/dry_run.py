@@ -110,7 +110,7 @@ def rehearse(
     ParnwbError
         It would be refused.
     """
-    check_movies_word(movies, "resume" if resume else "w", output)
+    check_movies_word(movies, output)
     backend = backend_for(output, settings.get("backend", "auto"))
     target = target_of(output, "w", backend, settings.get("local"))
     rule = (StoreRule if backend == "zarr" else BulkRule)(no_copy=settings.get("no_copy", False))
@@ -118,7 +118,7 @@ def rehearse(
     target.try_out(break_lock=settings.get("break_lock", False))
     earlier = look_for_earlier(target, given)
     choice, nwbfile = choose_backend(given.backend), build()
-    sizes = [item.nbytes for item in _placed(nwbfile, target.path, movies)]
+    sizes = [item.nbytes for item in _placed(nwbfile, target.path, movies, was_begun=earlier is not None)]
     with _authored(nwbfile, target.path, given, choice) as skeleton:
         plan = _planned(skeleton, ranks, given)
         expected = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout])
@@ -128,11 +128,14 @@ def rehearse(
     return Rehearsal(plan, choice, _becomes(target, earlier), expected.about, free, len(sizes), sum(sizes))
 
 
-def _placed(nwbfile: NWBFile, path: Path, movies: str) -> list[Placing]:
+def _placed(nwbfile: NWBFile, path: Path, movies: str, *, was_begun: bool) -> list[Placing]:
     if movies not in BESIDE:
         return []
-    from parnwb.movies import plan_placing
+    from parnwb.movies import name_from_here, plan_placing
 
+    if was_begun:
+        name_from_here(nwbfile, path)
+        return []
     return plan_placing(nwbfile, path, movies)
 
 

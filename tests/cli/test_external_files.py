@@ -24,7 +24,10 @@ from failure.faults import in_movies
 from mpi_launch import run_mpi
 from pynwb import NWBHDF5IO, TimeSeries
 
+from parnwb.cli.campaign import campaign
 from parnwb.cli.convert import convert
+from parnwb.cli.jobscript import jobscript
+from parnwb.cli.verify import verify
 from parnwb.recordings.conversion import MOVIES
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -55,7 +58,7 @@ class Line:
 
 
 # Each command line has a movie of its own.
-FILMED = ("copied", "moved", "ingested", "spoiled", "kept", "listed")
+FILMED = ("copied", "moved", "ingested", "spoiled", "kept", "listed", "begun", "one", "two")
 FRAMES = 12
 SPECIFICATION = """
 metadata: {NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00', session_description: one}}
@@ -67,12 +70,25 @@ experiments:
       - nwbfile_name: listed
         source_data: {camera: {file_paths: [films/listed.avi]}}
 """
+CAMPAIGN = """
+interface: ExternalVideoInterface
+metadata: metadata.yaml
+sessions:
+- {source: films/one.avi, output: nwb/one.nwb}
+- {source: films/two.avi, output: nwb/two.nwb}
+"""
 
 
 def filmed(folder: Path, name: str, how: str, *more: str) -> list[Any]:
     """Return the command that converts a movie, which is named as seen from the working folder."""
     given = ["--interface", "ExternalVideoInterface", "--metadata", folder / "metadata.yaml", "--movies", how]
     return ["convert", f"films/{name}.avi", folder / "nwb" / f"{name}.nwb", *given, "--quiet", *more]
+
+
+def filmed_ingested(folder: Path) -> list[Any]:
+    """Return how a movie is read whose frames are in the file."""
+    _, source, _, *given = filmed(folder, "ingested", "ingest")
+    return [source, *given]
 
 
 def neuroscope(folder: Path, output: str) -> list[Any]:
@@ -119,10 +135,16 @@ LINES = {
     "movies_of_a_file_that_fails": Line(
         lambda folder, run: filmed(folder, "spoiled", "copy", "--compression", "zlib"), 1, ("zlib",)
     ),
-    "movies_of_a_file_that_was_begun": Line(
-        lambda folder, run: filmed(folder, "spoiled", "copy", "--resume"),
-        1,
-        (r"cannot be brought along \(copy\)", "Leave --movies"),
+    "movies_of_a_file_that_may_have_been_begun": Line(
+        lambda folder, run: filmed(folder, "begun", "copy", "--resume"), 0, ()
+    ),
+    "movies_of_a_campaign": Line(
+        lambda folder, run: ["campaign", folder / "campaign.yaml", "--movies", "copy", "--quiet"], 0, ()
+    ),
+    "verify_movies_that_were_ingested": Line(
+        lambda folder, run: ["verify", folder / "nwb" / "ingested.nwb", "--against", *filmed_ingested(folder)],
+        0,
+        ("GOOD",),
     ),
     "movies_are_rehearsed": Line(
         lambda folder, run: filmed(folder, "kept", "move", "--dry-run"),
@@ -154,6 +176,7 @@ def prepare(folder: Path) -> None:
     (folder / "films").mkdir()
     (folder / "nwb").mkdir()
     (folder / "films.yml").write_text(SPECIFICATION)
+    (folder / "campaign.yaml").write_text(CAMPAIGN)
     for name in FILMED if not missing("movies") else ():
         in_movies.write_movie(folder / "films" / f"{name}.avi", FRAMES)
     (folder / "metadata.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
@@ -227,7 +250,7 @@ def test_what_becomes_of_movies(folder: Path, recording: Path) -> None:
     outcomes(int((folder / "ranks").read_text()), folder, recording)
     in_movies.write_movie(folder / "again.avi", FRAMES)
     original = (folder / "again.avi").read_bytes()
-    for name in ("copied", "moved", "listed"):
+    for name in ("copied", "moved", "listed", "begun", "one", "two"):
         with h5py.File(folder / "nwb" / f"{name}.nwb") as file:
             series = next(iter(file["acquisition"].values()))
             (placed,) = series["external_file"].asstr()[()]
@@ -243,5 +266,6 @@ def test_what_becomes_of_movies(folder: Path, recording: Path) -> None:
 
 
 def test_all_that_can_become_of_movies_is_offered() -> None:
-    (option,) = [option for option in convert.params if option.name == "movies"]
-    assert tuple(option.type.choices) == MOVIES
+    for command in (campaign, convert, jobscript, verify):
+        (option,) = [option for option in command.params if option.name == "movies"]
+        assert tuple(option.type.choices) == MOVIES

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from parnwb.cli.jobscript import _summary
+from parnwb.cli.jobscript import _summary, jobscript
 from parnwb.errors import LaunchError, PlanError, SourceError
 from parnwb.jobscript import Needs, SiteFile, follow, job_size, needs_of_plan, read_site, render, submit
 from parnwb.model import Site
@@ -59,6 +61,39 @@ def test_what_is_no_number_is_refused(tmp_path: Path, line: str) -> None:
 def test_what_goes_on_in_the_next_line_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "site.sh").write_text(text)
     with pytest.raises(SourceError, match=f"{words}.*Correct it there"):
+        read_site(tmp_path / "site.sh")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("--account lab --partition=long", ("--account=lab", "--partition=long")),
+        ("--exclusive --comment 'a b' -p long", ("--exclusive", "--comment=a b", "-plong")),
+        ("-A lab --nice=-5 -Clarge", ("-Alab", "--nice=-5", "-Clarge")),
+        ("", ()),
+    ],
+)
+def test_an_option_and_its_value_may_be_two_words(tmp_path: Path, given: str, expected: tuple[str, ...]) -> None:
+    (tmp_path / "site.sh").write_text(f'sbatch_options="{given}"\n')
+    assert read_site(tmp_path / "site.sh").sbatch_options == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('sbatch_options="lab"', r"'lab' belongs to none.*Write it as in sbatch_options="),
+        ('sbatch_options="--account=lab long"', "'long' belongs to none"),
+        ('sbatch_options="--account lab long"', "'long' belongs to none"),
+        ('sbatch_options="-A lab long"', "'long' belongs to none"),
+        ('sbatch_options="-- lab"', "'lab' belongs to none"),
+        ("sbatch_options=--account lab", r"one word for the shell.*sbatch_options=\"--account lab\""),
+        ("cores_per_node=16 32", "cores_per_node must be one word for the shell"),
+    ],
+)
+def test_words_that_belong_to_no_option_are_refused(tmp_path: Path, line: str, words: str) -> None:
+    """The shell would run the second of two words that no quotes hold together, and sbatch passes over the others."""
+    (tmp_path / "site.sh").write_text(line + "\n")
+    with pytest.raises(SourceError, match=words):
         read_site(tmp_path / "site.sh")
 
 
@@ -224,6 +259,26 @@ def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) 
     assert "--resume" in file and "launch_and_requeue" in file and "#SBATCH --requeue\n" in file
     assert not any(word in store for word in ("--resume", "launch_and_requeue", "--requeue", "--signal", "journal"))
     assert 'launch parnwb convert "$recording" "$output" ${break_lock' in store and "#SBATCH --no-requeue\n" in store
+
+
+@pytest.mark.parametrize(
+    ("movies", "converted", "verified"),
+    [
+        ("keep", "        --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
+        ("copy", "--movies=copy --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
+        ("move", "--movies=move --compression=none", '"$output"'),
+        ("ingest", "reading=(--movies=ingest)", '"$output" --against "$recording" "${reading[@]}"'),
+    ],
+)
+def test_the_script_says_what_becomes_of_movies(tmp_path: Path, movies: str, converted: str, verified: str) -> None:
+    """Those that have moved cannot be compared with."""
+    plan = {"total_bytes": 10 * MB, "projected_memory_bytes": 8, "ranks": 1, "buffer_mb": 4, "datasets": []}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    given = ["--plan", str(tmp_path / "plan.json"), "--site", str(SITE), "--movies", movies, "--compression", "none"]
+    done = CliRunner().invoke(jobscript, ["a.avi", "a.nwb", *given])
+    assert done.exit_code == 0, done.output
+    assert converted in done.stdout
+    assert done.stdout.endswith(f"\nlaunch_and_requeue parnwb verify {verified}\n")
 
 
 def test_a_job_that_is_asked_to_stop_while_it_verifies_is_requeued(site: SiteFile, tmp_path: Path) -> None:

@@ -43,19 +43,35 @@ def test_only_an_srun_of_ranks_is_told_the_cores_of_a_rank(
     assert told(home, vendor, '"${SRUN_CPUS_PER_TASK-unset}"', **variables) == expected
 
 
-@pytest.mark.parametrize(("variables", "options"), [({}, ""), ({"break_lock": "yes"}, "--break-lock ")])
-def test_a_session_of_an_array_is_taken_from_a_lost_job_where_that_is_said(
-    tmp_path: Path, variables: dict[str, str], options: str
+@pytest.mark.parametrize("output", ["two.nwb", "two.nwb.zarr"])
+@pytest.mark.parametrize("variables", [{}, {"break_lock": "yes"}])
+def test_a_session_of_an_array_is_resumed_or_begun_anew(
+    tmp_path: Path, output: str, variables: dict[str, str]
 ) -> None:
-    """A job cannot know whether the nodes of another still write."""
+    """Anew if it is a store; from a lost job where that is said: no job knows whether another's nodes still write."""
     (tmp_path / "site.sh").write_text('launch() { echo "$@"; }\n')
-    (tmp_path / "sessions.txt").write_text(f"one {tmp_path}/one.nwb\ntwo {tmp_path}/two.nwb --metadata m.yaml\n")
-    environment = {"PATH": "/usr/bin:/bin", "PARNWB_SITE": str(tmp_path / "site.sh"), "SLURM_ARRAY_TASK_ID": "2"}
-    argv = ["bash", SITE.with_name("array.sbatch"), tmp_path / "sessions.txt"]
-    done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=20, env={**environment, **variables}, check=True
-    )
+    (tmp_path / "sessions.txt").write_text(f"one {tmp_path}/one.nwb\ntwo {tmp_path}/{output} --metadata m.yaml\n")
+    done = run_script(tmp_path, "array", tmp_path / "sessions.txt", SLURM_ARRAY_TASK_ID="2", **variables)
+    options = ["--resume"] * (output == "two.nwb") + ["--break-lock"] * len(variables)
     assert done.stdout.splitlines() == [
-        f"parnwb convert two {tmp_path}/two.nwb --resume {options}--metadata m.yaml",
-        f"parnwb verify {tmp_path}/two.nwb --against two --metadata m.yaml",
+        " ".join([f"parnwb convert two {tmp_path}/{output}", *options, "--metadata m.yaml"]),
+        f"parnwb verify {tmp_path}/{output} --against two --metadata m.yaml",
     ]
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_store_is_refused_where_the_job_could_not_go_on(tmp_path: Path) -> None:
+    """It would begin anew each time that the job is requeued."""
+    (tmp_path / "site.sh").write_text('launch_and_requeue() { echo "$@"; }\n')
+    done = run_script(tmp_path, "requeue", "one", "one.nwb.zarr")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "one.nwb.zarr is a Zarr store, which cannot be resumed: take many_nodes.sbatch" in done.stderr
+
+
+def run_script(
+    folder: Path, name: str, *arguments: str | Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a job script with the site file that is in a folder."""
+    environment = {"PATH": "/usr/bin:/bin", "PARNWB_SITE": str(folder / "site.sh"), **variables}
+    argv = ["bash", SITE.with_name(f"{name}.sbatch"), *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=20, env=environment)

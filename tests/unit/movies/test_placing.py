@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from pynwb import NWBHDF5IO, TimeSeries
 from pynwb.image import ImageSeries
 
 from parnwb import NWBParallelIO, place_movies
+from parnwb.comm import Ranks
 from parnwb.errors import LinkError, ParnwbError, StorageError
 from parnwb.movies import placing
 from parnwb.movies.names import placed_name
+from parnwb.recordings.conversion import write_built
 
 
 @pytest.fixture
@@ -194,15 +197,21 @@ def test_copies_stay_where_a_job_was_asked_to_stop(folder: Path, how: str) -> No
     assert (folder / name).read_bytes() == (folder / "films" / "0.avi").read_bytes()
 
 
+@pytest.mark.parametrize("asks_again", [False, True])
 @pytest.mark.parametrize("how", ["copy", "move"])
-def test_a_file_that_was_begun_with_copies_is_resumed_with_them(folder: Path, how: str) -> None:
+@pytest.mark.filterwarnings("ignore:external images")
+def test_a_file_that_was_begun_with_copies_is_resumed_with_them(
+    folder: Path, how: str, asks_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the same is asked for once more, as a job script does. Movies are named from the working folder."""
     tifffile = pytest.importorskip("tifffile", reason='needs the extra "movies"')
     path, frames = folder / "session.nwb", folder / "films" / "9.tif"
     tifffile.imwrite(frames, np.arange(9 * 64, dtype=np.uint8).reshape(9, 8, 8), photometric="minisblack")
     size = frames.stat().st_size
+    monkeypatch.chdir(folder / "films" if asks_again else folder)
 
     def begun() -> Any:
-        nwbfile = watching("films/9.tif")
+        nwbfile = watching("9.tif" if asks_again else "films/9.tif")
         nwbfile.add_acquisition(TimeSeries(name="bulk", data=np.arange(40000), unit="V", rate=1.0))
         return nwbfile
 
@@ -213,8 +222,15 @@ def test_a_file_that_was_begun_with_copies_is_resumed_with_them(folder: Path, ho
                 io.write(nwbfile)
                 io.commit()
                 raise StorageError("the disk is full")
-    with NWBParallelIO(path, "resume", backend="direct", progress=False) as io:
-        io.write(begun())
+    if asks_again:
+        ranks = Ranks(None)
+        with pytest.warns(UserWarning, match="originals stay") if how == "move" else nullcontext():
+            write_built(ranks, begun, path, "resume", movies=how, backend="direct", progress=False)
+        ranks.free()
+    else:
+        with NWBParallelIO(path, "resume", backend="direct", progress=False) as io:
+            io.write(begun())
+    assert frames.exists()
     with NWBHDF5IO(path, "r") as io:
         (found,) = io.read().acquisition["camera"].external_file
     assert [found] == named["/camera"] and (folder / found).stat().st_size == size
