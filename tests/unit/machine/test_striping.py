@@ -7,9 +7,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from failure.resuming import session
+from failure.resuming import commits_every, partial_of, session, small_pieces, stopped_at, write
 
 from parnwb import NWBParallelIO
+from parnwb.errors import StorageError
 from parnwb.machine import storage, striping
 from parnwb.machine.striping import Striping, advised_stripes, create_striped, striping_for, striping_of
 from parnwb.target import Target
