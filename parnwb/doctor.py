@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from parnwb.codec import planes
-from parnwb.compression import available_plugins
+from parnwb.codec import native, planes
 from parnwb.comm import NETMOD, Ranks, launched_size, library, world
 from parnwb.errors import LaunchError
 from parnwb.machine import kernel
@@ -32,6 +31,8 @@ from parnwb.target.visible import open_soon
 
 PACKAGES = ("parnwb", "h5py", "hdmf", "pynwb", "mpi4py", "numpy")
 CODERS = {"isal": "isal", "deflate": "libdeflate", "zlib_ng": "zlib-ng"}
+# What --compression has of hdf5plugin, by the numbers under which HDF5 knows filters.
+PLUGINS = {"zstd": 32015, "blosc2-zstd": 32026, "bitshuffle-lz4": 32008}
 PLANES = "planes (compiled with parnwb)"
 # What srun --mpi= is for a library, by the beginning of its name. Cray's MPICH may want cray_shasta.
 SRUN_TYPES = {"Open MPI": "pmix", "MPICH": "pmi2", "MVAPICH": "pmi2", "Intel MPI": "pmi2"}
@@ -352,7 +353,7 @@ def _filters() -> tuple[str, ...]:
 
     known = {"gzip": h5z.FILTER_DEFLATE, "shuffle": h5z.FILTER_SHUFFLE, "lzf": h5z.FILTER_LZF}
     known |= {"szip": h5z.FILTER_SZIP, "fletcher32": h5z.FILTER_FLETCHER32}
-    return (*(name for name, number in known.items() if h5z.filter_avail(number)), *available_plugins())
+    return tuple(name for name, number in (known | PLUGINS).items() if native.is_available(number))
 
 
 def _coders() -> tuple[str, ...]:
