@@ -508,8 +508,8 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
         )
     if kind_of(kind).sharing is Sharing.ROOT:
         yield Advice(
-            f"{folder} is of type {kind}, on which several hosts cannot write one file: with several the root writes for "
-            "all",
+            f"{folder} is of type {kind}, on which several hosts cannot write one file: with several the root writes "
+            "for all",
             "Run all ranks on one host, or write to a parallel file system, which is quicker",
             prevents=False,
         )

@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @MOVIES
 @WRITERS
-@click.option("--script", type=click.Path(path_type=Path), help="Where to write it; else to standard output. Another script there is not replaced.")
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path),
+    help="Where to write it; else to standard output. Another script there is not replaced.",
+)
 @click.option("--submit", is_flag=True, help="Submit it, and show the number of the job.")
 @click.option("--wait", is_flag=True, help="Submit it, and follow it to its end; the exit status is the job's.")
 def jobscript(

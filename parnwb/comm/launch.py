@@ -110,9 +110,9 @@ def launched_rank() -> int:
 def _launcher_numbers(names: tuple[str, ...]) -> list[int]:
     """Return what launchers tell, without SLURM's where another does: that is of its daemons, or of a shell.
 
-    Open MPI's mpirun has daemons that are tasks of an srun, one for each node of the job; a shell in an allocation may be
-    one (``srun --pty``). What either has been told of itself the ranks inherit that it starts. Where srun has started the
-    ranks themselves, and its ``--mpi=`` tells them anything, the plugin for it tells the same number.
+    Open MPI's mpirun has daemons that are tasks of an srun, one for each node of the job; a shell in an allocation may
+    be one (``srun --pty``). What either has been told of itself the ranks inherit that it starts. Where srun has
+    started the ranks themselves and its ``--mpi=`` tells them a number, that is the same.
     """
     told = {name: int(text) for name in names if (text := os.environ.get(name, "")).isdigit()}
     others = [number for name, number in told.items() if not name.startswith("SLURM_")]
