@@ -19,6 +19,24 @@ def location(builder: Builder) -> str:
     return "/" + "/".join(reversed(names))
 
 
+def root_of(builder: Builder) -> Any:
+    """Return the root of the tree that a builder was put into. Independent."""
+    current: Any = builder
+    while current.parent is not None:
+        current = current.parent
+    return current
+
+
+def found_at(root: Any, path: str) -> Any:
+    """Return what is at a path of a tree, through links; None if there is nothing. Independent."""
+    current = root
+    for name in filter(None, path.split("/")):
+        members = [getattr(current, kind, {}) for kind in ("groups", "datasets", "links")]
+        current = next((one[name] for one in members if name in one), None)
+        current = getattr(current, "builder", current)  # what a link leads to
+    return current
+
+
 def unwrapped(data: Any) -> Any:
     """Return the data inside a ``DataIO``, or the data themselves. Independent."""
     from hdmf.data_utils import DataIO

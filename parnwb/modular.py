@@ -30,7 +30,7 @@ MODES = ("w", "resume")
 BEGUN_ANEW = ("mpio", "virtual")
 AGAIN = "Data files that are finished stay: call write_modular again with mode='resume'"
 # Of the file of links; what shapes data has nothing to do there.
-OF_ALL = ("overwrite", "progress", "watchdog", "break_lock")
+OF_ALL = ("overwrite", "progress", "watchdog", "break_lock", "on_mismatch")
 
 
 @dataclass

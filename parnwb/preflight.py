@@ -43,13 +43,13 @@ class Preflight:
     advice: tuple[Finding, ...]
 
 
-def preflight(path: Path) -> Preflight:
-    """Look at a finished file as DANDI does. Independent; on the root.
+def check_can_be_told(path: Path) -> None:
+    """Refuse what ``preflight`` cannot look at, before anything else takes its time. Independent; on the root.
 
     Raises
     ------
     ParnwbError
-        nwbinspector is not installed, or cannot read the file; or it is a Zarr store.
+        nwbinspector is not installed; or it is a Zarr store.
     """
     if path.is_dir():
         raise ParnwbError(
@@ -57,6 +57,23 @@ def preflight(path: Path) -> Preflight:
             where=str(path),
             remedy="Leave dandi (--dandi) out, and run dandi validate",
         )
+    try:
+        import nwbinspector  # noqa: F401
+    except ImportError as error:
+        raise ParnwbError(
+            "nwbinspector, which DANDI asks, is not installed", remedy='pip install "parnwb[inspect]"'
+        ) from error
+
+
+def preflight(path: Path) -> Preflight:
+    """Look at a finished file as DANDI does. Independent; on the root.
+
+    Raises
+    ------
+    ParnwbError
+        As ``check_can_be_told`` does.
+    """
+    check_can_be_told(path)
     refused: list[Finding] = []
     advice: list[Finding] = []
     size = path.stat().st_size
@@ -103,20 +120,13 @@ def _advice(dataset: h5py.Dataset) -> Iterator[Finding]:
 
 def _inspect(path: Path, refused: list[Finding], advice: list[Finding]) -> None:
     """Ask nwbinspector, with DANDI's configuration."""
-    try:
-        from nwbinspector import available_checks, inspect_nwbfile, load_config
-    except ImportError as error:
-        raise ParnwbError(
-            "nwbinspector, which DANDI asks, is not installed", remedy='pip install "parnwb[inspect]"'
-        ) from error
+    from nwbinspector import available_checks, inspect_nwbfile, load_config
+
     try:
         messages = list(inspect_nwbfile(nwbfile_path=path, config=load_config("dandi"), skip_validate=True))
-    except Exception as error:
-        raise ParnwbError(
-            f"nwbinspector cannot read the file: {type(error).__name__}: {error}",
-            where=str(path),
-            remedy="See what verify without --dandi says",
-        ) from error
+    except Exception as error:  # noqa: BLE001 - what it cannot read DANDI does not take
+        refused.append(Finding("/", None, f"cannot be read by nwbinspector: {type(error).__name__}: {error}"))
+        return
     sections = {check.__name__: _section(check.__doc__ or "") for check in available_checks}
     for message in messages:
         name, importance = message.check_function_name, message.importance.name

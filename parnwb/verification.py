@@ -32,7 +32,7 @@ from parnwb.on_disk import OnDisk, on_disk, one_line
 from parnwb.on_disk.hdf5 import opened_hdf5
 from parnwb.own_tally import OwnTally
 from parnwb.planning.plan import DEFAULT_BUFFER_MB, Buffer, WritePlan
-from parnwb.preflight import preflight
+from parnwb.preflight import check_can_be_told, preflight
 from parnwb.progress import Extrapolated, Meter, Progress, Started, View, meter_of, view_of
 from parnwb.sources import Source, read_checked
 from parnwb.sources.sending import Received, receive_sources
@@ -133,6 +133,8 @@ def verify(
     ------
     VerificationError
         The file cannot be opened at all.
+    ParnwbError
+        What DANDI would say cannot be known: nwbinspector is not installed, or it is a Zarr store.
     """
     began = time.monotonic()
     ranks, path = Ranks(comm, until_checked(watchdog)), Path(path).absolute()
@@ -143,6 +145,8 @@ def verify(
             view = view_of(progress)
             if ranks.is_root:
                 told = meter_of(view, ranks.rank, ranks.host)
+                if dandi:
+                    check_can_be_told(path)
         ranks.on_root("finishing an interrupted append", lambda: finish_append_alone(path))
         received = _sources(ranks, path, against, rule or (StoreRule() if path.is_dir() else BulkRule()))
         sources = received.sources

@@ -36,6 +36,8 @@ from parnwb.builders import datasets_of, location, tree, unwrapped
 from parnwb.element import NUMERIC_KINDS, comparable
 from parnwb.errors import LinkError, SourceError
 from parnwb.links.attributes import Mismatch, mismatches
+from parnwb.links.following import lacking_parts
+from parnwb.links.mosaic import MosaicSource
 from parnwb.links.raw import check_left_in_place
 from parnwb.links.series import place_of
 from parnwb.resident.data import Resident
@@ -109,6 +111,26 @@ def links_out(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_w
     ]
 
 
+def check_copied(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> None:
+    """Refuse to copy datasets whose values are in other files that are not there. Independent.
+
+    Raises
+    ------
+    LinkError
+        HDF5 would read fill values or zeros, and say nothing.
+    """
+    for builder in datasets_of(root):
+        if is_written(builder) or not rule.is_copied(builder):
+            continue
+        dataset = unwrapped(builder.data)
+        if lacking := lacking_parts(dataset):
+            raise LinkError(
+                f"what is copied must be there: {lacking[0]}",
+                where=f"{location(builder)}, from {dataset.file.filename}:{dataset.name}",
+                remedy="Bring that file there",
+            )
+
+
 def bulk_sources(root: GroupBuilder, rule: BulkRule, is_written: Predicate = none_written) -> dict[str, Source]:
     """Return the source of every bulk dataset below ``root``, by path; not of those that are written. Independent."""
     return {location(builder): _source(builder) for builder in _bulk(root, rule, is_written)}
@@ -128,7 +150,8 @@ def _source(builder: DatasetBuilder) -> Source:
         dtype = listed_dtype(data, builder.dtype)
         assert dtype is not None  # or the rule would not apply
         return ListSource(data, listed_shape(data, dtype), dtype)
-    source = as_source(data)
+    is_virtual = isinstance(data, h5py.Dataset) and data.is_virtual
+    source = MosaicSource.of(data) if is_virtual else as_source(data)
     converts = (is_array(builder.data) or isinstance(builder.data, Resident)) and isinstance(builder.dtype, type)
     if converts and np.dtype(builder.dtype).newbyteorder("=") != source.dtype.newbyteorder("="):
         return CastSource(source, np.dtype(builder.dtype))

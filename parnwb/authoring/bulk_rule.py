@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from parnwb.builders import location, unwrapped
+from parnwb.builders import found_at, location, root_of, unwrapped
 from parnwb.element import NUMERIC_KINDS, is_self_contained
 from parnwb.errors import ParnwbError
 from parnwb.links.policy import check_policy
 from parnwb.resident.data import Resident
-from parnwb.sources.raw_chunks import is_plain
+from parnwb.sources.raw_chunks import is_outside, is_plain
 from parnwb.sources.zarr import is_zarr_array
 
 if TYPE_CHECKING:
@@ -37,12 +37,13 @@ class BulkRule:
     threshold
         Arrays (of numpy or Zarr), lists and copied HDF5 datasets of at least so many bytes in the file are bulk if each
         element is all there is to write (``parnwb.element.is_self_contained``): numbers, booleans, compound values of
-        these. Iterators over such elements, and data that are spread over ranks, always are. Text and references, which
-        only HDF5 can place, never are.
+        these. Iterators over such elements, data that are spread over ranks, and copied HDF5 datasets whose values are
+        in other files, always are. Text and references, which only HDF5 can place, never are.
     link_data
         What becomes of an ``h5py.Dataset`` that is not wrapped: True links to it, False copies it.
     export_source
-        The file that is exported: its datasets are copied all the same where they keep their place.
+        The file that is exported: its datasets are copied all the same where they keep their place, or where nothing
+        keeps it.
     on_mismatch
         What becomes of links to datasets that are not what the container says: ``'raise'``, ``'warn'`` or ``'copy'``.
     no_copy
@@ -76,9 +77,12 @@ class BulkRule:
         if isinstance(data, AbstractDataChunkIterator):  # those of text, say, are drained where metadata are written
             return is_self_contained(np.dtype(data.dtype))
         if isinstance(data, h5py.Dataset):
-            if self.is_mended(builder) or (self.asked_settings(builder) and not self.is_linked(builder)):
-                return self._is_large(data.shape, data.dtype, 0) and is_plain(data)
-            return not self.is_linked(builder) and self._is_large(data.shape, data.dtype) and is_plain(data)
+            if not self.is_copied(builder):
+                return False
+            # HDF5 would copy none of these as they must be: with other settings, another type, or from other files.
+            is_anew = is_outside(data) or bool(self.asked_settings(builder)) or self.is_mended(builder)
+            is_fillable = is_outside(data) or is_plain(data)
+            return self._is_large(data.shape, data.dtype, 0 if is_anew else None) and is_fillable
         if is_array(data):
             return _is_array_of_its_elements(data, builder.dtype) and self._is_large(data.shape, data.dtype)
         if isinstance(data, list | tuple):
@@ -104,6 +108,13 @@ class BulkRule:
         own = getattr(builder.data, "link_data", None) if isinstance(builder.data, DataIO) else None
         return self.link_data if own is None else bool(own)
 
+    def is_copied(self, builder: DatasetBuilder) -> bool:
+        """Tell whether the values of an HDF5 dataset come into the file."""
+        import h5py
+
+        is_dataset = isinstance(unwrapped(builder.data), h5py.Dataset)
+        return is_dataset and (not self.is_linked(builder) or self.is_mended(builder))
+
     @staticmethod
     def asked_settings(builder: DatasetBuilder) -> dict[str, Any]:
         """Return with which settings an HDF5 dataset is to be written anew; nothing for one that is as it is."""
@@ -122,11 +133,26 @@ class BulkRule:
 
         return self.is_linked(builder) and bool(mismatches(builder))
 
-    def _is_exported(self, builder: DatasetBuilder, data: h5py.Dataset) -> bool:
-        """Tell whether a dataset is copied by an export, as hdmf decides it."""
-        if self.export_source is None or os.path.abspath(data.file.filename) != self.export_source:
+    def has_lost_its_place(self, builder: DatasetBuilder) -> bool:
+        """Tell whether a dataset of the exported file is copied because a link within the new one would not find it.
+
+        hdmf links to the place that a dataset had, whatever is there now.
+        """
+        import h5py
+
+        data = unwrapped(builder.data)
+        if not isinstance(data, h5py.Dataset) or not self._is_of_source(data) or _keeps_its_place(builder, data):
             return False
-        return (location(builder).rpartition("/")[0] or "/") == data.parent.name
+        there = found_at(root_of(builder), str(data.name))
+        inner = unwrapped(getattr(there, "data", None))
+        return not isinstance(inner, h5py.Dataset) or inner != data or not _keeps_its_place(there, inner)
+
+    def _is_exported(self, builder: DatasetBuilder, data: h5py.Dataset) -> bool:
+        """Tell whether an export copies a dataset: where it keeps its place, as hdmf decides it, or has lost it."""
+        return self._is_of_source(data) and (_keeps_its_place(builder, data) or self.has_lost_its_place(builder))
+
+    def _is_of_source(self, data: h5py.Dataset) -> bool:
+        return self.export_source is not None and os.path.abspath(data.file.filename) == self.export_source
 
     def is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
         """Tell whether an HDF5 dataset that is copied has so many bytes, and elements that any rank can place."""
@@ -135,6 +161,10 @@ class BulkRule:
     def _is_large(self, shape: tuple[int, ...], dtype: np.dtype[Any], threshold: int | None = None) -> bool:
         large = math.prod(shape) * dtype.itemsize >= (self.threshold if threshold is None else threshold)
         return large and len(shape) > 0 and is_self_contained(dtype)
+
+
+def _keeps_its_place(builder: DatasetBuilder, data: h5py.Dataset) -> bool:
+    return bool((location(builder).rpartition("/")[0] or "/") == data.parent.name)
 
 
 def _is_array_of_its_elements(array: npt.NDArray[Any], dtype: Any) -> bool:

@@ -22,6 +22,7 @@ from pynwb import NWBHDF5IO
 
 from parnwb.authoring.bulk import (
     bulk_sources,
+    check_copied,
     has_filter,
     left_in_place,
     link_mismatches,
@@ -39,6 +40,7 @@ from parnwb.codec.filters import DEFLATE
 from parnwb.compression import Compression, filter_settings, is_none, needs_plugin
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
+from parnwb.links.mosaic import MosaicSource
 from parnwb.links.places import check_places
 from parnwb.links.policy import heed
 from parnwb.links.raw import creation_of, warning_of
@@ -49,10 +51,10 @@ from parnwb.overlay import Overlay
 from parnwb.resident.data import Resident
 from parnwb.resident.gathering import Asking, gathered
 from parnwb.site import BackendChoice, choose_backend
-from parnwb.sources import Access, Source, takes_over
+from parnwb.sources import Access, Source, read_beside, takes_over
 from parnwb.sources.binary import BinarySource
 from parnwb.sources.growing import GrowingSource
-from parnwb.sources.raw_chunks import creation_of_same, read_spec
+from parnwb.sources.raw_chunks import creation_of_same, creation_of_spec, is_outside, read_spec
 from parnwb.sources.sample import sample
 from parnwb.timing import Phases
 
@@ -252,9 +254,11 @@ class _SkeletonIO(NWBHDF5IO):
         """Refuse links that would lead nowhere or mislead readers."""
         rule = self._options.rule
         found = link_mismatches(root, rule, self.get_written)
-        heed([] if rule.on_mismatch == "copy" else found, rule.on_mismatch)
+        heed(found, rule.on_mismatch)
+        check_copied(root, rule, self.get_written)
         check_places(
             links_out(root, rule, self.get_written),
+            root,
             self._path,
             export_source=rule.export_source,
             is_appended_to=self._is_appended_to,
@@ -262,7 +266,8 @@ class _SkeletonIO(NWBHDF5IO):
 
     def write_dataset(self, parent: h5py.Group, builder: DatasetBuilder, **kwargs: Any) -> Any:
         """Write as pynwb does; the values of bulk data stay out."""
-        if not self.get_written(builder) and self._options.rule.is_mended(builder):
+        rule = self._options.rule
+        if not self.get_written(builder) and (rule.is_mended(builder) or rule.has_lost_its_place(builder)):
             kwargs["link_data"] = False
             with unlinked(builder.data):
                 return self._write_dataset(parent, builder, **kwargs)
@@ -292,7 +297,7 @@ class _SkeletonIO(NWBHDF5IO):
 
     def _write_small(self, parent: h5py.Group, builder: DatasetBuilder, path: str, kwargs: dict[str, Any]) -> Any:
         try:
-            return super().write_dataset(parent, builder, **kwargs)
+            return super().write_dataset(_FilledGroup(parent), builder, **kwargs)
         except ParnwbError:
             raise
         except Exception as error:
@@ -365,6 +370,25 @@ class _UnfilledDataset(h5py.Dataset):
         """Take no values."""
 
 
+class _FilledGroup(h5py.Group):
+    """A group into which datasets are copied with their values, wherever these are."""
+
+    def __init__(self, group: h5py.Group) -> None:
+        super().__init__(group.id)
+
+    def copy(self, source: h5py.Dataset, dest: Any, name: str, **settings: Any) -> None:
+        """Copy as HDF5 does; but of what is in other files it would copy the names of these only."""
+        if not is_outside(source):
+            super().copy(source, dest, name, **settings)
+            return
+        creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        if source.maxshape != source.shape:
+            creation.set_chunk(auto_chunks(source.shape, source.dtype.itemsize))
+        new = h5py.h5d.create(self.id, name.encode(), source.id.get_type(), source.id.get_space(), creation)
+        if source.size:
+            h5py.Dataset(new)[...] = source[...]
+
+
 class _ExternalGroup(h5py.Group):
     """A group in which one new dataset has its values in another file."""
 
@@ -422,25 +446,33 @@ class _UnfilledGroup(h5py.Group):
 
     def copy(self, source: h5py.Dataset, dest: Any, name: str, **settings: Any) -> None:
         """Create an empty dataset like ``source``, where hdmf would copy it; or as asked, which hdmf would not heed."""
-        if self._asked:
-            kept: dict[str, Any] = {"chunks": source.chunks, "maxshape": source.maxshape if source.chunks else None}
-            dtype = source.dtype if self._dtype is None else np.dtype(self._dtype)
-            if (found := read_spec(source)).fillvalue:
-                kept["fillvalue"] = found.fill
-            self.create_dataset(name, shape=source.shape, dtype=dtype, **{**kept, **self._asked})
+        parts = self._source.common_spec if isinstance(self._source, MosaicSource) else None
+        if self._asked or (parts is None and is_outside(source)):
+            self._create_anew(source, name)
             return
-        creation = creation_of_same(source)
+        creation = creation_of_same(source) if parts is None else creation_of_spec(parts)
         if self._never_fill:
             creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         same = self._dtype is None or np.dtype(self._dtype) == source.dtype.newbyteorder("=")
         kind = source.id.get_type() if same else h5py.h5t.py_create(np.dtype(self._dtype))
         h5py.h5d.create(self.id, name.encode(), kind, source.id.get_space(), creation)
 
+    def _create_anew(self, source: h5py.Dataset, name: str) -> None:
+        found = read_spec(source)
+        kept: dict[str, Any] = {"chunks": found.chunks, "maxshape": found.maxshape if found.chunks else None}
+        if found.maxshape != found.shape and found.chunks is None:  # a virtual one, or in raw files
+            kept = {"chunks": auto_chunks(found.shape, found.itemsize), "maxshape": found.maxshape}
+        if found.fillvalue:
+            kept["fillvalue"] = found.fill
+        dtype = source.dtype if self._dtype is None else np.dtype(self._dtype)
+        self.create_dataset(name, shape=source.shape, dtype=dtype, **{**kept, **self._asked})
+
     def spec(self) -> DatasetSpec:
         """Return what was created, as the file has it."""
         major = self._source.axis if isinstance(self._source, GrowingSource) else 0
         created = read_spec(self[self._path])
-        spec = replace(created, access=self._source.access.value, coder=self._coder, major=major)
+        access, beside = self._source.access.value, read_beside(self._source)
+        spec = replace(created, access=access, coder=self._coder, major=major, read_beside=beside)
         needs_coder = any(item.identifier == DEFLATE for item in spec.filters) and not takes_over(self._source, spec)
         if spec.coder or self._hdf5_encodes or not needs_coder:
             return spec

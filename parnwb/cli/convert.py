@@ -12,7 +12,7 @@ import click
 from parnwb.cli.afterwards import Afterwards
 from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
-from parnwb.cli.first_import import import_pynwb
+from parnwb.cli.first_import import import_neuroconv, import_pynwb
 from parnwb.cli.options import (
     LOCAL,
     MOVIES,
@@ -117,6 +117,7 @@ def convert(
     """
     if speaks():  # the others need none of it where the root can send them what they are to read
         import_pynwb()
+        import_neuroconv()
     is_one = not _is_specification(source, given)
     stays = given["movies"] != "move"
     against = source_data(source, dict(given)) if is_one and stays else None

@@ -38,6 +38,8 @@ class Mismatch:
         What differs: an attribute, ``dtype``, ``rate`` and so on.
     asked, found
         The container's value, and the dataset's.
+    copy_mends
+        Whether a copy is what the container says. It has as many rows and channels as what it is copied from.
     """
 
     path: str
@@ -45,6 +47,7 @@ class Mismatch:
     name: str
     asked: str
     found: str
+    copy_mends: bool = False
 
     def __str__(self) -> str:
         return f"{self.path} -> {self.target}: {self.name} is {self.asked} in the container, {self.found} there"
@@ -60,14 +63,17 @@ def mismatches(builder: DatasetBuilder) -> tuple[Mismatch, ...]:
     """
     dataset: h5py.Dataset = unwrapped(builder.data)
     path, target = location(builder), f"{dataset.file.filename}:{dataset.name}"
-    found = (
+    mended = (
         *_different_types(builder, dataset),
         *_different_attributes(builder.attributes, dataset),
-        *_different_lengths(builder, dataset),
         *_different_dimensions(builder, dataset),
         *_different_times(builder, dataset),
     )
-    return tuple(Mismatch(path, target, *item) for item in found)
+    lasting = _different_lengths(builder, dataset)
+    return (
+        *(Mismatch(path, target, *item, copy_mends=True) for item in mended),
+        *(Mismatch(path, target, *item) for item in lasting),
+    )
 
 
 def _different_types(builder: DatasetBuilder, dataset: h5py.Dataset) -> Iterator[Difference]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,95 +99,154 @@ def files_behind(path: str) -> Iterator[str]:
                 yield target
 
 
-def broken_links(file: h5py.File, path: Path) -> tuple[list[Finding], list[Outward]]:
-    """Return what is wrong with the links of a file, and those links to other files that lead to something.
+class Followed:
+    """All that links of a file lead to, and theirs, as far as it goes. All calls are independent.
 
-    Independent.
+    Parameters
+    ----------
+    file
+        Open for reading.
+    path
+        By which it was opened.
     """
-    findings, good = [], []
-    for link in outward_links(file):
-        target = link.found_from(str(path))
-        what = _broken(file, path, link, target)
-        if what is None:
-            good.append(link)
-        else:
-            findings.append(Finding(link.path, None, f"links to {link.file}:{link.name}, {what}"))
-    findings += [Finding(name, None, "is a link to a place in this file that is empty") for name in _dangling(file)]
-    return findings, good
 
+    def __init__(self, file: h5py.File, path: Path) -> None:
+        self._file, self._own = file, os.path.realpath(path)
+        self._seen: set[tuple[str, int]] = set()
+        self.findings: list[Finding] = []
+        """What is wrong with links; complete when all datasets have been asked for."""
 
-def _broken(file: h5py.File, path: Path, link: Outward, target: str) -> str | None:
-    """Say what is wrong with a link to another file; None if nothing is."""
-    if not os.path.isfile(target):
-        if not os.path.isabs(link.file) and os.path.isfile(link.file):
-            return "which is found from the working folder only, not from where this file is"
-        return "and there is no such file"
-    if os.path.realpath(target) == os.path.realpath(path):
-        return "which is this file"
-    try:
-        with h5py.File(target, "r") as there:
-            if link.name in there:
-                file[link.path]  # through all that comes behind it
+    def datasets(self) -> Iterator[tuple[str, h5py.Dataset]]:
+        """Iterate over the datasets in other files, with their paths in this one.
+
+        What two links of this file lead to has two paths; what is linked to from there is told once.
+        """
+        waiting: deque[str] = deque()  # not the groups themselves, which would keep their files open
+        for path, thing in self._behind_all(self._file, ""):
+            waiting += [path] if isinstance(thing, h5py.Group) else []
+            yield from ((name, dataset) for name, dataset, _ in self._datasets_at(path, thing))
+        while waiting:
+            above = waiting.popleft()
+            for path, thing in self._behind_all(self._file[above], above):
+                if _key(thing, _place(thing)) not in self._seen:
+                    waiting += [path] if isinstance(thing, h5py.Group) else []
+                    yield from ((name, dataset) for name, dataset, is_new in self._datasets_at(path, thing) if is_new)
+
+    def _datasets_at(self, path: str, thing: h5py.HLObject) -> list[tuple[str, h5py.Dataset, bool]]:
+        """Return a dataset of another file, or those of a group, each with whether it is new; remember them."""
+        found: list[tuple[str, h5py.Dataset, bool]] = []
+        place = _place(thing)
+
+        def look(name: str, item: h5py.HLObject) -> None:
+            key = _key(item, place)
+            if isinstance(item, h5py.Dataset):
+                found.append((f"{path}/{name}" if name else path, item, key not in self._seen))
+            self._seen.add(key)
+
+        look("", thing)
+        if isinstance(thing, h5py.Group):
+            thing.visititems(look)
+        return found
+
+    def _behind_all(self, group: h5py.Group, above: str) -> Iterator[tuple[str, h5py.HLObject]]:
+        """Iterate over what the links of a group at a path lead to, but for those within this file itself."""
+        place = os.fsdecode(group.file.filename)
+        links: list[tuple[str, h5py.SoftLink | h5py.ExternalLink]] = []
+
+        def look(name: str, link: object) -> None:
+            if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+                links.append((name, link))
+
+        group.visititems_links(look)
+        for name, link in links:
+            path = f"{above}/{name}"
+            thing = self._behind(group, name, link, path, place)
+            if thing is not None and (group is not self._file or isinstance(link, h5py.ExternalLink)):
+                yield path, thing
+
+    def _behind(
+        self, group: h5py.Group, name: str, link: h5py.SoftLink | h5py.ExternalLink, path: str, place: str
+    ) -> h5py.HLObject | None:
+        """Return what a link leads to; None, with a finding, if that is nothing to be read."""
+        if isinstance(link, h5py.ExternalLink):
+            outward = Outward(path, os.fsdecode(link.filename), str(link.path))
+            if (what := self._broken(outward, place)) is not None:
+                self.findings.append(Finding(path, None, f"links to {outward.file}:{outward.name}, {what}"))
                 return None
-            return "which holds no such thing"
-    except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
-        return f"which cannot be opened: {' '.join(str(error).split())}"
+        elif _is_empty(group, name):
+            which = "this file" if group is self._file else os.path.basename(place)
+            self.findings.append(Finding(path, None, f"is a link to a place in {which} that is empty"))
+            return None
+        try:
+            return group[name]
+        except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
+            self.findings.append(Finding(path, None, f"cannot be opened: {_one_line(error)}"))
+            return None
+
+    def _broken(self, link: Outward, place: str) -> str | None:
+        """Say what is wrong with a link to another file; None if nothing is."""
+        target = link.found_from(place)
+        if not os.path.isfile(target):
+            if not os.path.isabs(link.file) and os.path.isfile(link.file):
+                return "which is found from the working folder only, not from where this file is"
+            return "and there is no such file"
+        if os.path.realpath(target) == self._own:
+            return "which is this file"
+        try:
+            with h5py.File(target, "r") as there:
+                if link.name in there:
+                    self._file[link.path]  # through all that comes behind it
+                    return None
+                return "which holds no such thing"
+        except Exception as error:  # noqa: BLE001 - whatever HDF5 says is the finding
+            return f"which cannot be opened: {_one_line(error)}"
 
 
-def _dangling(file: h5py.File) -> list[str]:
-    names: list[str] = []
-
-    def look(name: str, link: object) -> None:
-        if isinstance(link, h5py.SoftLink) and _is_empty(file, name):
-            names.append(f"/{name}")
-
-    file.visititems_links(look)
-    return names
+def _place(thing: h5py.HLObject) -> str:
+    """Return the file that has an object, as all links to it have it."""
+    return os.path.realpath(os.fsdecode(thing.file.filename))
 
 
-def _is_empty(file: h5py.File, name: str) -> bool:
+def _key(thing: h5py.HLObject, place: str) -> tuple[str, int]:
+    """Return what tells an object from all others, as long as HDF5 has its file open and after that."""
+    return place, int(h5py.h5o.get_info(thing.id).addr)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _is_empty(group: h5py.Group, name: str) -> bool:
     try:
-        return file.get(name) is None
+        return group.get(name) is None
     except Exception:  # noqa: BLE001 - what lies behind it is told of by its own finding
         return False
-
-
-def linked_datasets(file: h5py.File, links: list[Outward]) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Iterate over the datasets that links to other files lead to, with their paths in this one. Independent."""
-    for link in links:
-        target = file[link.path]
-        if isinstance(target, h5py.Dataset):
-            yield link.path, target
-        else:
-            inner: list[tuple[str, h5py.Dataset]] = []
-            _collect(target, link.path, inner)
-            yield from inner
-
-
-def _collect(group: h5py.Group, path: str, found: list[tuple[str, h5py.Dataset]]) -> None:
-    def look(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            found.append((f"{path}/{name}", item))
-
-    group.visititems(look)
 
 
 def stored_elsewhere(dataset: h5py.Dataset) -> list[str]:
     """Say what is wrong with the other files that hold a dataset's values, if any do. Independent."""
     path = os.path.abspath(os.fsdecode(dataset.file.filename))
-    return [*_external_storage(dataset, os.path.dirname(path)), *_virtual_sources(dataset, path)]
+    relative = (
+        f"its values are in {name}, which HDF5 looks for in the reader's working folder: readers must set "
+        "HDF5_EXTFILE_PREFIX='${ORIGIN}'"
+        for name, _, _ in dataset.external or ()
+        if not os.path.isabs(name)
+    )
+    return [*relative, *_raw_files(dataset, os.path.dirname(path)), *_virtual_sources(dataset, path)]
 
 
-def _external_storage(dataset: h5py.Dataset, folder: str) -> list[str]:
-    """Look for raw files; HDF5 looks for a relative name from the reader's working folder, not the file's."""
+def lacking_parts(dataset: h5py.Dataset) -> list[str]:
+    """Say which of the other files that hold a dataset's values this process would not find. Independent."""
+    path = os.path.abspath(os.fsdecode(dataset.file.filename))
+    asked = os.environ.get("HDF5_EXTFILE_PREFIX") or os.fsdecode(dataset.id.get_access_plist().get_efile_prefix())
+    return [*_raw_files(dataset, asked.replace("${ORIGIN}", os.path.dirname(path))), *_virtual_sources(dataset, path)]
+
+
+def _raw_files(dataset: h5py.Dataset, folder: str) -> list[str]:
+    """Look for raw files in a folder; where one has lost its end HDF5 reads zeros, and says nothing."""
     said = []
     for name, offset, size in dataset.external or ():
-        if not os.path.isabs(name):
-            said.append(
-                f"its values are in {name}, which HDF5 looks for in the reader's working folder: readers must set "
-                "HDF5_EXTFILE_PREFIX='${ORIGIN}'"
-            )
-        path = name if os.path.isabs(name) else os.path.join(folder, name)
+        path = os.path.join(folder, name)
         if not os.path.isfile(path):
             said.append(f"its values are in {name}, and there is no such file")
         elif size != h5py.h5f.UNLIMITED and os.path.getsize(path) < offset + size:
@@ -211,19 +271,19 @@ def _unreadable(place: str, paths: set[str]) -> str | None:
             lacking = [path for path in sorted(paths) if not isinstance(file.get(path), h5py.Dataset)]
             return f"which has no {lacking[0]}: it is read as fill values" if lacking else None
     except OSError as error:  # HDF5 finds out by itself that a file has lost its end
-        why = " ".join(str(error).split())
-        return f"which cannot be opened ({why}): HDF5 before 1.14 reads it as fill values"
+        return f"which cannot be opened ({_one_line(error)}): HDF5 before 1.14 reads it as fill values"
 
 
-def missing_movies(file: h5py.File, path: Path) -> list[Finding]:
-    """Return the external image files that are not there, seen from the file's folder. Independent."""
-    findings: list[Finding] = []
+def missing_movies(name: str, dataset: h5py.Dataset) -> list[Finding]:
+    """Return the external image files of a dataset that are not there, seen from the folder of its file. Independent.
 
-    def look(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and name.rpartition("/")[2] == "external_file" and item.shape:
-            for movie in item.asstr()[()]:
-                if "://" not in movie and not (path.parent / movie).is_file():
-                    findings.append(Finding(f"/{name}", None, f"names {movie}, and there is no such file"))
-
-    file.visititems(look)
-    return findings
+    Parameters
+    ----------
+    name
+        Path of the dataset in the file that is verified. Only those that are called ``external_file`` name any.
+    """
+    if name.rpartition("/")[2] != "external_file" or not dataset.shape:
+        return []
+    folder = Path(os.path.abspath(os.fsdecode(dataset.file.filename))).parent
+    gone = (movie for movie in dataset.asstr()[()] if "://" not in movie and not (folder / movie).is_file())
+    return [Finding(name, None, f"names {movie}, and there is no such file") for movie in gone]

@@ -12,24 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-from hdmf.build import Builder, DatasetBuilder, LinkBuilder
+from hdmf.build import Builder, DatasetBuilder, GroupBuilder, LinkBuilder
 
-from parnwb.builders import location, unwrapped
+from parnwb.builders import found_at, location, unwrapped
 from parnwb.errors import LinkError
-from parnwb.links.following import files_behind
+from parnwb.links.following import datasets_in, files_behind, stored_elsewhere
 
 ROOT_NAME = "root"
 # Names that files have while they are written.
 UNFINISHED = (".partial", ".partial.next")
 
 
-def check_places(links: Sequence[Builder], path: Path, *, export_source: str | None, is_appended_to: bool) -> None:
+def check_places(
+    links: Sequence[Builder], root: GroupBuilder, path: Path, *, export_source: str | None, is_appended_to: bool
+) -> None:
     """Refuse links out of a file that would not be found, or not stay what they are. Independent; on the root.
 
     Parameters
     ----------
     links
         Builders of what will be links.
+    root
+        Of all that is written.
     path
         Final path of the file.
     export_source
@@ -43,6 +47,7 @@ def check_places(links: Sequence[Builder], path: Path, *, export_source: str | N
         The first that is wrong.
     """
     checked: set[tuple[str, str]] = set()
+    good_files: set[str] = set()
     for builder in links:
         dataset = unwrapped(builder.data) if isinstance(builder, DatasetBuilder) else None
         if isinstance(dataset, h5py.Dataset):
@@ -51,17 +56,43 @@ def check_places(links: Sequence[Builder], path: Path, *, export_source: str | N
             target, name = os.path.abspath(builder.builder.source), _written_path(builder)
         else:
             continue
+        where = f"{location(builder)} -> {target}:{name}"
+        if target == export_source and isinstance(builder, LinkBuilder):
+            _check_exported(builder, root, where)
         own = target == export_source or (is_appended_to and _is_same(target, path)) or _is_inner(builder, path)
         if own or (target, name) in checked:
             continue
         checked.add((target, name))
-        where = f"{location(builder)} -> {target}:{name}"
-        _check_file(target, path, where)
+        if target not in good_files:  # looking for circles takes a walk through all of the file
+            _check_file(target, path, where)
+            good_files.add(target)
         if isinstance(dataset, h5py.Dataset):
             _check_open(dataset, where)
             _check_dataset(dataset, target, where)
         else:
             _check_object(name, target, where)
+
+
+def _check_exported(builder: LinkBuilder, root: GroupBuilder, where: str) -> None:
+    """Refuse a link within the file to what the program has removed from what it exports."""
+    path = _written_path(builder)
+    if not path.startswith("/"):  # hdmf keeps what was relative as it was
+        return
+    found = found_at(root, path)
+    ids = {_object_id(found), _object_id(builder.builder)} - {None}
+    if found is None or len(ids) > 1:
+        raise LinkError(
+            "a link must lead to something: what it leads to has been removed from what is exported",
+            where=where,
+            remedy="Keep that, or give its data, which are copied then: data=other.data of a series",
+        )
+
+
+def _object_id(builder: Any) -> str | None:
+    """Return what tells an object of NWB from all others; of a dataset without a type, that of the group it is in."""
+    while builder is not None and "object_id" not in builder.attributes:
+        builder = builder.parent
+    return None if builder is None else str(builder.attributes["object_id"])
 
 
 def _is_inner(builder: object, path: Path) -> bool:
@@ -124,9 +155,12 @@ def _check_file(target: str, path: Path, where: str) -> None:
 def _check_dataset(dataset: h5py.Dataset, target: str, where: str) -> None:
     """Look at the file on disk, which need not be the one that is open."""
     with opened(target, where) as file:
-        found = file.get(dataset.name)
+        found = _found(file, dataset.name)
         same = isinstance(found, h5py.Dataset) and (found.shape, found.dtype) == (dataset.shape, dataset.dtype)
         said = f"{found.shape} of {found.dtype}" if isinstance(found, h5py.Dataset) else "no such dataset"
+        wrong = stored_elsewhere(found) if same else []
+    if wrong:
+        _refuse_hollow(wrong[0], where)
     if not same:
         raise LinkError(
             f"a link must lead to what is open here: {dataset.shape} of {dataset.dtype}; on disk there is {said}",
@@ -149,13 +183,33 @@ def _written_path(builder: LinkBuilder) -> str:
 
 def _check_object(name: str, target: str, where: str) -> None:
     with opened(target, where) as file:
-        if name not in file:
+        found = _found(file, name)
+        if found is None:
             raise LinkError(
                 f"a link must lead to something: that file has no {name}",
                 where=where,
                 remedy="Read that file with the same manager that writes: manager = pynwb.get_manager(), then "
                 "NWBHDF5IO(other, 'r', manager=manager) and NWBParallelIO(path, 'w', manager=manager)",
             )
+        for dataset in [found] if isinstance(found, h5py.Dataset) else datasets_in(found):
+            for said in stored_elsewhere(dataset):
+                _refuse_hollow(f"of {dataset.name}, {said}", where)
+
+
+def _found(file: h5py.File, name: str) -> Any:
+    """Return what is at a path; None if nothing is, or a link on the way is broken."""
+    try:
+        return file.get(name)
+    except Exception:  # noqa: BLE001 - HDF5 has several words for a link that leads nowhere
+        return None
+
+
+def _refuse_hollow(said: str, where: str) -> None:
+    raise LinkError(
+        f"the values of what is linked to must be where readers find them: {said}",
+        where=where,
+        remedy="Bring that file there, or copy from where it is found (link_data=False)",
+    )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,7 @@ from parnwb.errors import VerificationError
 from parnwb.finding import Finding
 from parnwb.index import missing_chunks
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.links.following import (
-    broken_links,
-    datasets_in,
-    linked_datasets,
-    missing_movies,
-    parts_of,
-    stored_elsewhere,
-)
+from parnwb.links.following import Followed, datasets_in, missing_movies, parts_of, stored_elsewhere
 from parnwb.machine.open_files import most_open, room_for
 from parnwb.on_disk.words import forget_cached, matched, missing_from, one_line, sorted_layout
 from parnwb.sources import Source
@@ -84,14 +78,14 @@ class HDF5OnDisk:
                 limit = f"{most_open()} files can be open (ulimit -Hn)"
                 findings.append(Finding("/", None, f"has {parts} parts, and {limit}: the rest is read as fill values"))
             try:
-                broken, outward = broken_links(file, path)
-                findings += broken
+                followed = Followed(file, path)
                 inner = ((dataset.name, dataset) for dataset in datasets_in(file))
-                for name, dataset in (*inner, *linked_datasets(file, outward)):
+                for name, dataset in chain(inner, followed.datasets()):
                     ranks.step(f"examining {name}")
                     ranks.look_up()
                     _examine_dataset(name, dataset, sources, findings, specs, objects, ranks)
-                findings += missing_movies(file, path)
+                    findings += missing_movies(name, dataset)
+                findings += followed.findings
             except Exception as error:
                 raise VerificationError(
                     f"the file cannot be examined: {type(error).__name__}: {one_line(error)}",

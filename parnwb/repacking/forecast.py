@@ -13,8 +13,8 @@ from parnwb.codec import open_pipeline
 from parnwb.codec.cast import in_file_dtype
 from parnwb.hyperslab import unravel
 from parnwb.layout import DatasetSpec
+from parnwb.links.mosaic import MosaicSource
 from parnwb.repacking.result import Change, Repacked, Stored
-from parnwb.rewriting.mosaic import MosaicSource
 from parnwb.rewriting.rewriting import Rewriting
 from parnwb.rewriting.survey import Item
 from parnwb.sources import Access, Source, read_checked, takes_over

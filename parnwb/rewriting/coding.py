@@ -18,7 +18,7 @@ from parnwb.compression import Compression, check_compression, filter_settings, 
 from parnwb.errors import LayoutError, ParnwbError
 from parnwb.layout import ChunkGrid, DatasetSpec
 from parnwb.sources import Source, takes_over
-from parnwb.sources.raw_chunks import read_spec
+from parnwb.sources.raw_chunks import is_outside, read_spec
 from parnwb.sources.sample import sample
 from parnwb.timing import Phases
 
@@ -202,7 +202,7 @@ def _creation(
 ) -> h5py.h5p.PropDCID:
     """Return the properties of the old dataset, with others chunks and filters."""
     creation = dataset.id.get_create_plist()
-    if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
+    if is_outside(dataset):
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         if now.fillvalue:
             creation.set_fill_value(now.fill)

@@ -15,6 +15,7 @@ from parnwb.rewriting.names import attribute_names, parted, raw
 from parnwb.rewriting.references import Key, key_of, put_values, reference_attributes, target_of, translated, values_of
 from parnwb.rewriting.survey import Item, Kind, Survey
 from parnwb.rewriting.types import holds, is_in_heap, is_reference
+from parnwb.sources.raw_chunks import is_outside
 
 # HDF5's H5O_COPY_MERGE_COMMITTED_DTYPE_FLAG: use a committed type of the new file that is the same. h5py lacks it.
 MERGE_COMMITTED_TYPES = 0x40
@@ -148,7 +149,7 @@ class _Copier:
     def _create_like(self, item: Item, group: Any, name: bytes, link: Any) -> None:
         there = item.opened
         creation = there.get_create_plist()
-        if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
+        if is_outside(item.dataset):
             creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             if item.dataset.maxshape != item.dataset.shape:
                 creation.set_chunk(auto_chunks(item.dataset.shape, item.dataset.dtype.itemsize))

@@ -12,11 +12,11 @@ import h5py
 
 from parnwb.authoring.skeleton import AuthoringOptions, Skeleton, own_error
 from parnwb.layout import DatasetSpec, FileLayout
+from parnwb.links.mosaic import MosaicSource
 from parnwb.memory_file import open_on
 from parnwb.overlay import Overlay
 from parnwb.rewriting.coding import Recoding, create
 from parnwb.rewriting.copying import copy_objects
-from parnwb.rewriting.mosaic import MosaicSource
 from parnwb.rewriting.names import parted
 from parnwb.rewriting.survey import Item, Survey
 from parnwb.sources import Source

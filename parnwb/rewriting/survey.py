@@ -18,7 +18,7 @@ from parnwb.links.tiles import beside, sources_of
 from parnwb.rewriting.names import inside, link_names, parted, raw, text
 from parnwb.rewriting.references import Key, key_of, reference_attributes, references_in, target_of, values_of
 from parnwb.rewriting.types import holds, is_reference
-from parnwb.sources.raw_chunks import is_plain
+from parnwb.sources.raw_chunks import is_outside, is_plain
 
 
 class Kind(Enum):
@@ -222,13 +222,12 @@ class _Surveyor:
     def _kind(self, dataset: h5py.Dataset) -> Kind:
         if holds(dataset.id.get_type(), is_reference):
             return Kind.VALUES
-        creation, is_fillable = dataset.id.get_create_plist(), False
-        is_outside = creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count() > 0
+        outside = is_outside(dataset)
         try:
             is_fillable = self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
         except TypeError:  # a type that numpy has not
             return Kind.COPIED
-        if is_outside and self._scope.contains_all:
+        if outside and self._scope.contains_all:
             if said := stored_elsewhere(dataset):
                 raise LinkError(
                     f"what is in other files must be there: {said[0]}",
@@ -238,7 +237,7 @@ class _Surveyor:
             return Kind.BULK if is_fillable else Kind.VALUES
         # What was never written takes no space, and is to take none.
         is_there = dataset.chunks is not None or _has_space(dataset)
-        return Kind.BULK if is_fillable and is_there and not is_outside and is_plain(dataset) else Kind.COPIED
+        return Kind.BULK if is_fillable and is_there and is_plain(dataset) else Kind.COPIED
 
     def _soft(self, target: str, path: str, file: h5py.File, at: str, charset: int) -> None:
         absolute = os.path.normpath(os.path.join(os.path.dirname(at), target))

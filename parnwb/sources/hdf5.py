@@ -99,13 +99,20 @@ class HDF5DatasetSource:
         Raises
         ------
         SourceError
-            The dataset has no path, or its file is not on disk.
+            The dataset has no path, or its file is not on disk, or is open for writing.
         """
         if self._path is None or not os.path.isfile(self._file):
             raise SourceError(
                 "an HDF5 dataset is sent to other ranks by its path in a file on disk, this one has none",
                 where=f"{self._file}:{self._path}",
                 remedy="Save it to a file first, or build the NWBFile on every rank",
+            )
+        if self._dataset is not None and self._dataset.file.mode != "r":
+            raise SourceError(
+                "an HDF5 dataset is sent to other ranks by its path, and this program has its file open for writing: "
+                "they would read what is on disk so far",
+                where=f"{self._file}:{self._path}",
+                remedy="Close that file and open it in mode 'r'",
             )
         return {**self.__dict__, "_dataset": None, "_chunks": None, "_has_room": False}
 

@@ -142,6 +142,28 @@ def creation_of_same(dataset: h5py.Dataset) -> h5py.h5p.PropDCID:
     return creation
 
 
+def creation_of_spec(spec: DatasetSpec) -> h5py.h5p.PropDCID:
+    """Return the properties with which HDF5 creates a dataset of a layout, anew. Independent."""
+    import h5py
+
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if spec.fillvalue:
+        creation.set_fill_value(spec.fill)
+    if spec.chunks is not None:
+        creation.set_chunk(spec.chunks)
+    for item in spec.filters:
+        creation.set_filter(item.identifier, h5py.h5z.FLAG_OPTIONAL, item.given_options)
+    return creation
+
+
+def is_outside(dataset: h5py.Dataset) -> bool:
+    """Tell whether values are not in the dataset's own file: a virtual dataset, or external storage. Independent."""
+    import h5py
+
+    creation = dataset.id.get_create_plist()
+    return bool(creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count() > 0)
+
+
 def is_plain(dataset: h5py.Dataset) -> bool:
     """Tell whether a dataset is stored as the dtype that h5py shows, and where ranks can reach it. Independent."""
     import h5py
@@ -151,7 +173,5 @@ def is_plain(dataset: h5py.Dataset) -> bool:
     # Of numbers with fewer bits than their bytes have, as N-bit packs them, only HDF5 knows where the bits go.
     own = h5py.h5t.py_create(dataset.dtype, logical=True)
     return (
-        creation.get_layout() in layouts
-        and creation.get_external_count() == 0
-        and bool(dataset.id.get_type().equal(own))
+        creation.get_layout() in layouts and not is_outside(dataset) and bool(dataset.id.get_type().equal(own))
     )

@@ -20,7 +20,7 @@ from hdmf_zarr.backend import ZarrIO
 from hdmf_zarr.utils import ZarrIODataChunkIteratorQueue
 from pynwb import NWBFile
 
-from parnwb.authoring.bulk import bulk_sources, link_mismatches, signature, uncopied_arrays
+from parnwb.authoring.bulk import bulk_sources, check_copied, link_mismatches, signature, uncopied_arrays
 from parnwb.authoring.chunking import auto_chunks
 from parnwb.authoring.export import Content, Export, Prepare, prepared, write_content
 from parnwb.authoring.skeleton import AuthoringOptions, own_error
@@ -36,7 +36,7 @@ from parnwb.links.series import mismatched_series
 from parnwb.resident.data import Resident
 from parnwb.resident.gathering import gathered
 from parnwb.site import BackendChoice
-from parnwb.sources import Source, takes_over
+from parnwb.sources import Source, read_beside, takes_over
 from parnwb.sources.chunked import UnmaskedSource
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
@@ -124,6 +124,7 @@ class _SkeletonIO(NWBZarrIO):
         self._prepare(builder)
         rule = self._options.rule
         heed(link_mismatches(builder, rule, self.get_written), rule.on_mismatch)
+        check_copied(builder, rule, self.get_written)
         own = {path: _as_stored(source) for path, source in bulk_sources(builder, rule, self.get_written).items()}
         self.sources = gathered(own, self._options.asking)
         self.signature = signature(builder, rule, self.get_written)
@@ -274,7 +275,8 @@ class _UnfilledGroup(zarr.Group):
         grows = isinstance(source, GrowingSource)
         spec = read_zarr_spec(self._array, self._bulk_path)
         maxshape = tuple(None if grows and axis == major else extent for axis, extent in enumerate(spec.shape))
-        spec = replace(spec, access=source.access.value, major=major, maxshape=maxshape)
+        access, beside = source.access.value, read_beside(source)
+        spec = replace(spec, access=access, major=major, maxshape=maxshape, read_beside=beside)
         deflated = in_deflate(spec) or spec
         if not any(item.identifier == DEFLATE for item in deflated.filters) or takes_over(source, spec):
             return spec

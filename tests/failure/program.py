@@ -21,6 +21,7 @@ from failure.faults import (  # noqa: F401
     in_appends,
     in_calls,
     in_content,
+    in_copies,
     in_growth,
     in_links,
     in_movies,

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from failure.faults import in_links, in_movies, in_places  # noqa: F401 - they register their own
+from failure.faults import in_copies, in_links, in_movies, in_places  # noqa: F401 - they register their own
 from failure.faults.linking import PLAIN, linking, prepare, raw
 from pynwb import NWBHDF5IO
 

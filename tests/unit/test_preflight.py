@@ -15,7 +15,7 @@ from docs.external_files import session
 from pynwb import NWBHDF5IO, TimeSeries
 from pynwb.image import ImageSeries
 
-from parnwb import preflight
+from parnwb import preflight, verification
 from parnwb.errors import ParnwbError
 from parnwb.finding import Finding
 
@@ -162,10 +162,29 @@ def test_what_the_inspector_finds_critical(path: Path) -> None:
     assert pynwb.validate(path=str(path)) == []
 
 
-def test_no_inspector(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_inspector_is_told_before_anything_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nwbinspector", None)
-    with pytest.raises(ParnwbError, match=r"nwbinspector, which DANDI asks, is not installed.*parnwb\[inspect\]"):
+    said = r"nwbinspector, which DANDI asks, is not installed.*parnwb\[inspect\]"
+    with pytest.raises(ParnwbError, match=said):
         preflight.preflight(path)
+    check_refused_first(path, said, monkeypatch)
+
+
+def test_a_store_is_told_before_anything_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = path.parent / "out.nwb.zarr"
+    store.mkdir()
+    check_refused_first(store, "known of HDF5 files only", monkeypatch)
+
+
+def check_refused_first(path: Path, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that ``verify`` refuses before it has found anything, which would be lost."""
+
+    def read(*arguments: object) -> None:
+        raise AssertionError("something was looked at")
+
+    monkeypatch.setattr(verification, "on_disk", read)
+    with pytest.raises(ParnwbError, match=said):
+        verification.verify(path, dandi=True)
 
 
 def test_what_the_inspector_cannot_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,5 +194,4 @@ def test_what_the_inspector_cannot_read(path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError("no such namespace")
 
     monkeypatch.setattr(inspector, "inspect_nwbfile", fail)
-    with pytest.raises(ParnwbError, match=r"nwbinspector cannot read the file: OSError: no such namespace.*--dandi"):
-        preflight.preflight(path)
+    check_told(preflight.preflight(path).refused, "/", "cannot be read by nwbinspector: OSError: no such namespace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,22 @@ register(
     (ROWS, ROWS - 1),
     rf"{WHERE}raw.h5:/data: length is {ROWS - 1} \(timestamps\) in the container, {ROWS} there",
 )
+
+for _name, _content, _says in (
+    ("number_of_electrodes", _electrical, rf"shape is \(..., {COLUMNS - 1}\) \(electrodes\) in the container"),
+    ("length", _with_times_of_another, rf"length is {ROWS - 1} \(timestamps\) in the container, {ROWS} there"),
+):
+
+    @fault(
+        "LinkError",
+        _says,
+        "'copy' does not mend it",
+        name=f"link_{_name}_is_not_mended_by_a_copy",
+        prepare=lambda place: prepare(place.folder),
+    )
+    def _copied(place: Place, content: Callable[[Path], NWBFile] = _content) -> None:
+        place.write(content(place.folder), on_mismatch="copy")
+
 
 # -- what becomes of them on request ---------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import h5py
 import numpy as np
 from failure.faults.fault import SEVERAL, Place, fault
 from failure.faults.linking import COLUMNS, ROWS
-from failure.faults.material import CHUNK, Asked, session, values
-from pynwb import H5DataIO, NWBFile, TimeSeries
+from failure.faults.material import CHUNK, START, Asked, session, values
+from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries, get_manager
 
-from parnwb import write_modular
+from parnwb import verify, write_modular
 from parnwb.interrupts import SIGNALS
 
 LONG_ROWS = 20_000  # of shorter arrays hdmf makes converted copies
@@ -177,6 +178,55 @@ def modular_is_stopped(place: Place) -> None:
     if place.rank == 0:
         with h5py.File(place.path) as file:
             assert np.array_equal(file["/acquisition/second/data"], values())
+
+
+@fault(None, name="link_modular_mismatch_is_warned_of", backends=("direct",), leaves=True)
+def modular_mismatch_is_warned_of(place: Place) -> None:
+    """By the file of links, as by any other: corrected timestamps over the data of a data file."""
+
+    def assemble(files: Mapping[str, NWBFile]) -> NWBFile:
+        nwbfile, first = session(name="own"), files["first.nwb"].acquisition["first"]
+        times = np.arange(len(first.data)) + 5.0
+        nwbfile.add_acquisition(TimeSeries(name="corrected", data=first, unit="V", timestamps=times))
+        return nwbfile
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        parts = {"first.nwb": lambda: session(name="first")}
+        write_modular(place.path, parts, assemble, place.comm, **{**place.settings, "on_mismatch": "warn"})
+    told = [str(item.message) for item in warned if "readers will find" in str(item.message)]
+    assert bool(told) is (place.rank == 0), told
+    if place.rank == 0:
+        with h5py.File(place.path) as file:
+            assert np.array_equal(file["/acquisition/corrected/data"], values())
+
+
+@fault(None, name="link_verify_goes_to_the_end", prepare=lambda place: _prepare_chain(place.folder))
+def verify_goes_to_the_end(place: Place) -> None:
+    """From file to file: damage of a dataset that is linked to from a series which is linked to."""
+    verdict = verify(place.folder / "master.nwb", comm=place.comm, validate=False)
+    told = [(item.path, item.what) for item in verdict.findings]
+    assert verdict.datasets == 1 and verdict.nbytes == ROWS * 8
+    assert len(told) == 1 and told[0][0] == "/acquisition/first/data" and "cannot be read" in told[0][1], told
+
+
+def _prepare_chain(folder: Path) -> None:
+    """Write a file that links to a series of another, which links to a dataset with a damaged chunk."""
+    with h5py.File(folder / "raw.h5", "w") as file:
+        data = file.create_dataset("data", data=np.arange(ROWS), chunks=(100,), compression="gzip")
+        data.attrs.update({"unit": "V", "conversion": 1.0, "resolution": -1.0, "offset": 0.0})
+        info = data.id.get_chunk_info(2)
+    with h5py.File(folder / "raw.h5", "r") as raw, NWBHDF5IO(folder / "part.nwb", "w") as io:
+        io.write(session(raw["data"], name="first"), cache_spec=False)
+    manager = get_manager()
+    with NWBHDF5IO(folder / "part.nwb", "r", manager=manager) as part:
+        nwbfile = NWBFile("one", "id", START)
+        nwbfile.add_acquisition(part.read().acquisition["first"])
+        with NWBHDF5IO(folder / "master.nwb", "w", manager=manager) as io:
+            io.write(nwbfile, cache_spec=False)
+    with open(folder / "raw.h5", "r+b") as file:
+        file.seek(info.byte_offset)
+        file.write(b"\xff" * info.size)
 
 
 @fault(None, name="link_modular_is_written", backends=("direct",), leaves=True)

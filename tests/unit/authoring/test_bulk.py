@@ -177,12 +177,10 @@ def test_hdf5_datasets_are_bulk_where_they_are_copied(file, link):
     assert not applies(H5DataIO(dataset, link_data=True), BulkRule(1000, link_data=link))
 
 
-def test_hdf5_datasets_that_only_hdf5_understands_ride_with_the_metadata(file, tmp_path):
+def test_hdf5_datasets_that_only_hdf5_understands_ride_with_the_metadata(file):
     compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     compact.set_layout(h5py.h5d.COMPACT)
     space, kind = h5py.h5s.create_simple((1000,)), h5py.h5t.STD_I16LE
-    virtual = h5py.VirtualLayout((1000,), "<i2")
-    virtual[:] = h5py.VirtualSource("elsewhere.h5", "x", (1000,))
     narrow = h5py.h5t.STD_I16LE.copy()
     narrow.set_precision(12)
     nbit = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -190,14 +188,32 @@ def test_hdf5_datasets_that_only_hdf5_understands_ride_with_the_metadata(file, t
     nbit.set_filter(h5py.h5z.FILTER_NBIT, h5py.h5z.FLAG_OPTIONAL, ())
     found = {
         "compact": h5py.Dataset(h5py.h5d.create(file.id, b"compact", kind, space, compact)),
-        "virtual": file.create_virtual_dataset("virtual", virtual),
-        "external": file.create_dataset("external", (1000,), "<i2", external=str(tmp_path / "raw")),
         # 12 bits of 16: the codec's own N-bit would pack all 16, and the file would be read wrongly
         "narrow": h5py.Dataset(h5py.h5d.create(file.id, b"narrow", narrow, space, nbit)),
         "text": file.create_dataset("text", (1000,), h5py.string_dtype()),
     }
     rule = BulkRule(0, link_data=False)
     assert [name for name, dataset in found.items() if applies(dataset, rule)] == []
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+def test_hdf5_datasets_with_values_in_other_files_are_bulk_of_any_size(file, tmp_path, rows):
+    """HDF5 would copy where the values are, and they are not found from another folder."""
+    virtual = h5py.VirtualLayout((rows,), "<i2")
+    virtual[:] = h5py.VirtualSource("elsewhere.h5", "x", (rows,))
+    found = [
+        file.create_virtual_dataset("virtual", virtual),
+        file.create_dataset("external", (rows,), "<i2", external=str(tmp_path / "raw")),
+    ]
+    for dataset in found:
+        assert applies(dataset, BulkRule(10**6, link_data=False))
+        assert not applies(dataset, BulkRule(0))  # a link leads to where they are found
+
+
+def test_text_in_other_files_rides_with_the_metadata(file):
+    virtual = h5py.VirtualLayout((10,), h5py.string_dtype())
+    virtual[:] = h5py.VirtualSource("elsewhere.h5", "x", (10,), h5py.string_dtype())
+    assert not applies(file.create_virtual_dataset("virtual", virtual), BulkRule(0, link_data=False))
 
 
 @pytest.mark.parametrize("dtype", ["?", "<i2", ">i2", "|u1", "<f2", ">f8"])

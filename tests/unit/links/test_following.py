@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,7 @@ import pytest
 
 from parnwb.hyperslab import Hyperslab
 from parnwb.index import missing_chunks
-from parnwb.links.following import files_behind, parts_of, stored_bytes, stored_elsewhere
+from parnwb.links.following import Followed, files_behind, parts_of, stored_bytes, stored_elsewhere
 from parnwb.links.tiles import sources_of
 from parnwb.verification import verify
 
@@ -203,6 +204,93 @@ def test_movies(folder: Path) -> None:
     (folder.parent / "gone.avi").write_text("seen from the working folder only")
     (finding,) = said(folder / "out.h5")
     assert "names gone.avi" in finding
+
+
+# -- what is behind what is linked to ----------------------------------------------------------------------------
+
+
+def chain(folder: Path, **inner: object) -> Path:
+    """Make a file with a link to a series of ``part.h5``, which has data, ``inner`` and what lies beside it."""
+    with h5py.File(folder / "part.h5", "w") as part:
+        part["series/own"] = VALUES
+        part["beside"] = VALUES
+        for name, thing in inner.items():
+            part[f"series/{name}"] = thing
+    with h5py.File(folder / "out.h5", "w") as file:
+        file["series"] = h5py.ExternalLink("part.h5", "/series")
+    return folder / "out.h5"
+
+
+@pytest.mark.parametrize(
+    ("inner", "words"),
+    [
+        (h5py.ExternalLink("gone.h5", "/x"), "links to gone.h5:/x, and there is no such file"),
+        (h5py.ExternalLink("other.h5", "/y"), "links to other.h5:/y, which holds no such thing"),
+        (h5py.ExternalLink("other.h5", "/lacking"), "3 of 3 chunks were never written"),
+        (h5py.ExternalLink("out.h5", "/series"), "which is this file"),
+        (h5py.SoftLink("/nowhere"), "is a link to a place in part.h5 that is empty"),
+    ],
+)
+def test_what_is_wrong_behind_a_link(folder: Path, inner: object, words: str) -> None:
+    (finding,) = verify(chain(folder, inner=inner), validate=False).findings
+    assert finding.path == "/series/inner" and words in finding.what
+
+
+@pytest.mark.parametrize("inner", [h5py.ExternalLink("other.h5", "/x"), h5py.SoftLink("/beside")])
+def test_what_is_good_behind_a_link_is_read(folder: Path, inner: object) -> None:
+    verdict = verify(chain(folder, inner=inner), validate=False)
+    assert verdict.ok and verdict.nbytes == 2 * VALUES.nbytes
+
+
+def test_damage_behind_two_links_is_found(folder: Path) -> None:
+    with h5py.File(folder / "other.h5", "r+") as other:
+        info = other.create_dataset("packed", data=VALUES, chunks=(2, 4), compression="gzip").id.get_chunk_info(1)
+    with open(folder / "other.h5", "r+b") as raw:
+        raw.seek(info.byte_offset)
+        raw.write(b"\xff" * info.size)
+    (finding,) = verify(chain(folder, inner=h5py.ExternalLink("other.h5", "/packed")), validate=False).findings
+    assert finding.path == "/series/inner" and "cannot be read" in finding.what
+
+
+def test_movies_of_a_linked_series_are_beside_its_file(folder: Path) -> None:
+    """In another folder than the file with the link."""
+    part = folder / "deeper"
+    part.mkdir()
+    with h5py.File(part / "part.h5", "w") as file:
+        file["series/external_file"] = ["here.avi", "gone.avi"]
+    (part / "here.avi").write_text("a movie")
+    (folder / "gone.avi").write_text("beside the file with the link")
+    with h5py.File(folder / "out.h5", "w") as file:
+        file["series"] = h5py.ExternalLink("deeper/part.h5", "/series")
+    (finding,) = verify(folder / "out.h5", validate=False).findings
+    assert finding.path == "/series/external_file" and finding.what.startswith("names gone.avi")
+
+
+def test_circles_of_files_end(folder: Path) -> None:
+    """Two series that link to each other, and to what is above them; each dataset is read once."""
+    for own, another in (("part.h5", "further.h5"), ("further.h5", "part.h5")):
+        with h5py.File(folder / own, "w") as file:
+            file["series/own"] = VALUES
+            file["series/another"] = h5py.ExternalLink(another, "/series")
+            file["series/above"] = h5py.ExternalLink(another, "/")
+            file["series/again"] = h5py.SoftLink("/series")
+    with h5py.File(folder / "out.h5", "w") as file:
+        file["series"] = h5py.ExternalLink("part.h5", "/series")
+    verdict = verify(folder / "out.h5", validate=False)
+    assert verdict.ok and verdict.datasets == 2
+
+
+def test_files_are_not_kept_open(folder: Path) -> None:
+    """A file may link to more files than a process may have open."""
+    with h5py.File(folder / "out.h5", "w") as file:
+        for number in range(20):
+            with h5py.File(folder / f"part{number}.h5", "w") as part:
+                part["series/own"] = VALUES
+            file[f"series{number}"] = h5py.ExternalLink(f"part{number}.h5", "/series")
+    before = len(os.listdir("/proc/self/fd"))
+    with h5py.File(folder / "out.h5") as file:
+        most = max(len(os.listdir("/proc/self/fd")) for _ in Followed(file, folder / "out.h5").datasets())
+    assert most <= before + 4
 
 
 def test_files_behind_go_on_and_end(folder: Path) -> None:

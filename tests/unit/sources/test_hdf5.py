@@ -49,10 +49,24 @@ def test_a_file_in_memory_cannot_be_sent() -> None:
             pickle.dumps(source)
 
 
+def test_a_file_that_is_open_for_writing_cannot_be_sent(tmp_path: Path) -> None:
+    """Others would read what is on disk: HDF5 keeps the rest until it is flushed or closed."""
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        source = as_source(file.create_dataset("data", data=np.arange(10)))
+        assert source.read(Hyperslab((0,), (10,)))[9] == 9
+        with pytest.raises(SourceError, match=r"open for writing.*in\.h5:/data.*open it in mode 'r'"):
+            pickle.dumps(source)
+    with h5py.File(tmp_path / "in.h5") as file:
+        there = pickle.loads(pickle.dumps(as_source(file["data"])))
+    assert pickle.loads(pickle.dumps(there)).read(Hyperslab((0,), (10,)))[9] == 9
+
+
 def test_a_vanished_or_changed_file_is_an_error_when_read(tmp_path: Path) -> None:
     path = tmp_path / "in.h5"
     with h5py.File(path, "w") as file:
-        pickled = pickle.dumps(as_source(file.create_dataset("data", data=[1, 2])))
+        file["data"] = [1, 2]
+    with h5py.File(path) as file:
+        pickled = pickle.dumps(as_source(file["data"]))
     with h5py.File(path, "w") as file:
         file["data"] = [1.0, 2.0, 3.0]
     with pytest.raises(SourceError, match="must not change"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,6 @@ class MosaicSource(HDF5DatasetSource):
         super().__init__(dataset)
         self.tiles, self.common_spec = tiles, common_spec
         self._open: dict[tuple[str, str], RawChunks] = {}
-        self._of_chunk = {} if common_spec is None else _chunks_of(tiles, common_spec, self.shape)
 
     @classmethod
     def of(cls, dataset: h5py.Dataset) -> MosaicSource:
@@ -51,6 +51,11 @@ class MosaicSource(HDF5DatasetSource):
     def stored_bytes(self) -> int:
         """What all parts take in their files."""
         return sum(self._raw(tile).stored_bytes for tile in {(one.file, one.path): one for one in self.tiles}.values())
+
+    @cached_property
+    def _of_chunk(self) -> dict[Point, int]:
+        """For each chunk, by where it begins, the tile that has all of it."""
+        return {} if self.common_spec is None else _chunks_of(self.tiles, self.common_spec, self.shape)
 
     def fits(self, spec: DatasetSpec) -> bool:
         """Tell whether stored chunks can be taken over into a dataset of ``spec``. Independent."""
@@ -69,7 +74,8 @@ class MosaicSource(HDF5DatasetSource):
         return self._raw(tile).read(there, out)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_open": {}}
+        state = {name: value for name, value in super().__getstate__().items() if name != "_of_chunk"}
+        return {**state, "_open": {}}
 
     def _raw(self, tile: Tile) -> RawChunks:
         import h5py
