@@ -49,7 +49,11 @@ if TYPE_CHECKING:
 @MOVIES
 @ON_MISMATCH
 @WRITERS
-@click.option("--script", type=click.Path(path_type=Path), help="Where to write it; else to standard output.")
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path),
+    help="Where to write it; else to standard output. Another script there is not replaced.",
+)
 @click.option("--submit", is_flag=True, help="Submit it, and show the number of the job.")
 @click.option("--wait", is_flag=True, help="Submit it, and follow it to its end; the exit status is the job's.")
 def jobscript(
@@ -80,18 +84,29 @@ def jobscript(
         click.echo(text, nl=False)
         return
     path = script or output.absolute().with_name(f"{output.name}.sbatch")
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise TargetError(
-            f"the script cannot be written: {error.strerror}", where=str(path), remedy="Choose another with --script"
-        ) from error
+    _leave(text, path)
     click.echo(f"{path}")
     if submit or wait:
         number = jobscript.submit(path)
         click.echo(f"job {number}")
         if wait:
             raise click.exceptions.Exit(jobscript.follow(number, _tell))
+
+
+def _leave(text: str, path: Path) -> None:
+    """Write the script, unless another one is there, which somebody may have edited."""
+    try:
+        if path.exists() and path.read_text(errors="replace") != text:
+            raise TargetError(
+                "another script, perhaps edited, is there and is not replaced",
+                where=str(path),
+                remedy="Submit it with sbatch, remove it, or choose another name with --script",
+            )
+        path.write_text(text)
+    except OSError as error:
+        raise TargetError(
+            f"the script cannot be written: {error.strerror}", where=str(path), remedy="Choose another with --script"
+        ) from error
 
 
 def _words(given: dict[str, Any]) -> tuple[list[str], list[str]]:
