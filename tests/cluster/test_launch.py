@@ -53,7 +53,7 @@ mpirun parnwb convert {recording} {tmp_path}/$1.nwb {" ".join(account.reading)} 
 
 
 def test_an_mpiexec_in_an_interactive_srun_counts_its_own_ranks(account: Account, tmp_path: Path) -> None:
-    """As of ``srun --pty -n 2 bash``: the first of two tasks is a shell, in which everything inherits what SLURM counts.
+    """As of ``srun --pty -n 2 bash``: the first of two tasks is a shell, whose programs inherit what SLURM counts.
 
     A process without a launcher is refused there, unless it is not told; Open MPI 4 itself refuses to start one.
     """
