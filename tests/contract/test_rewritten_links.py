@@ -215,6 +215,15 @@ def virtual(name: str) -> Make:
     return make
 
 
+def numbered(file: h5py.File) -> None:
+    """Make a virtual dataset of as many files as there are."""
+    limits = (h5py.h5s.UNLIMITED,)
+    place, creation = h5py.h5s.create_simple((N,), limits), h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    place.select_hyperslab((0,), limits, (N,), (N,))
+    creation.set_virtual(place, b"raw%b.h5", b"/d", h5py.h5s.create_simple((N,)))
+    h5py.h5d.create(file.id, b"v", h5py.h5t.IEEE_F64LE, h5py.h5s.create_simple((N,), limits), creation)
+
+
 def by_link(file: h5py.File) -> None:
     file["v"] = h5py.ExternalLink("raw.h5", "/d")
 
@@ -227,8 +236,14 @@ def movie(file: h5py.File) -> None:
 
 @pytest.mark.parametrize(
     ("make", "stored"),
-    [(by_link, "raw.h5"), (virtual("raw.h5"), "raw.h5"), (virtual("50%%_raw.h5"), "50%_raw.h5"), (movie, "clip.avi")],
-    ids=["link", "virtual", "per cent", "movie"],
+    [
+        (by_link, "raw.h5"),
+        (virtual("raw.h5"), "raw.h5"),
+        (virtual("50%%_raw.h5"), "50%_raw.h5"),
+        (numbered, "raw0.h5"),
+        (movie, "clip.avi"),
+    ],
+    ids=["link", "virtual", "per cent", "numbered", "movie"],
 )
 def test_the_same_files_must_be_found_from_a_new_folder(tmp_path: Path, make: Make, stored: str) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
