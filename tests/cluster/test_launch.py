@@ -55,8 +55,8 @@ mpirun parnwb convert {recording} {tmp_path}/$1.nwb {" ".join(account.reading)} 
 def test_an_mpiexec_in_an_interactive_srun_counts_its_own_ranks(account: Account, tmp_path: Path) -> None:
     """As of ``srun --pty -n 2 bash``: the first of two tasks is a shell, whose programs inherit what SLURM counts.
 
-    A process without a launcher is refused there, unless it is not told; Open MPI 4 itself refuses to start one. MPICH's
-    own way to start ranks, an srun, would wait for the shell to end.
+    A process without a launcher is refused there, unless it is not told; Open MPI 4 itself refuses to start one.
+    MPICH's own way to start ranks, an srun, would wait for the shell to end.
     """
     program, script = tmp_path / "program.py", tmp_path / "shell.sh"
     program.write_text("from parnwb.comm import Ranks, world\nprint(Ranks(world()).size)\n")
