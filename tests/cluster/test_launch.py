@@ -58,10 +58,12 @@ def test_an_mpiexec_in_an_interactive_srun_counts_its_own_ranks(account: Account
     """As of ``srun --pty -n 2 bash``: the first of two tasks is a shell, whose programs inherit what SLURM counts.
 
     A process without a launcher is refused there, unless it is not told; Open MPI 4 itself refuses to start one.
+    MPICH's own way to start ranks, an srun, would wait for the shell to end.
     """
     program, script = tmp_path / "program.py", tmp_path / "shell.sh"
     program.write_text("from parnwb.comm import Ranks, world\nprint(Ranks(world()).size)\n")
     lines = ['source "$HOME/parnwb/.venv/bin/activate"', "[[ $SLURM_PROCID == 0 ]] || exit 0"]
+    lines += ["export HYDRA_LAUNCHER=fork"]
     lines += [f"mpiexec -n {ranks} python {program}" for ranks in (1, 2)]
     expected = ["1", "2", "2"]
     if mpi_vendor() == "mpich":
@@ -69,7 +71,7 @@ def test_an_mpiexec_in_an_interactive_srun_counts_its_own_ranks(account: Account
         lines += [refused, f"unset SLURM_STEP_NUM_TASKS; python {program}"]
         expected += ["1", "1"]
     script.write_text("\n".join(lines) + "\n")
-    said = account.run("srun", "--mpi=none", "--nodes=1", "--ntasks=2", "--time=2", "bash", script, seconds=SECONDS)
+    said = account.run("srun", "--mpi=none", "--nodes=1", "--ntasks=2", "--time=1", "bash", script, seconds=SECONDS)
     assert said.split() == expected
 
 
