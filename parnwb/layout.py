@@ -159,6 +159,8 @@ class DatasetSpec:
         there.
     major
         The axis along which the rows of a growing dataset come.
+    read_beside
+        Bytes that are read with all of it and are not its own, as ``parnwb.sources.read_beside`` tells them.
     """
 
     path: str
@@ -172,6 +174,7 @@ class DatasetSpec:
     coder: str = ""
     first_row: int = 0
     major: int = 0
+    read_beside: int = 0
 
     @property
     def place(self) -> str:
@@ -297,6 +300,7 @@ class FileLayout:
                 "coder": spec.coder,
                 "first_row": spec.first_row,
                 "major": spec.major,
+                "read_beside": spec.read_beside,
             }
             for spec in self.datasets
         ]
@@ -329,4 +333,5 @@ def _spec_from_json(item: dict[str, Any]) -> DatasetSpec:
         coder=item["coder"],
         first_row=item["first_row"],
         major=item["major"],
+        read_beside=item.get("read_beside", 0),  # which journals of earlier versions do not tell
     )

@@ -103,7 +103,7 @@ class Work:
     ranks
         Number of ranks.
     largest_share
-        Bytes of the rank that has most, over the average.
+        Bytes of the rank that has most, over the average; with what is read beside them, at what that costs.
     chunks_at_once
         Chunks of one request: those of a buffer.
     filtered
@@ -126,7 +126,8 @@ class Work:
         # A rank asks at least once for what it has.
         at_once = chunks / max(1, buffers, min(plan.ranks, chunks)) if chunks else 1.0
         filtered = any(spec.filters for spec in large)
-        return cls(plan.layout.nbytes, chunks, plan.ranks, plan.balance(), max(1.0, at_once), filtered)
+        share = plan.balance() * plan.total_cost / max(1, plan.layout.nbytes) if large else 1.0
+        return cls(plan.layout.nbytes, chunks, plan.ranks, share, max(1.0, at_once), filtered)
 
 
 MEETINGS = 40

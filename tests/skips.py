@@ -17,6 +17,7 @@ EXPECTED = (
     r"this h5py was built without MPI",
     r"plain pynwb needs parallel HDF5 to take a communicator",
     r"stops MPICH's launcher",
+    r"srun starts Open MPI's ranks in all other tests of clusters",
     r"this HDF5 (records skipped filters under mpio|cannot encode szip|counts chunks from the first)",
     r"the same in both environments",
     r"backend mpio needs parallel HDF5: .venv-mpio has it",

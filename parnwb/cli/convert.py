@@ -12,8 +12,20 @@ import click
 from parnwb.cli.afterwards import Afterwards
 from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
-from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import LOCAL, SOURCE, THREADS, WATCHDOG, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.first_import import import_neuroconv, import_pynwb
+from parnwb.cli.options import (
+    LOCAL,
+    MOVIES,
+    ON_MISMATCH,
+    SOURCE,
+    THREADS,
+    WATCHDOG,
+    WRITERS,
+    compression_of,
+    planning,
+    reading,
+    source_data,
+)
 from parnwb.cli.rehearsal import NOTHING_WRITTEN, rehearse_recording, rehearse_specification
 from parnwb.cli.speaking import Voice, speaking, speaks
 
@@ -73,14 +85,8 @@ class Work:
 @click.option(
     "--no-copy", is_flag=True, help="Leave values in SOURCE where it is a flat file of exactly these; else refused."
 )
-@click.option(
-    "--movies",
-    type=click.Choice(["keep", "copy", "move", "ingest"]),
-    default="keep",
-    show_default=True,
-    help="Of series that name movies or image stacks: leave them where they are; copy or move them beside OUTPUT, as "
-    "dandi organize would; or ingest their frames as data.",
-)
+@MOVIES
+@ON_MISMATCH
 @WRITERS
 @THREADS
 @WATCHDOG
@@ -113,6 +119,7 @@ def convert(
     """
     if speaks():  # the others need none of it where the root can send them what they are to read
         import_pynwb()
+        import_neuroconv()
     is_one = not _is_specification(source, given)
     stays = given["movies"] != "move"
     against = source_data(source, dict(given)) if is_one and stays else None

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parnwb.cli.command import command
-from parnwb.cli.options import OUTPUT, SOURCE, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.options import (
+    MOVIES,
+    ON_MISMATCH,
+    OUTPUT,
+    SOURCE,
+    WRITERS,
+    compression_of,
+    planning,
+    reading,
+    source_data,
+)
 from parnwb.errors import PlanError, TargetError
 from parnwb.progress import MB
 
@@ -36,8 +46,14 @@ if TYPE_CHECKING:
 @click.option("--rate-mb", type=float, help="MB that one rank does in a second; else the site file's.")
 @click.option("--stripes", type=click.IntRange(min=1), help="Storage servers for the file, on Lustre.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
+@MOVIES
+@ON_MISMATCH
 @WRITERS
-@click.option("--script", type=click.Path(path_type=Path), help="Where to write it; else to standard output.")
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path),
+    help="Where to write it; else to standard output. Another script there is not replaced.",
+)
 @click.option("--submit", is_flag=True, help="Submit it, and show the number of the job.")
 @click.option("--wait", is_flag=True, help="Submit it, and follow it to its end; the exit status is the job's.")
 def jobscript(
@@ -61,18 +77,14 @@ def jobscript(
     chosen = {name: given[name] for name in ("nodes", "ranks", "minutes", "rate_mb", "stripes")}
     read = jobscript.read_site(site)
     size = jobscript.job_size(needs, read, **chosen)
-    text = jobscript.render(read, size, source, output, reading=words[0], converting=words[1])
+    stays = given["movies"] != "move"
+    text = jobscript.render(read, size, source, output, reading=words[0], converting=words[1], source_stays=stays)
     click.echo(_summary(needs, size), err=True)
     if not (submit or wait) and script is None:
         click.echo(text, nl=False)
         return
     path = script or output.absolute().with_name(f"{output.name}.sbatch")
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise TargetError(
-            f"the script cannot be written: {error.strerror}", where=str(path), remedy="Choose another with --script"
-        ) from error
+    _leave(text, path)
     click.echo(f"{path}")
     if submit or wait:
         number = jobscript.submit(path)
@@ -81,13 +93,35 @@ def jobscript(
             raise click.exceptions.Exit(jobscript.follow(number, _tell))
 
 
+def _leave(text: str, path: Path) -> None:
+    """Write the script, unless another one is there, which somebody may have edited."""
+    try:
+        if path.exists() and path.read_text(errors="replace") != text:
+            raise TargetError(
+                "another script, perhaps edited, is there and is not replaced",
+                where=str(path),
+                remedy="Submit it with sbatch, remove it, or choose another name with --script",
+            )
+        path.write_text(text)
+    except OSError as error:
+        raise TargetError(
+            f"the script cannot be written: {error.strerror}", where=str(path), remedy="Choose another with --script"
+        ) from error
+
+
 def _words(given: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Return the options for reading, and for converting alone, as the script gives them."""
     metadata = given["metadata"]
     reading = [f"--interface={given['interface']}"] if given["interface"] else []
     reading += [f"--option={item}" for item in given["options"]]
     reading += [f"--metadata={metadata.absolute()}"] if metadata else []
-    converting = [f"--compression={given['compression']}"] if given["compression"] else []
+    movies = given["movies"]
+    reading += [f"--movies={movies}"] if movies == "ingest" else []
+    converting = [f"--movies={movies}"] if movies in ("copy", "move") else []
+    policy = given["on_mismatch"]
+    converting += [f"--on-mismatch={policy}"] if policy != "raise" else []
+    converting += [f"--compression={given['compression']}"] if given["compression"] else []
+    converting += [f"--chunks={given['chunks']}"] if given["chunks"] else []
     converting += [f"--decomposition={given['decomposition']}", f"--buffer-mb={given['buffer_mb']:g}"]
     writers = given["writers_per_node"]
     converting += [f"--writers-per-node={writers}"] if writers is not None else []
@@ -104,7 +138,7 @@ def _needs(plan: Path | None, source: Path, given: dict[str, Any]) -> Needs:
     if plan is None:
         from parnwb.recordings.dry_run import plan_conversion
 
-        settings = {name: given[name] for name in ("decomposition", "buffer_mb", "queue")}
+        settings = {name: given[name] for name in ("decomposition", "buffer_mb", "queue", "chunks")}
         settings["compression"] = compression_of(given["compression"] or "auto")
         made = plan_conversion(source_data(source, dict(given)), given["ranks"] or 1, **settings)
         return replace(needs_of_plan(made.to_json(ranks=range(0))), ranks=given["ranks"])

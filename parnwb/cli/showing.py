@@ -59,8 +59,9 @@ def show_datasets(plan: WritePlan) -> None:
             filters = " ".join(map(_filter, spec.filters)) or "no filters"
             turned = "each in turn" if plan.order.alternates else f"turn {turn + 1}"
             chunks = f"chunks {spec.chunks}" if spec.chunks else "no chunks"
+            beside = f" with {spec.read_beside / MB:.1f} MB of other columns" if spec.read_beside > spec.nbytes else ""
             click.echo(f"  {spec.path}")
-            say(f"{spec.shape} {spec.dtype}, {chunks}, {filters}; read {spec.access}, {turned}", indent=4)
+            say(f"{spec.shape} {spec.dtype}, {chunks}, {filters}; read {spec.access}{beside}, {turned}", indent=4)
 
 
 def show_shares(plan: WritePlan) -> None:

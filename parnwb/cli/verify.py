@@ -10,7 +10,7 @@ import click
 from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
-from parnwb.cli.options import OUTPUT, WATCHDOG, reading, source_data
+from parnwb.cli.options import OUTPUT, WATCHDOG, movies_option, reading, source_data
 from parnwb.cli.speaking import Voice, speaking
 from parnwb.cli.verdict import show_verdict
 
@@ -24,6 +24,7 @@ from parnwb.cli.verdict import show_verdict
 @OUTPUT
 @click.option("--against", type=click.Path(path_type=Path), help="Recording to compare with, bit for bit.")
 @reading
+@movies_option("What convert did with movies that the recording names: ingest compares their frames.")
 @click.option("--dandi", is_flag=True, help="Say also what DANDI would refuse, and what it would advise.")
 @click.option("--buffer-mb", default=64.0, show_default=True, help="MiB that a rank reads at once.")
 @WATCHDOG
@@ -45,6 +46,7 @@ def verify(
     import_pynwb()
     comm = agreed_world()
     voice.check(comm)
+    given["on_mismatch"] = "warn"  # nothing is written that could be wrong: what is in the file is compared
     source = source_data(against, given) if against is not None else None
     settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "dandi": dandi}
     settings["progress"] = voice.view()

@@ -7,6 +7,7 @@ from parnwb.comm.aside import Aside
 from parnwb.comm.launch import (
     LAUNCHER_RANKS,
     LAUNCHER_SIZES,
+    NETMOD,
     alone,
     check_launch,
     information,
@@ -27,6 +28,7 @@ __all__ = [
     "LAUNCHER_RANKS",
     "LAUNCHER_SIZES",
     "Lane",
+    "NETMOD",
     "Ranks",
     "alone",
     "check_launch",

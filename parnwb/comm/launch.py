@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The number of ranks that each launcher started, as it tells them; a batch step's SLURM_NTASKS is not among
 # them, because a serial program in a batch script sees it too.
 LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")
+# What carries MPICH's messages; and how the wheel says in its version where it is from.
+NETMOD, FROM_PYPI = "MPIR_CVAR_CH4_NETMOD", "pypi.org"
 ABORT_SECONDS = 10.0
 LAUNCHER_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID", "MV2_COMM_WORLD_RANK")
 
@@ -39,6 +41,7 @@ def world() -> MPI.Intracomm:
         warnings.filterwarnings("ignore", "suspicious MPI execution environment")
         try:
             _check_library()
+            _keep_addresses_short(os.environ)
             import mpi4py
             from mpi4py import MPI
 
@@ -105,14 +108,15 @@ def launched_rank() -> int:
 
 
 def _launcher_numbers(names: tuple[str, ...]) -> list[int]:
-    """Return what launchers tell, without SLURM's where Open MPI's mpirun does: that is of its daemons.
+    """Return what launchers tell, without SLURM's where another does: that is of its daemons, or of a shell.
 
-    They are tasks of an srun, one for each node of the job, and ranks on their nodes inherit what SLURM has told them.
-    MPICH's mpiexec has daemons only where it has ranks.
+    Open MPI's mpirun has daemons that are tasks of an srun, one for each node of the job; a shell in an allocation may
+    be one (``srun --pty``). What either has been told of itself the ranks inherit that it starts. Where srun has
+    started the ranks themselves and its ``--mpi=`` tells them a number, that is the same.
     """
     told = {name: int(text) for name in names if (text := os.environ.get(name, "")).isdigit()}
-    by_mpirun = any(name.startswith("OMPI_") for name in told)
-    return [number for name, number in told.items() if not (by_mpirun and name.startswith("SLURM_"))]
+    others = [number for name, number in told.items() if not name.startswith("SLURM_")]
+    return others or list(told.values())
 
 
 def _check_library() -> None:
@@ -127,6 +131,22 @@ def _check_library() -> None:
                 remedy=f"Use the mpiexec that belongs to it, such as {Path(sys.executable).parent / 'mpiexec'}",
             )
         )
+
+
+def _keep_addresses_short(environ: MutableMapping[str, str]) -> None:
+    """Let PyPI's MPICH, started by ``srun --mpi=pmi2``, tell SLURM addresses that it can read.
+
+    Those of UCX, as it tells them, are what lies in memory there for 4096 bytes, in lines that may be longer than the
+    1024 bytes in which SLURM takes a line. Those of libfabric are some 20 bytes.
+    """
+    by_slurm = environ.get("SLURM_MPI_TYPE") == "pmi2" and "PMI_JOBID" in environ  # not by an mpiexec within the job
+    if not by_slurm or NETMOD in environ:
+        return
+    library()
+    from mpi4py import MPI
+
+    if not MPI.Is_initialized() and FROM_PYPI in MPI.Get_library_version():
+        environ[NETMOD] = "ofi"
 
 
 def check_launch(comm: MPI.Intracomm | None) -> None:
@@ -152,7 +172,9 @@ def check_launch(comm: MPI.Intracomm | None) -> None:
             LaunchError(
                 f"the launcher started {expected} ranks, but MPI sees {actual}: every rank is a world of its own",
                 where=f"host {socket.gethostname()}",
-                remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi=",
+                remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi= "
+                "(parnwb doctor says which); for one process in an interactive srun with several tasks: "
+                "unset SLURM_STEP_NUM_TASKS",
             )
         )
 

@@ -17,19 +17,20 @@ TEMPLATE = """\
 {sbatch}
 
 # Made by parnwb jobscript: {summary}.
-set -euo pipefail
+set -eo pipefail
 source {site}
+set -u  # not before: modules and conda may read variables that are not set
 recording={recording}
 output={output}
 reading=({reading})
 
 if [[ ! -e $output{or_unfinished} ]]; then
-    stripe "$(dirname "$output")" {stripes}
-    {launch} parnwb convert "$recording" "$output" {resume}${{break_lock:+--break-lock}} \\
+{stripe}    {launch} parnwb convert "$recording" "$output" {resume}${{break_lock:+--break-lock}} \\
         {converting}"${{reading[@]}}"
 fi
-{launch} parnwb verify "$output" --against "$recording" "${{reading[@]}}"
+{launch} parnwb verify "$output"{against}
 """
+AGAINST = ' --against "$recording" "${reading[@]}"'
 
 
 def render(
@@ -40,6 +41,7 @@ def render(
     *,
     reading: Sequence[str] = (),
     converting: Sequence[str] = (),
+    source_stays: bool = True,
 ) -> str:
     """Return the text of a script that converts, requeues itself before its time is over, and verifies. Independent.
 
@@ -51,6 +53,8 @@ def render(
         Options of convert and verify that say how the recording is read.
     converting
         Options of convert alone.
+    source_stays
+        Whether all of the recording is there afterwards, so that the file can be compared with it.
     """
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in output.stem)
     hours, minutes = divmod(size.minutes, 60)
@@ -81,10 +85,11 @@ def render(
         output=shlex.quote(str(output.absolute())),
         reading=shlex.join(reading),
         converting="".join(f"{shlex.quote(word)} " for word in converting),
-        stripes=size.stripes,
+        stripe="" if size.stripes is None else f'    stripe "$(dirname "$output")" {size.stripes}\n',
         launch=launch,
         resume=resume,
         or_unfinished=or_unfinished,
+        against=AGAINST if source_stays else "",
     )
 
 

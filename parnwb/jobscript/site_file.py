@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -57,8 +57,33 @@ READERS: dict[str, Callable[[str], object]] = {
     "file_system_mbs": float,
     "costs": lambda text: Path(text) if text else None,
     "longest_minutes": int,
-    "sbatch_options": lambda text: tuple(shlex.split(text)),
+    "sbatch_options": lambda text: tuple(_whole_options(shlex.split(text))),
 }
+
+
+def _whole_options(words: Sequence[str]) -> Iterator[str]:
+    """Iterate over options of sbatch, each with its value in one word, as a line of a script has it.
+
+    Which options take a value only sbatch knows: one that takes none is refused by it.
+    """
+    option = ""
+    for word in words:
+        if word.startswith("-"):
+            if option:
+                yield option
+            option = word
+        elif option.startswith("--") and option != "--" and "=" not in option:
+            option = f"{option}={word}"
+        elif len(option) == 2 and option != "--":
+            option += word
+        else:
+            raise _StrayWordError(word)
+    if option:
+        yield option
+
+
+class _StrayWordError(Exception):
+    """A word that is no option of sbatch, nor the value of one."""
 
 
 def read_site(path: Path) -> SiteFile:
@@ -67,7 +92,8 @@ def read_site(path: Path) -> SiteFile:
     Raises
     ------
     SourceError
-        It cannot be read, or says something that is no number, or goes on in the next line.
+        It cannot be read, or says something that is no number, goes on in the next line, has words without quotes, or
+        has words among the options of sbatch that belong to none.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -88,7 +114,19 @@ def _read(name: str, value: str, path: Path) -> object:
     """Return what stands after ``NAME=``, as it is used."""
     try:
         words = shlex.split(value, comments=True)
+        if len(words) > 1:
+            raise SourceError(
+                f"{name} must be one word for the shell, got {value!r}",
+                where=str(path),
+                remedy=f'Put quotes around it: {name}="{shlex.join(words)}"',
+            )
         return READERS[name](words[0] if words else "")
+    except _StrayWordError as error:
+        raise SourceError(
+            f"sbatch_options must be options of sbatch and their values, got {value!r}: {str(error)!r} belongs to none",
+            where=str(path),
+            remedy='Write it as in sbatch_options="--account=lab --partition=long"',
+        ) from error
     except ValueError as error:
         rule = "be a number" if name in NUMBERS else "stand on one line, with its quotes closed"
         raise SourceError(f"{name} must {rule}, got {value!r}", where=str(path), remedy="Correct it there") from error

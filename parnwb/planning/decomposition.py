@@ -28,14 +28,14 @@ class Grains:
     ----------
     extent
         Number of grains along each axis; an empty dataset has none.
-    nbytes
-        Uncompressed bytes of a whole grain.
+    cost
+        What a whole grain costs, above 0, in any unit that all datasets share.
     runs
         ``(low, high)`` C-order runs of grains that are still to be written; None for all of them.
     """
 
     extent: tuple[int, ...]
-    nbytes: int
+    cost: int
     runs: Runs | None = None
 
     @property
@@ -99,22 +99,22 @@ def block(datasets: Sequence[Grains], ranks: int, rank: int) -> list[Share]:
 
 
 def balanced(datasets: Sequence[Grains], ranks: int, rank: int) -> list[Share]:
-    """Cut the sequence of all grains of all datasets, in C order, into runs of equal bytes.
+    """Cut the sequence of all grains of all datasets, in C order, into runs of equal cost.
 
     Runs follow the order in which sources lie on disk; a rank reads few, long pieces whatever the mix of
     datasets, and no rank has more than its equal part plus one grain.
     """
     runs = [(number, *run) for number, grains in enumerate(datasets) for run in grains.open_runs]
-    sizes = [datasets[number].nbytes for number, _, _ in runs]
-    ends = [0, *accumulate((high - low) * size for (_, low, high), size in zip(runs, sizes, strict=True))]
+    costs = [datasets[number].cost for number, _, _ in runs]
+    ends = [0, *accumulate((high - low) * cost for (_, low, high), cost in zip(runs, costs, strict=True))]
     first, last = ends[-1] * rank // ranks, ends[-1] * (rank + 1) // ranks
     shares = []
     for position in range(max(0, bisect.bisect_right(ends, first) - 1), len(runs)):
         if ends[position] >= last:
             break
         number, low, high = runs[position]
-        begin = low + max(0, -(-(first - ends[position]) // sizes[position]))
-        stop = min(high, low - (ends[position] - last) // sizes[position])
+        begin = low + max(0, -(-(first - ends[position]) // costs[position]))
+        stop = min(high, low - (ends[position] - last) // costs[position])
         shares += [Share(number, box) for box in run_boxes(begin, stop, datasets[number].extent)]
     return _without_empty(shares)
 

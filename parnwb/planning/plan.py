@@ -16,6 +16,7 @@ from parnwb.drawing.plan import MOST_RANKS, plan_fragment
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, ravel, run_boxes
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
+from parnwb.planning.by_blocks import cells_at_once
 from parnwb.planning.decomposition import Grains, Runs, Share, Strategy, strategy
 from parnwb.planning.write_queue import WriteQueue, write_queue
 from parnwb.sources.access import Access
@@ -32,6 +33,8 @@ Their values depend on it, so it is no setting: the same data give the same file
 
 BUFFERS_IN_FLIGHT = 5
 """As many times its largest buffer a rank may hold: as read, as chunks, and three encoded."""
+READ_WHILE_WRITTEN = 10
+"""Bytes that are merely read in the time in which one is read, encoded and written: 5 GB/s, and 0.5, were measured."""
 MOST_LOOKED_AT = 4099
 """Ranks whose shares are compared with the average: a prime number, so that a sample meets all columns of chunks."""
 
@@ -78,6 +81,9 @@ class WritePlan:
     assigned
         By number of a dataset, the runs of grains that each rank writes, and nothing else is written; None for
         everything, as the decomposition says.
+    blocks
+        By number of a dataset, the shape of the large blocks in which its source has the values: buffers are shaped
+        after them.
     """
 
     layout: FileLayout
@@ -89,6 +95,7 @@ class WritePlan:
     queue: WriteQueue | None = None
     elsewhere: frozenset[int] = frozenset()
     assigned: Mapping[int, Sequence[Runs]] | None = field(default=None, repr=False)
+    blocks: Mapping[int, tuple[int, ...]] = field(default_factory=dict, repr=False)
     _strategy: Strategy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -170,8 +177,15 @@ class WritePlan:
         return [
             Grains((0,), 1)
             if self.is_kept(number) or number in self.elsewhere
-            else Grains(grid.extent, max(1, math.prod(grid.chunk) * spec.itemsize), self._open_runs(number))
-            for number, (spec, grid) in enumerate(zip(self.layout, self.grain_grids, strict=True))
+            else Grains(grid.extent, max(1, round(self._cost_of(number, size))), self._open_runs(number))
+            for number, (grid, size) in enumerate(zip(self.grain_grids, self._grain_bytes, strict=True))
+        ]
+
+    @property
+    def _grain_bytes(self) -> list[int]:
+        """For each dataset, the uncompressed bytes of a whole grain."""
+        return [
+            math.prod(grid.chunk) * spec.itemsize for spec, grid in zip(self.layout, self.grain_grids, strict=True)
         ]
 
     def is_kept(self, dataset: int) -> bool:
@@ -234,6 +248,10 @@ class WritePlan:
             return
         room = int(self.buffer_mb * MiB) // spec.chunk_bytes
         cells = spec.grid.cells(grain.elements(share.grains))
+        if share.dataset in self.blocks:
+            shape = cells_at_once(cells.count, spec.grid.chunk, self.blocks[share.dataset], room)
+            yield from (spec.grid.elements(box) for box in cells.tiles(shape))
+            return
         yield from (spec.grid.elements(box) for box in cells.split(room))
 
     def chunks(self, buffer: Buffer) -> Iterator[tuple[tuple[int, ...], Hyperslab]]:
@@ -279,11 +297,28 @@ class WritePlan:
         return int(sizes.reshape(-1)[chunks].sum())
 
     def nbytes(self, rank: int) -> int:
-        """Return the uncompressed bytes that ``rank`` reads and writes."""
-        return sum(
-            self.grain_grids[share.dataset].elements(share.grains).size * self.layout.datasets[share.dataset].itemsize
-            for share in self.shares(rank)
-        )
+        """Return the uncompressed bytes that ``rank`` writes."""
+        return sum(nbytes for _, nbytes in self._bytes_by_share(rank))
+
+    def cost(self, rank: int) -> float:
+        """Return those bytes and, as far as it counts beside writing, what must be read beside them."""
+        return sum(self._cost_of(dataset, nbytes) for dataset, nbytes in self._bytes_by_share(rank))
+
+    @property
+    def total_cost(self) -> float:
+        """What all datasets cost, whoever writes them."""
+        return sum(self._cost_of(number, spec.nbytes) for number, spec in enumerate(self.layout))
+
+    def _bytes_by_share(self, rank: int) -> Iterator[tuple[int, int]]:
+        """Iterate over ``(dataset, uncompressed bytes)`` of the boxes of a rank."""
+        for share in self.shares(rank):
+            slab = self.grain_grids[share.dataset].elements(share.grains)
+            yield share.dataset, slab.size * self.layout.datasets[share.dataset].itemsize
+
+    def _cost_of(self, dataset: int, nbytes: int) -> float:
+        """Return what some of a dataset's bytes cost, wherever in it they are."""
+        spec = self.layout.datasets[dataset]
+        return nbytes * (1 + spec.read_beside / max(1, spec.nbytes * READ_WHILE_WRITTEN))
 
     def buffer_bytes(self, dataset: int) -> int:
         """Return the bytes of the largest buffer of a dataset."""
@@ -319,14 +354,14 @@ class WritePlan:
         return BUFFERS_IN_FLIGHT * self.least_memory(rank)
 
     def balance(self) -> float:
-        """Return the largest rank's bytes over the average; 1.0 is perfect. Of very many ranks, an even sample's."""
-        return self._largest_share * self.ranks / self.layout.nbytes if self.layout.nbytes else 1.0
+        """Return the largest rank's cost over the average; 1.0 is perfect. Of very many ranks, an even sample's."""
+        return self._largest_share * self.ranks / self.total_cost if self.layout.nbytes else 1.0
 
     @cached_property
-    def _largest_share(self) -> int:
-        """Bytes of the rank that has most; of very many ranks not all are looked at."""
+    def _largest_share(self) -> float:
+        """Cost of the rank that has most; of very many ranks not all are looked at."""
         looked_at = min(self.ranks, MOST_LOOKED_AT)
-        return max(self.nbytes(self.ranks * number // looked_at) for number in range(looked_at))
+        return max(self.cost(self.ranks * number // looked_at) for number in range(looked_at))
 
     def to_json(self, *, ranks: range | None = None) -> dict[str, Any]:
         """Return the plan as plain values: the layout, and per rank bytes, buffers, memory and hyperslabs."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.authoring.skeleton import Authored, AuthoringOptions, author, expected_bytes
 from parnwb.modes import target_of
+from parnwb.movies import counted_otherwise, say_counted
 from parnwb.planning.plan import WritePlan
 from parnwb.planning.write_queue import write_queue
 from parnwb.recordings.conversion import BESIDE, builder, check_movies_word
@@ -44,7 +45,9 @@ def plan_nwbfile(nwbfile: NWBFile, ranks: int, **settings: Any) -> WritePlan:
 
 def plan_conversion(source: SourceData, ranks: int, **settings: Any) -> WritePlan:
     """Return the plan by which ``ranks`` ranks would convert a recording. Independent; nothing is written."""
-    return plan_nwbfile(source.nwbfile(), ranks, **settings)
+    nwbfile, rule = source.nwbfile(), BulkRule(on_mismatch=source.on_mismatch)
+    say_counted(nwbfile, counted_otherwise(nwbfile, Path.cwd()))
+    return plan_nwbfile(nwbfile, ranks, rule=rule, **settings)
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,17 @@ def rehearse(
     ParnwbError
         It would be refused.
     """
-    check_movies_word(movies, "resume" if resume else "w", output)
+    check_movies_word(movies, output)
     backend = backend_for(output, settings.get("backend", "auto"))
     target = target_of(output, "w", backend, settings.get("local"))
-    rule = (StoreRule if backend == "zarr" else BulkRule)(no_copy=settings.get("no_copy", False))
+    chosen = {name: settings[name] for name in ("no_copy", "on_mismatch") if name in settings}
+    rule = (StoreRule if backend == "zarr" else BulkRule)(**chosen)
     given = WriteSettings.among({**settings, "backend": backend, "rule": rule, "resume": resume})
     target.try_out(break_lock=settings.get("break_lock", False))
     earlier = look_for_earlier(target, given)
     choice, nwbfile = choose_backend(given.backend), build()
-    sizes = [item.nbytes for item in _placed(nwbfile, target.path, movies)]
+    sizes = [item.nbytes for item in _placed(nwbfile, target.path, movies, was_begun=earlier is not None)]
+    say_counted(nwbfile, counted_otherwise(nwbfile, target.path.parent))
     with _authored(nwbfile, target.path, given, choice) as skeleton:
         plan = _planned(skeleton, ranks, given)
         expected = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout])
@@ -128,11 +133,14 @@ def rehearse(
     return Rehearsal(plan, choice, _becomes(target, earlier), expected.about, free, len(sizes), sum(sizes))
 
 
-def _placed(nwbfile: NWBFile, path: Path, movies: str) -> list[Placing]:
+def _placed(nwbfile: NWBFile, path: Path, movies: str, *, was_begun: bool) -> list[Placing]:
     if movies not in BESIDE:
         return []
-    from parnwb.movies import plan_placing
+    from parnwb.movies import name_from_here, plan_placing
 
+    if was_begun:
+        name_from_here(nwbfile, path)
+        return []
     return plan_placing(nwbfile, path, movies)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources.access import Access
-from parnwb.sources.source import PiecewiseSource, Source
+from parnwb.sources.source import PiecewiseSource, Source, read_beside
 
 MAX_PICKLED_BYTES = 64 * 2**20
 """Arrays above this size, in bytes, are not sent to ranks that do not build the NWBFile themselves."""
@@ -103,6 +103,11 @@ class CastSource:
     def access(self) -> Access:
         """What the inner source promises."""
         return self.source.access
+
+    @property
+    def read_beside(self) -> int:
+        """What is read beside the values of the inner source, in bytes of its type."""
+        return read_beside(self.source)
 
     def read(self, slab: Hyperslab) -> npt.NDArray[Any]:
         """Return the converted values of ``slab``, of shape ``slab.count``. Independent.

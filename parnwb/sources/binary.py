@@ -81,6 +81,14 @@ class BinarySource:
         """Always ``Access.RANDOM``."""
         return Access.RANDOM
 
+    @property
+    def read_beside(self) -> int:
+        """Bytes of the other columns: they are read as well, unless rows are wide."""
+        row_bytes = self.file_shape[-1] * self.dtype.itemsize if len(self.file_shape) > 1 else 0
+        if not 0 < row_bytes <= WIDE_ROW_BYTES:
+            return 0
+        return (math.prod(self.file_shape) - math.prod(self.shape)) * self.dtype.itemsize
+
     def read(self, slab: Hyperslab) -> npt.NDArray[Any]:
         """Return the values of ``slab`` as a new C-contiguous array of shape ``slab.count``. Independent.
 

@@ -66,6 +66,20 @@ class EncodedSource(Source, Protocol):
         """
 
 
+@runtime_checkable
+class RowSource(Source, Protocol):
+    """A source that reads whole rows, of which its values are a part."""
+
+    @property
+    def read_beside(self) -> int:
+        """Bytes that are read with all values and are none of them."""
+
+
+def read_beside(source: Source) -> int:
+    """Return how many bytes are read with all values of a source that are none of them. Independent."""
+    return source.read_beside if isinstance(source, RowSource) else 0
+
+
 def takes_over(source: Source | None, spec: DatasetSpec) -> TypeGuard[EncodedSource]:
     """Tell whether a dataset of ``spec`` is filled with the chunks of its source as they are. Independent."""
     return isinstance(source, EncodedSource) and source.fits(spec)

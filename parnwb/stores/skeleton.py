@@ -36,7 +36,7 @@ from parnwb.links.series import mismatched_series
 from parnwb.resident.data import Resident
 from parnwb.resident.gathering import gathered
 from parnwb.site import BackendChoice
-from parnwb.sources import Source, takes_over
+from parnwb.sources import Source, read_beside, takes_over
 from parnwb.sources.chunked import UnmaskedSource
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
@@ -275,7 +275,8 @@ class _UnfilledGroup(zarr.Group):
         grows = isinstance(source, GrowingSource)
         spec = read_zarr_spec(self._array, self._bulk_path)
         maxshape = tuple(None if grows and axis == major else extent for axis, extent in enumerate(spec.shape))
-        spec = replace(spec, access=source.access.value, major=major, maxshape=maxshape)
+        access, beside = source.access.value, read_beside(source)
+        spec = replace(spec, access=access, major=major, maxshape=maxshape, read_beside=beside)
         deflated = in_deflate(spec) or spec
         if not any(item.identifier == DEFLATE for item in deflated.filters) or takes_over(source, spec):
             return spec

@@ -30,7 +30,7 @@ CredType=cred/munge
 AuthInfo=socket={folder}/munge/socket,cred_expire=10
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin={task_plugin}
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
@@ -157,14 +157,23 @@ class Slurm:
 
 
 @contextmanager
-def slurm_up(hosts: Hosts) -> Iterator[Slurm]:
-    """Start the daemons of a cluster, and end them and all its jobs."""
+def slurm_up(hosts: Hosts, *, cpus: int = CPUS, task_plugin: str = "task/none") -> Iterator[Slurm]:
+    """Start the daemons of a cluster, and end them and all its jobs.
+
+    Parameters
+    ----------
+    cpus
+        Of each node.
+    task_plugin
+        How tasks are bound to them.
+    """
     folder = hosts.folder / "slurm"
     (folder / "state").mkdir(parents=True)
     for node in hosts.nodes:
         (folder / f"tmp-{node.name}").mkdir()
-    nodes = "\n".join(f"NodeName={n.name} NodeAddr={n.address} CPUs={CPUS} RealMemory=8000" for n in hosts.nodes)
-    (folder / "slurm.conf").write_text(CONFIGURATION.format(head=hosts.head, folder=folder, nodes=nodes))
+    nodes = "\n".join(f"NodeName={n.name} NodeAddr={n.address} CPUs={cpus} RealMemory=8000" for n in hosts.nodes)
+    said = {"head": hosts.head, "folder": folder, "nodes": nodes, "task_plugin": task_plugin}
+    (folder / "slurm.conf").write_text(CONFIGURATION.format(**said))
     slurm = Slurm(hosts, folder)
     with ExitStack() as stack:
         stack.enter_context(_ended(_munge(folder / "munge")))

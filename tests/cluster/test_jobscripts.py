@@ -11,6 +11,7 @@ pytestmark = pytest.mark.mpi_skip
 SECONDS = 300
 EACH = ["container", "many_nodes", "requeue", "single_node"]
 SCALING = ["strong_scaling", "weak_scaling"]
+ARRAY = {1: "array-1.nwb", 2: "array-2.nwb.zarr"}
 JOBS = {"test_many_nodes_are_two": "many_nodes", "test_an_array_converts_every_session_once": "array"}
 
 
@@ -27,7 +28,7 @@ def jobs(account: Account, request: pytest.FixtureRequest) -> dict[str, int]:
     one, two = account.recording("one"), account.recording("two", seed=1)
     home, reading = account.home, account.reading
     sessions = home / "sessions.txt"
-    lines = [f"{recording} {home}/array-{name}.nwb {' '.join(reading)}" for name, recording in (("1", one), ("2", two))]
+    lines = [f"{recording} {home / ARRAY[task]} {' '.join(reading)}" for task, recording in ((1, one), (2, two))]
     sessions.write_text("\n".join(lines) + "\n")
     (home / "weak").mkdir()
     arguments = {
@@ -77,16 +78,18 @@ def test_many_nodes_are_two(account: Account, jobs: dict[str, int]) -> None:
 
 
 def test_an_array_converts_every_session_once(account: Account, jobs: dict[str, int]) -> None:
-    for task in (1, 2):
+    """Also one that becomes a store."""
+    for task, name in ARRAY.items():
         job = account.slurm.wait(f"{jobs['array']}_{task}", seconds=SECONDS)
         assert_done(job)
-        assert f"GOOD: {account.home}/array-{task}.nwb" in job.log
-    before = (account.home / "array-1.nwb").stat()
-    again = account.submit("array", account.home / "sessions.txt", options=("--array=1",))
-    job = account.slurm.wait(f"{again}_1", seconds=SECONDS)
-    assert_done(job)
-    assert "is there" in job.log
-    assert (account.home / "array-1.nwb").stat() == before
+        assert f"GOOD: {account.home / name}: " in job.log
+    before = [(account.home / name).stat() for name in ARRAY.values()]
+    again = account.submit("array", account.home / "sessions.txt", options=("--array=1-2",))
+    for task, name in ARRAY.items():
+        job = account.slurm.wait(f"{again}_{task}", seconds=SECONDS)
+        assert_done(job)
+        assert f"GOOD: {account.home / name}: " in job.log and " MB/s on " not in job.log
+    assert [(account.home / name).stat() for name in ARRAY.values()] == before
 
 
 @pytest.mark.parametrize("name", SCALING)
@@ -96,3 +99,5 @@ def test_scaling_is_measured_at_each_number_of_ranks(account: Account, jobs: dic
     measured = [line.split(":")[0] for line in job.log.splitlines() if " MB/s on " in line]
     assert measured == [f"{size}, 1" for size in ("1 ranks on 1 nodes", "2 ranks on 1 nodes", "4 ranks on 2 nodes")]
     assert "GOOD: " in job.log
+    if name == "weak_scaling":
+        assert [path.name for path in (account.home / "weak").iterdir()] == [f"weak-{jobs[name]}"]

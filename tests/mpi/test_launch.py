@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 import time
 
@@ -41,6 +42,28 @@ def test_library_is_the_launchers(mpiexec):
     done = mpiexec(1, python("from mpi4py import MPI; print(MPI.Get_library_version())"))
     expected = {"openmpi": "Open MPI", "mpich": "MPICH"}[mpi_launch.mpi_vendor()]
     assert done.stdout.startswith(expected)
+
+
+def test_pypis_mpich_is_told_what_carries_messages_where_srun_starts_it(monkeypatch):
+    """By its plugin pmi2; an mpiexec within the job inherits SLURM's word, but not the name of the step."""
+    for name in ("SLURM_MPI_TYPE", "PMI_JOBID", "MPIR_CVAR_CH4_NETMOD"):
+        monkeypatch.delenv(name, raising=False)
+    by_srun = {"SLURM_MPI_TYPE": "pmi2", "PMI_JOBID": "17.0"}
+    starts = [by_srun, {"SLURM_MPI_TYPE": "pmi2"}, {"SLURM_MPI_TYPE": "pmix", "PMI_JOBID": "17.0"}]
+    starts += [{**by_srun, "MPIR_CVAR_CH4_NETMOD": "ucx"}]
+    program = f"""
+from parnwb.comm import launch
+for start in {starts}:
+    launch._keep_addresses_short(start)
+    print(start.get("MPIR_CVAR_CH4_NETMOD"))
+import mpi4py.MPI as MPI
+if not MPI.Is_initialized():
+    MPI.Init()
+launch._keep_addresses_short(start := {by_srun})
+print(start.get("MPIR_CVAR_CH4_NETMOD"))
+"""
+    said = subprocess.run(python(program), capture_output=True, text=True, timeout=60, check=True).stdout.split()
+    assert said == ["ofi" if mpi_launch.mpi_vendor() == "mpich" else "None", "None", "None", "ucx", "None"]
 
 
 def test_hang_is_killed_with_all_its_ranks(mpiexec):

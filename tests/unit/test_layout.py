@@ -34,6 +34,7 @@ SPEC = DatasetSpec(
     fillvalue=b"\x07\x00",
     access="random",
     coder="isal-1",
+    read_beside=7,
 )
 
 
@@ -47,6 +48,12 @@ def test_compound_types_go_through_json():
     assert again.datasets[0].numpy_dtype == np.dtype([("x", "<u4"), ("mean", "?", (2,))])
     assert again.datasets[0].itemsize == 6
     assert again.datasets[0].fill["x"] == 1 and again.datasets[0].fill["mean"].tolist() == [False, True]
+
+
+def test_layouts_of_journals_that_do_not_tell_what_is_read_beside():
+    (item,) = FileLayout((SPEC,)).to_json()
+    del item["read_beside"]
+    assert FileLayout.from_json([item]).datasets == (replace(SPEC, read_beside=0),)
 
 
 @st.composite
@@ -166,6 +173,7 @@ CHANGES = {
     "coder": "zlib-4",
     "first_row": 4,
     "major": 1,
+    "read_beside": 8,
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 from parnwb.errors import PlanError
 from parnwb.layout import DatasetSpec, FileLayout, FilterSpec
 from parnwb.model import Site, Work, fitted, paced, predict, root_suffices_to
-from parnwb.planning.plan import WritePlan
+from parnwb.planning.plan import READ_WHILE_WRITTEN, WritePlan
 
 CLUSTER = replace(Site(), file_system_mbs=100_000.0)
 TEN_TB = Work(raw_bytes=1e13, chunks=2_500_000, ranks=64)
@@ -63,6 +63,8 @@ def test_work_of_a_plan() -> None:
     work = Work.of(WritePlan(FileLayout((spec,)), 4))
     assert (work.raw_bytes, work.chunks, work.ranks, work.filtered) == (1_280_000, 10, 4, True)
     assert work.largest_share == pytest.approx(1.2) and work.chunks_at_once == 2.5
+    beside = replace(spec, read_beside=5 * READ_WHILE_WRITTEN * spec.nbytes)
+    assert Work.of(WritePlan(FileLayout((beside,)), 4)).largest_share == pytest.approx(1.2 * 6)
 
 
 def test_a_site_is_kept_in_a_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from pynwb import NWBHDF5IO, TimeSeries
 from pynwb.image import ImageSeries
 
 from parnwb import NWBParallelIO, place_movies
+from parnwb.comm import Ranks
 from parnwb.errors import LinkError, ParnwbError, StorageError
 from parnwb.movies import placing
 from parnwb.movies.names import placed_name
+from parnwb.recordings.conversion import write_built
 
 
 @pytest.fixture
@@ -194,15 +197,21 @@ def test_copies_stay_where_a_job_was_asked_to_stop(folder: Path, how: str) -> No
     assert (folder / name).read_bytes() == (folder / "films" / "0.avi").read_bytes()
 
 
+@pytest.mark.parametrize("asks_again", [False, True])
 @pytest.mark.parametrize("how", ["copy", "move"])
-def test_a_file_that_was_begun_with_copies_is_resumed_with_them(folder: Path, how: str) -> None:
+@pytest.mark.filterwarnings("ignore:external images")
+def test_a_file_that_was_begun_with_copies_is_resumed_with_them(
+    folder: Path, how: str, asks_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the same is asked for once more, as a job script does. Movies are named from the working folder."""
     tifffile = pytest.importorskip("tifffile", reason='needs the extra "movies"')
     path, frames = folder / "session.nwb", folder / "films" / "9.tif"
     tifffile.imwrite(frames, np.arange(9 * 64, dtype=np.uint8).reshape(9, 8, 8), photometric="minisblack")
     size = frames.stat().st_size
+    monkeypatch.chdir(folder / "films" if asks_again else folder)
 
     def begun() -> Any:
-        nwbfile = watching("films/9.tif")
+        nwbfile = watching("9.tif" if asks_again else "films/9.tif")
         nwbfile.add_acquisition(TimeSeries(name="bulk", data=np.arange(40000), unit="V", rate=1.0))
         return nwbfile
 
@@ -213,8 +222,15 @@ def test_a_file_that_was_begun_with_copies_is_resumed_with_them(folder: Path, ho
                 io.write(nwbfile)
                 io.commit()
                 raise StorageError("the disk is full")
-    with NWBParallelIO(path, "resume", backend="direct", progress=False) as io:
-        io.write(begun())
+    if asks_again:
+        ranks = Ranks(None)
+        with pytest.warns(UserWarning, match="originals stay") if how == "move" else nullcontext():
+            write_built(ranks, begun, path, "resume", movies=how, backend="direct", progress=False)
+        ranks.free()
+    else:
+        with NWBParallelIO(path, "resume", backend="direct", progress=False) as io:
+            io.write(begun())
+    assert frames.exists()
     with NWBHDF5IO(path, "r") as io:
         (found,) = io.read().acquisition["camera"].external_file
     assert [found] == named["/camera"] and (folder / found).stat().st_size == size
@@ -234,10 +250,77 @@ def test_a_file_in_the_folders_place_is_refused(folder: Path) -> None:
 
 
 def test_names_of_the_working_folder_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths may be kept as they were given, by neuroconv; those that are found from the file's folder go before."""
+    """Paths may be kept as they were given, by neuroconv; only what is not there is looked for beside the file."""
     monkeypatch.chdir(folder / "films")
-    (folder / "1.avi").write_bytes(b"beside the file")
-    nwbfile = watching("0.avi", "1.avi")
+    for name in ("2.avi", "3.avi"):
+        (folder / name).write_bytes(b"beside the file")
+    nwbfile = watching("0.avi", "2.avi", "3.avi")
     with placing.movies_beside(nwbfile, folder / "session.nwb", None, "copy") as named:
-        first, second = named["/camera"]
-    assert (folder / first).stat().st_size == 2500 and (folder / second).read_bytes() == b"beside the file"
+        first, second, third = named["/camera"]
+    assert (folder / first).stat().st_size == 2500 and (folder / second).read_bytes() == b"x" * 999
+    assert (folder / third).read_bytes() == b"beside the file"
+
+
+def test_a_file_of_another_of_the_same_name_is_not_moved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder / "films")
+    (folder / "2.avi").write_bytes(b"another's")
+    with placing.movies_beside(watching("2.avi"), folder / "session.nwb", None, "move") as named:
+        (name,) = named["/camera"]
+    assert (folder / name).read_bytes() == b"x" * 999
+    assert (folder / "2.avi").read_bytes() == b"another's" and films(folder) == ["0.avi", "1.avi"]
+
+
+# -- movies that change meanwhile ----------------------------------------------------------------------------------
+
+
+def added_to(path: Path) -> bytes:
+    with path.open("ab") as file:
+        file.write(b"more")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("change", ["grows", "is written again", "is another file"])
+@pytest.mark.parametrize("how", ["copy", "move"])
+def test_a_movie_that_changes_while_it_is_copied(
+    folder: Path, how: str, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film, real = folder / "films" / "0.avi", placing._copy_piece
+
+    def changes(*arguments: Any) -> None:
+        real(*arguments)
+        if change == "grows":
+            added_to(film)
+        elif change == "is written again":
+            film.write_bytes(bytes(2500))
+        elif not (folder / "old.avi").exists():
+            film.replace(folder / "old.avi")
+            film.write_bytes(bytes(2500))
+            os.utime(film, ns=(0, (folder / "old.avi").stat().st_mtime_ns))
+
+    monkeypatch.setattr(placing, "_copy_piece", changes)
+    with pytest.raises(LinkError, match="must not change while it is copied: it had 2500 bytes.*0.avi.*has ended"):
+        place_movies(watching("films/0.avi", "films/2.avi"), folder / "session.nwb", how=how)
+    assert films(folder) == ["0.avi", "1.avi", "2.avi"] and not list((folder / "session").iterdir())
+
+
+def test_a_movie_that_grows_before_it_would_be_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film, real = folder / "films" / "0.avi", placing._publish
+
+    def published(*arguments: Any) -> None:
+        real(*arguments)
+        added_to(film)
+
+    monkeypatch.setattr(placing, "_publish", published)
+    with pytest.raises(LinkError, match="it had 2500 bytes and has 2504"):
+        place_movies(watching("films/2.avi", "films/0.avi"), folder / "session.nwb", how="move")
+    assert films(folder) == ["0.avi", "1.avi", "2.avi"] and film.read_bytes().endswith(b"more")
+    assert not list(folder.glob("session/*"))
+
+
+def test_a_movie_that_grows_while_the_file_is_written_stays(folder: Path) -> None:
+    """The file is whole, and its copies stay with it: what was added is nowhere else than in the original."""
+    with pytest.raises(LinkError, match="it had 2500 bytes and has 2504.*It stays where it is"):
+        with placing.movies_beside(watching("films/2.avi", "films/0.avi"), folder / "session.nwb", None, "move"):
+            whole = added_to(folder / "films" / "0.avi")
+    assert films(folder) == ["0.avi", "1.avi", "2.avi"] and (folder / "films" / "0.avi").read_bytes() == whole
+    assert len(list((folder / "session").iterdir())) == 2

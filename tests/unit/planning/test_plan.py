@@ -19,7 +19,7 @@ from parnwb.hyperslab import Hyperslab, ravel
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.planning import plan as plan_module
 from parnwb.planning.decomposition import STRATEGIES
-from parnwb.planning.plan import DEFAULT_BUFFER_MB, READ_GRID_BYTES, MiB, WritePlan
+from parnwb.planning.plan import DEFAULT_BUFFER_MB, READ_GRID_BYTES, READ_WHILE_WRITTEN, MiB, WritePlan
 from parnwb.planning.write_queue import POLICIES, write_queue
 from parnwb.sources.access import Access
 
@@ -53,6 +53,7 @@ def specs(draw: st.DrawFn, access: Access | None = None) -> DatasetSpec:
         dtype=draw(st.sampled_from(["|u1", "<i2", "<f8"])),
         chunks=draw(st.sampled_from([chunks, chunks, None])),
         access=(access or draw(st.sampled_from(Access))).value,
+        read_beside=draw(st.sampled_from([0, 0, 1, 100, 100_000])),
     )
 
 
@@ -154,7 +155,9 @@ def test_bytes_add_up(plan):
         items = [b.slab.size * plan.layout.datasets[b.dataset].itemsize for b in plan.buffers(rank)]
         assert sum(items) == nbytes
     if plan.layout.nbytes:
-        assert plan.balance() == pytest.approx(max(per_rank) / (plan.layout.nbytes / plan.ranks))
+        costs = [plan.cost(rank) for rank in range(plan.ranks)]
+        assert plan.balance() == pytest.approx(max(costs) / (plan.total_cost / plan.ranks))
+        assert sum(costs) == pytest.approx(plan.total_cost)
         assert 1 <= plan.balance() * (1 + 1e-12) <= plan.ranks * (1 + 1e-9)
     else:
         assert plan.balance() == 1.0
@@ -263,6 +266,36 @@ def test_rows_of_the_source_first():
     (first, *_) = WritePlan(layout, 2, buffer_mb=32).buffers(0)
     assert first.slab.count[1] == 384
     assert first.slab.count[0] >= 10_000
+
+
+def neuropixels(rows: int) -> FileLayout:
+    """384 channels of a file of 385, and the last one, for which all of it is read once more."""
+    channels = DatasetSpec("", (rows, 384), (rows, 384), "<i2", (10_000, 64), read_beside=rows * 2)
+    sync = DatasetSpec("", (rows, 1), (rows, 1), "<i2", (rows, 1), read_beside=rows * 768)
+    return layout_of(channels, sync)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_who_reads_all_rows_for_one_column_has_fewer_of_the_others(ranks):
+    rows = 1_000_000
+    plan = WritePlan(neuropixels(rows), ranks)
+    *others, last = range(ranks)
+    grain = 10_000 * 64 * 2
+    assert plan.count_chunks(last, 1) == 1
+    for rank in others:
+        assert abs(plan.nbytes(rank) - plan.nbytes(last) - (rows * 768 / READ_WHILE_WRITTEN)) <= 2 * grain
+    assert plan.balance() <= 1 + grain * ranks / plan.total_cost
+
+
+def test_shares_are_the_same_for_ranks_that_were_sent_the_layout_and_in_json_and_resumed():
+    layout = neuropixels(1_000_000)
+    told = FileLayout.from_json(json.loads(json.dumps(layout.to_json())))
+    for rank in range(3):
+        assert WritePlan(told, 3).shares(rank) == WritePlan(layout, 3).shares(rank)
+    half = np.arange(600) < 300
+    resumed = WritePlan(told, 2, done={0: half})
+    assert resumed.count_chunks(0, 0) + resumed.count_chunks(1, 0) == 300
+    assert abs(resumed.cost(0) - resumed.cost(1)) <= 2 * 10_000 * 64 * 2
 
 
 def test_chunk_larger_than_the_buffer_is_allowed():

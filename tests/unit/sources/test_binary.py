@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import parnwb.sources.binary as binary
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
-from parnwb.sources import as_source, read_checked
-from parnwb.sources.array import ArraySource
+from parnwb.sources import as_source, read_beside, read_checked
+from parnwb.sources.array import ArraySource, CastSource
 from parnwb.sources.binary import BinarySource
 
 RELAXED = settings(
@@ -76,12 +76,24 @@ def test_columns_of_interleaved_files(
     last = data.draw(st.integers(first + 1, width))
     source = BinarySource(path, values.dtype, values.shape, 0, slice(first, last))
     assert source.shape == (rows, last - first)
+    assert read_beside(CastSource(source, np.dtype("f8"))) == values.nbytes - rows * (last - first) * 2
     low = data.draw(st.integers(0, rows - 1))
     column = data.draw(st.integers(0, last - first - 1))
     box = Hyperslab((low, column), (rows - low, last - first - column))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(binary, "PIECE_BYTES", piece)
         assert np.array_equal(read_checked(source, box, "/data"), values[:, first:last][box.slices])
+
+
+def test_nothing_is_read_beside_whole_rows_and_parts_of_wide_ones(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(bytes(4 * 2**20))
+    row = binary.WIDE_ROW_BYTES
+    wide = BinarySource(path, np.dtype("u1"), (2, 2 * row), 0, slice(0, 5))
+    nested = BinarySource(path, np.dtype("u1"), (2, 2, row), 0, slice(0, 5))
+    others = [BinarySource(path, np.dtype("u1"), (9, 3)), BinarySource(path, np.dtype("u1"), (9,), 0, slice(2, 4))]
+    assert [read_beside(source) for source in (wide, *others, ArraySource(np.zeros(3)))] == [0, 0, 0, 0]
+    assert read_beside(nested) == 4 * (row - 5)
 
 
 @pytest.fixture
