@@ -4,10 +4,10 @@
     mpiexec -n 2 python benchmarks/memory.py --smoke [--only mpio]
 
 The data lie in files that are mapped, or read by h5py: what is measured is what hdmf and parnwb add. Every kind is
-written with the NWBFile on all ranks, and with it on the root alone; some are added to a file or exported from one,
-and some written by parallel HDF5, where h5py has it. A figure is the largest growth of RssAnon on any
-rank from just before the file is opened, in MB; it has to stay below the buffers, whatever the size of the data. The
-program ends with status 1 if one does not.
+written with the NWBFile on all ranks, and with it on the root alone; some are added to a file, or come from one that is
+exported or repacked, and some are written by parallel HDF5, where h5py has it. A figure is the largest growth of
+RssAnon on any rank from just before the file is opened, in MB; it has to stay below the buffers, whatever the size of
+the data. The program ends with status 1 if one does not.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import sys
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -39,7 +40,7 @@ from pynwb.misc import Units
 from pynwb.ophys import PlaneSegmentation
 from pynwb.testing.mock.ophys import mock_ImagingPlane
 
-from parnwb import DaskArrayIterator, Distributed, DistributedRagged, MovieFrames, NWBParallelIO, Stream
+from parnwb import DaskArrayIterator, Distributed, DistributedRagged, MovieFrames, NWBParallelIO, Stream, repack
 from parnwb.site import parallel_hdf5
 
 PIXEL = np.dtype([("x", "u4"), ("y", "u4"), ("weight", "f4")])
@@ -281,6 +282,24 @@ def exported(folder: Path, nbytes: int) -> Path:
     return made_once(folder / f"source-{nbytes}.nwb", lambda path: existing(path, rows))
 
 
+OLD_CHUNKS, NEW_CHUNKS = (256, 2048), (128, 32768)
+
+
+def wide_rows(folder: Path, nbytes: int) -> Path:
+    """A dataset that is one row of chunks, all of which a chunk of other rows needs some of."""
+
+    def make(path: Path) -> None:
+        rows, columns = OLD_CHUNKS
+        shape = (rows, nbytes // (2 * rows) // columns * columns)
+        chunk = zlib.compress((np.arange(rows * columns) % 251).astype("<i2").tobytes(), 1)
+        with h5py.File(path, "w") as file:
+            made = file.create_dataset("wide", shape, "<i2", chunks=OLD_CHUNKS, compression="gzip")
+            for start in range(0, shape[1], columns):
+                made.id.write_direct_chunk((0, start), chunk)
+
+    return made_once(folder / f"wide-{nbytes}.h5", make)
+
+
 @dataclass(frozen=True)
 class Turn:
     """How one kind is written once.
@@ -338,6 +357,11 @@ def copied_file(turn: Turn, source: Path) -> None:
     NWBParallelIO.export_io(path, source if turn.has else None, overwrite=True, **turn.settings)
 
 
+def chunked_anew(turn: Turn, source: Path) -> None:
+    given = {**turn.settings, "chunks": NEW_CHUNKS, "compression": "gzip-1"}
+    repack(source, turn.folder / "out.h5", overwrite=True, **given)
+
+
 @dataclass(frozen=True)
 class Kind:
     """What is written.
@@ -348,6 +372,8 @@ class Kind:
         Makes the NWBFile, or what else ``write`` takes. Collective.
     block_mb
         MiB that are read at once, however small the buffers are: whole blocks of a source's own grid.
+    kept_mb
+        MiB of decoded chunks of another file that are kept for the next buffer.
     is_spread
         Whether every rank has a part, so that the NWBFile has to be on all of them.
     write
@@ -358,17 +384,19 @@ class Kind:
 
     made: Made
     block_mb: int = 0
+    kept_mb: int = 0
     is_spread: bool = False
     write: Callable[[Turn, Any], None] = new_file
     backend: str = "direct"
 
     def size_mb(self, megabytes: int) -> int:
         """Return the size of the data, which is much larger than what may be in memory."""
-        return max(megabytes, BLOCKS * self.block_mb * 2) + 2 * self.collected_mb
+        return max(megabytes, BLOCKS * self.block_mb * 2, 4 * self.kept_mb) + 2 * self.collected_mb
 
     def allowed_mb(self, buffer_mb: float) -> float:
         """Return how much memory may grow."""
-        return (BUFFERS * buffer_mb + BLOCKS * self.block_mb + self.collected_mb) * 1.048576 + ALLOWED_MB
+        blocks = BLOCKS * self.block_mb + self.kept_mb
+        return (BUFFERS * buffer_mb + blocks + self.collected_mb) * 1.048576 + ALLOWED_MB
 
     @property
     def collected_mb(self) -> int:
@@ -398,6 +426,8 @@ KINDS: dict[str, Kind] = {
     "series added to a file": Kind(added, write=added_series),
     "rows that extend a dataset": Kind(added, write=extended),
     "export": Kind(exported, write=copied_file),
+    # A chunk has 8 MiB, of which as many are under way as of other buffers.
+    "repack to other chunks": Kind(wide_rows, block_mb=16, kept_mb=64, is_spread=True, write=chunked_anew),
 }
 BY_MPIO = ("int16", "int16 in H5DataIO", "GenericDataChunkIterator", "Distributed columns", "Stream", "export")
 

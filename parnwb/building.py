@@ -65,7 +65,14 @@ def build(
 
             choice = site.choose_backend(settings.backend)
             options = AuthoringOptions(
-                settings.rule, settings.compression, choice, arguments, asking, ranks.phases, settings.chunks
+                settings.rule,
+                settings.compression,
+                choice,
+                arguments,
+                asking,
+                ranks.phases,
+                settings.chunks,
+                ranks.going_on,
             )
             with asking:
                 skeleton = _authored(target, content, manager, options, earlier, opened, growths)

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from parnwb.codec import planes
+from parnwb.codec import native, planes
 from parnwb.comm import NETMOD, Ranks, launched_size, library, world
 from parnwb.errors import LaunchError
 from parnwb.machine import kernel
@@ -31,6 +31,8 @@ from parnwb.target.visible import open_soon
 
 PACKAGES = ("parnwb", "h5py", "hdmf", "pynwb", "mpi4py", "numpy")
 CODERS = {"isal": "isal", "deflate": "libdeflate", "zlib_ng": "zlib-ng"}
+# What --compression has of hdf5plugin, by the numbers under which HDF5 knows filters.
+PLUGINS = {"zstd": 32015, "blosc2-zstd": 32026, "bitshuffle-lz4": 32008}
 PLANES = "planes (compiled with parnwb)"
 # What srun --mpi= is for a library, by the beginning of its name. Cray's MPICH may want cray_shasta.
 SRUN_TYPES = {"Open MPI": "pmix", "MPICH": "pmi2", "MVAPICH": "pmi2", "Intel MPI": "pmi2"}
@@ -40,6 +42,9 @@ NO = ("false", "0")
 NO_LOCKING = (*NO, "best_effort")
 
 RANKS_ON_A_LINE = 8
+
+WATCHDOG = 120.0
+"""Seconds that one step of a rank may take: a host whose file system or network hangs is what doctor is asked about."""
 
 VULCAN_RANKS = 31
 """From which on Open MPI 4's usual way of collective writing was seen to hang (an issue of HDF5's)."""
@@ -197,7 +202,7 @@ def examine(folder: Path) -> Report | None:
     """
     advice = list(_about_library())
     try:
-        ranks = Ranks(world()) if launched_size() > 1 else None
+        ranks = Ranks(world(), WATCHDOG, "look at the hosts") if launched_size() > 1 else None
     except LaunchError as error:
         advice.append(Advice(error.message, error.remedy or ""))
         ranks = None
@@ -348,7 +353,7 @@ def _filters() -> tuple[str, ...]:
 
     known = {"gzip": h5z.FILTER_DEFLATE, "shuffle": h5z.FILTER_SHUFFLE, "lzf": h5z.FILTER_LZF}
     known |= {"szip": h5z.FILTER_SZIP, "fletcher32": h5z.FILTER_FLETCHER32}
-    return tuple(name for name, number in known.items() if h5z.filter_avail(number))
+    return tuple(name for name, number in (known | PLUGINS).items() if native.is_available(number))
 
 
 def _coders() -> tuple[str, ...]:
@@ -493,7 +498,8 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
             prevents=seats[0].free_bytes == 0,
         )
     kinds = dict.fromkeys(seat.file_system for seat in seats)
-    kind = next((one for one in kinds if kind_of(one).sharing is Sharing.ROOT), seats[0].file_system)
+    careful = [one for sharing in (Sharing.ROOT, Sharing.DOUBTFUL) for one in kinds if kind_of(one).sharing is sharing]
+    kind = next(iter(careful), seats[0].file_system)
     if kind_of(kind) is LUSTRE and (found := striping_of(folder)) is not None and found.count == 1:
         yield Advice(
             f"new files in {folder} lie on one storage server; parnwb spreads its own, where lfs lets it",
@@ -502,8 +508,16 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
         )
     if kind_of(kind).sharing is Sharing.ROOT:
         yield Advice(
-            f"{folder} is of type {kind}, on which several hosts cannot write one file: the root writes for all",
+            f"{folder} is of type {kind}, on which several hosts cannot write one file: with several the root writes "
+            "for all",
             "Run all ranks on one host, or write to a parallel file system, which is quicker",
+            prevents=False,
+        )
+    if kind_of(kind).sharing is Sharing.DOUBTFUL:
+        yield Advice(
+            f"{folder} is of type {kind}, of which it is not known whether several hosts can write one file: with "
+            "several the root writes for all",
+            "If it is a parallel file system, give --writers-per-node, such as the ranks of a host",
             prevents=False,
         )
 

@@ -164,6 +164,12 @@ def check_growable(dataset: h5py.Dataset) -> None:
     """
     import h5py
 
+    if dataset.is_virtual:
+        raise LayoutError(
+            "only datasets in chunks can be extended, the values of this one are in other datasets (it is virtual)",
+            where=dataset.name,
+            remedy="Let parnwb merge make one file of it first, and extend the dataset there",
+        )
     if dataset.ndim == 0 or dataset.chunks is None:
         raise LayoutError(
             f"only datasets in chunks can be extended, this one of shape {dataset.shape} has none",

@@ -101,9 +101,13 @@ class Hyperslab:
             room //= piece[axis]
             if piece[axis] < self.count[axis]:
                 break
+        yield from self.tiles(tuple(piece))
+
+    def tiles(self, piece: tuple[int, ...]) -> Iterator[Hyperslab]:
+        """Cut into boxes of the shape ``piece``, smaller where this ends, in C order."""
         corners = (range(low, high, step) for low, high, step in zip(self.start, self.stop, piece, strict=True))
         for corner in product(*corners):
-            yield Hyperslab(corner, tuple(piece)).intersect(self)
+            yield Hyperslab(corner, piece).intersect(self)
 
 
 def ravel(index: tuple[int, ...], shape: tuple[int, ...]) -> int:

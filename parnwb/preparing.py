@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from parnwb.machine.striping import Striping, striping_for
 from parnwb.planning.plan import WritePlan
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings
+from parnwb.sources import Source, takes_over
+from parnwb.sources.blocks import BlockedSource, kept_bytes
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions
 
@@ -24,10 +27,19 @@ if TYPE_CHECKING:
     from parnwb.authoring.skeleton import Authored
 
 
-def check_memory(ranks: Ranks, plan: WritePlan, threads: int) -> bool:
-    """Refuse what cannot fit into the hosts' memory; tell whether any rank could do any other's part. Collective."""
+def check_memory(ranks: Ranks, plan: WritePlan, threads: int, sources: Mapping[str, Source]) -> bool:
+    """Refuse what cannot fit into the hosts' memory; tell whether any rank could do any other's part. Collective.
+
+    Parameters
+    ----------
+    threads
+        Of each rank, that compress.
+    sources
+        That this rank can read, by path.
+    """
     with ranks.agreed("measuring memory"):
-        claim = memory.Claim(plan.least_memory(ranks.rank) + _of_threads(plan, ranks.rank, threads), memory.rooms())
+        needed = plan.least_memory(ranks.rank) + _of_threads(plan, ranks.rank, threads)
+        claim = memory.Claim(needed + _of_blocks(plan, ranks.rank, sources), memory.rooms())
     claims = ranks.gather_all(claim)
     with ranks.agreed("comparing memory"):
         memory.check_fits(claims)
@@ -44,6 +56,14 @@ def _of_threads(plan: WritePlan, rank: int, threads: int) -> int:
     own = {share.dataset for share in plan.shares(rank)}
     specs = [plan.layout.datasets[number] for number in own]
     return (threads - 1) * max((spec.chunk_bytes for spec in specs if runs_in_threads(spec)), default=0)
+
+
+def _of_blocks(plan: WritePlan, rank: int, sources: Mapping[str, Source]) -> int:
+    """Return the bytes of decoded blocks that a rank keeps of what it reads; of chunks that are copied it has none."""
+    specs = [plan.layout.datasets[number] for number in {share.dataset for share in plan.shares(rank)}]
+    own = [(spec, sources.get(spec.path)) for spec in specs]
+    blocked = [(spec, source) for spec, source in own if isinstance(source, BlockedSource)]
+    return kept_bytes(source for spec, source in blocked if not takes_over(source, spec))
 
 
 def writers_of(ranks: Ranks, target: Target, settings: WriteSettings) -> Writers:

@@ -209,6 +209,7 @@ def restore(earlier: Earlier, target: Target, options: AuthoringOptions, describ
     _check_same("the compression", {"compression": begun["compression"]}, {"compression": options.compression})
     _check_same("the argument of write", begun["arguments"], said(options.write_arguments))
     accesses = {spec.path: spec.access for spec in datasets}
+    _check_there(accesses, sources)
     _check_same("how data can be read", accesses, {path: sources[path].access.value for path in accesses})
     if not own:
         _check_same("the data", begun["samples"], fingerprints(datasets, sources))
@@ -218,6 +219,17 @@ def restore(earlier: Earlier, target: Target, options: AuthoringOptions, describ
     file = reopen_on(overlay, target.path)
     choice = BackendChoice("direct", "the file was begun with it")
     return Skeleton(file, overlay, datasets, dict(sources), dict(signed), choice)
+
+
+def _check_there(begun: Collection[str], now: Collection[str]) -> None:
+    """Refuse to go on without a dataset that all ranks were writing."""
+    if lacking := sorted(set(begun) - set(now)):
+        raise ResumeError(
+            "what all ranks write must be the same as when the file was begun, and this dataset is too small for it "
+            "now, or not there",
+            where=lacking[0],
+            remedy="Resume with the bulk_threshold that the file was begun with, or start anew (without --resume)",
+        )
 
 
 def _names_copies(name: str, signed: str) -> bool:

@@ -50,7 +50,8 @@ from parnwb.restore import (
     said,
 )
 from parnwb.settings import WriteSettings
-from parnwb.sources import Access, Source
+from parnwb.sources import Access, Source, takes_over
+from parnwb.sources.blocks import BlockedSource
 from parnwb.sources.growing import GrowingSource, StreamedRows
 from parnwb.sources.sending import receive_sources
 from parnwb.streaming.generators import Drain, positions
@@ -115,6 +116,8 @@ class Found:
         By number of a dataset, dtype and shape of a row, and how far the last commit has it, without the tail.
     tables
         Those with columns whose rows are still to come.
+    blocks
+        By number of a dataset, the shape of blocks of which its source keeps no row.
     """
 
     layout: FileLayout
@@ -123,6 +126,7 @@ class Found:
     published: bool
     streams: dict[int, tuple[str, tuple[int, ...], StreamState | None]]
     tables: tuple[GrowingTable, ...]
+    blocks: dict[int, tuple[int, ...]]
 
 
 def write(
@@ -183,13 +187,13 @@ def write(
     sources = {**received.sources, **grown_sources(growths)}
     with ranks.agreed("planning"):
         kept = layout.numbers_of(received.kept | {growth.path for growth in growths if growth.kept})
-        plan = replace(plan_of(layout, ranks.size, settings, queue), done=done, kept=kept)
+        plan = replace(plan_of(layout, ranks.size, settings, queue), done=done, kept=kept, blocks=found.blocks)
     written = Written(plan, choice, published, phases=ranks.phases.seconds, timeline=ranks.phases.timeline)
     if published:
         _appended(found, sources, earlier, ranks)  # so that streams tell their rows
         return written
     threads = threads_here(settings.threads) if choice.name != "mpio" else 1
-    movable = check_memory(ranks, plan, threads)
+    movable = check_memory(ranks, plan, threads, sources)
     new = layout.without(growth.path for growth in growths)
     samples = agree_on_samples(ranks, new, sources, residents, asking, have_own=have_own)
     _heed(ranks, target, interrupts)
@@ -340,10 +344,21 @@ def _found(skeleton: Authored | None, earlier: Earlier | None) -> Found:
             brief = replace(state, tail=b"") if state is not None else None
             streams[number] = (source.dtype.str, source.stream.row_shape, brief)
     tables = growing_tables(skeleton.file, skeleton.sources) if isinstance(skeleton, Skeleton) else ()
+    blocks = _large_blocks(skeleton)
     if earlier is None:
-        return Found(layout_of(skeleton), skeleton.backend, {}, False, streams, tables)
+        return Found(layout_of(skeleton), skeleton.backend, {}, False, streams, tables, blocks)
     done = done_chunks(skeleton.layout, earlier.committed)
-    return Found(skeleton.layout, skeleton.backend, done, earlier.finished, streams, tables)
+    return Found(skeleton.layout, skeleton.backend, done, earlier.finished, streams, tables, blocks)
+
+
+def _large_blocks(skeleton: Authored) -> dict[int, tuple[int, ...]]:
+    """Return the shapes of blocks after which buffers are to be shaped; not of chunks that are copied. Independent."""
+    own = [(number, spec, skeleton.sources[spec.path]) for number, spec in enumerate(skeleton.layout)]
+    return {
+        number: source.block_shape
+        for number, spec, source in own
+        if isinstance(source, BlockedSource) and not source.keeps_rows and not takes_over(source, spec)
+    }
 
 
 def layout_of(skeleton: Authored) -> FileLayout:

@@ -7,7 +7,7 @@ unchanged on groups whose new datasets take no values, and what it created is th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,6 +56,7 @@ from parnwb.sources.binary import BinarySource
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import creation_of_same, creation_of_spec, is_outside, read_spec
 from parnwb.sources.sample import sample
+from parnwb.target import tell_nobody
 from parnwb.timing import Phases
 
 
@@ -133,6 +134,8 @@ class AuthoringOptions:
         Where the seconds count that it takes to choose codings.
     chunks
         For bulk data without chunks of their own: None for what pynwb does, or ``'auto'``.
+    step
+        Is told now and then where there can be much to read, so that a watchdog sees that it goes on.
     """
 
     rule: BulkRule = BulkRule()
@@ -142,6 +145,7 @@ class AuthoringOptions:
     asking: Asking | None = None
     phases: Phases = field(default_factory=Phases)
     chunks: str | None = None
+    step: Callable[[str], None] = tell_nobody
 
 
 def author(content: Content, path: Path, manager: BuildManager, options: AuthoringOptions) -> Skeleton:
@@ -190,7 +194,7 @@ def author_on(
         nwbfile = content.nwbfile if isinstance(content, Export) else content
         if nwbfile is not None:
             heed(mismatched_series(nwbfile), options.rule.on_mismatch)
-            check_movies(nwbfile, path, options.rule.on_mismatch)
+            check_movies(nwbfile, path, options.rule.on_mismatch, options.step)
         with uncopied_arrays():
             write_content(content, io, {"link_data": options.rule.link_data, **options.write_arguments})
     except Exception as error:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 from parnwb.allocator import Allocator
 from parnwb.backends.backend import Job, Portion
@@ -20,9 +22,24 @@ from parnwb.commits.journal import StreamState
 from parnwb.hyperslab import Hyperslab
 from parnwb.machine.open_files import SPARE, USUAL_LIMIT
 from parnwb.overlay import Overlay
-from parnwb.target import FileBytes, SpreadTarget
+from parnwb.target import FileBytes, Permissions, SpreadTarget
 
-Frame = tuple[list[tuple[int, bytes]], int]
+
+@dataclass(frozen=True)
+class Frame:
+    """What each rank's part begins as.
+
+    Parameters
+    ----------
+    extents, end
+        An empty part: ``(address, bytes)``, and its length.
+    like
+        Permissions of the file that is replaced, if there is one.
+    """
+
+    extents: list[tuple[int, bytes]]
+    end: int
+    like: Permissions | None
 
 
 class VirtualBackend:
@@ -33,8 +50,12 @@ class VirtualBackend:
     def open(self, job: Job) -> VirtualFile:
         """Open a part on each rank, all datasets in it and empty. Collective."""
         frame = job.ranks.on_root("making an empty part", lambda: _frame(job))
-        with job.ranks.agreed("opening the parts"):
-            return VirtualFile(job, frame)
+        with ExitStack() as opened:
+            with job.ranks.agreed("opening the parts"):
+                file = VirtualFile(job, frame)
+                opened.callback(file.close)  # where another host has no place for its parts
+            opened.pop_all()
+            return file
 
 
 class VirtualFile:
@@ -45,7 +66,7 @@ class VirtualFile:
     job
         What is written.
     frame
-        An empty part: ``(address, bytes)``, and its length.
+        What the part begins as.
     """
 
     def __init__(self, job: Job, frame: Frame) -> None:
@@ -53,14 +74,14 @@ class VirtualFile:
 
         assert isinstance(job.target, SpreadTarget)
         self._job, self._ranks, self._target = job, job.ranks, job.target
-        self._part = job.target.part(job.ranks.rank)
+        self._part = job.target.part(job.ranks.rank, frame.like)
         self._is_complete = False
         # Open until the end: otherwise another job's file could have the inode by which ours is recognised.
         self._whole = FileBytes(job.target.partial)
         try:
             job.target.check_ours()
             self._disk = self._part.create()
-            self._overlay = Overlay(*frame)
+            self._overlay = Overlay(frame.extents, frame.end)
             self._file = reopen_on(self._overlay, self._part.working)
             self._allocator = Allocator(self._file, self._overlay, job.layout)
         except BaseException:
@@ -118,7 +139,7 @@ def _frame(job: Job) -> Frame:
     from parnwb.rewriting.spreading import empty_part
 
     overlay = empty_part(job.hdf5_skeleton.file, job.layout)
-    return list(overlay.extents()), overlay.end
+    return Frame(list(overlay.extents()), overlay.end, Permissions.of(job.target.path))
 
 
 def _write_whole(

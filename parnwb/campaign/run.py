@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from parnwb.campaign.sessions import Session, read_sessions
 from parnwb.campaign.teams import Arrangement, arrange
-from parnwb.campaign.turns import Turns, clear, prepare
+from parnwb.campaign.turns import Turns, finish, prepare
 from parnwb.comm import Ranks
-from parnwb.errors import Interrupted, ParnwbError
+from parnwb.errors import Interrupted, ParnwbError, TargetError
 from parnwb.interrupts import EX_TEMPFAIL, Interrupts
 from parnwb.progress import PlainLines, Silent
 from parnwb.recordings.conversion import convert
@@ -150,7 +150,8 @@ def run(
     # Teams meet at the end only, so nothing is known here of ranks that are silent until then; teams watch their own.
     ranks = Ranks(comm, None, "run the campaign")
     try:
-        sessions = ranks.on_root("reading the list of sessions", lambda: read_sessions(listed, movies))
+        policy = settings.get("on_mismatch", "raise")
+        sessions = ranks.on_root("reading the list of sessions", lambda: read_sessions(listed, movies, policy))
         processes = ranks.gather_all(Process.this())
         with _reserved(ranks, results, processes, break_lock=break_lock):
             settings |= {"break_lock": break_lock, "movies": movies}
@@ -170,18 +171,26 @@ def run(
 @contextmanager
 def _reserved(ranks: Ranks, results: Path, processes: Sequence[Process], *, break_lock: bool) -> Iterator[None]:
     """Keep other runs of this campaign away. Collective."""
+    ranks.on_root("looking at the place of the results", lambda: _check_place(results))
     lost = results.with_name(results.name + ".lost")
-    lock = Lock(results.with_name(results.name + ".lock"), lost)
+    lock, is_ours = Lock(results.with_name(results.name + ".lock"), lost), False
     try:
         with ranks.agreed("reserving the results"):
             if ranks.is_root:
-                Target(results).check_place()
                 lock.take(processes, like=None, break_lock=break_lock)
+                is_ours = True
         yield
     finally:
-        if ranks.is_root:
+        if is_ours:  # else what is there is another run's
             lock.release()
             lost.unlink(missing_ok=True)
+
+
+def _check_place(results: Path) -> None:
+    if not results.name:
+        remedy = "Add a file name with --results, such as results.json"
+        raise TargetError("the results must be a file", where=str(results), remedy=remedy)
+    Target(results).check_place()
 
 
 def _run(
@@ -214,7 +223,7 @@ def _run(
     finally:
         team.close()
         if ranks.is_root:
-            clear(results)
+            finish(folder)
     found = ranks.gather_all(team.outcomes if team.leads else {})
     done = {number: outcome for part in found for number, outcome in part.items()}
     statuses = {number: NOT_BEGUN if number in missing else THERE for number in range(len(sessions))}

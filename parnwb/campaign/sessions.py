@@ -40,7 +40,7 @@ class Session:
             return 0  # reading it will tell what is wrong
 
 
-def read_sessions(path: Path, movies: str = "keep") -> list[Session]:
+def read_sessions(path: Path, movies: str = "keep", on_mismatch: str = "raise") -> list[Session]:
     """Return the sessions that a YAML file lists. Independent.
 
     Its ``sessions`` are mappings with ``source`` and ``output``, and perhaps ``interface``, ``metadata`` and
@@ -48,7 +48,7 @@ def read_sessions(path: Path, movies: str = "keep") -> list[Session]:
 
     Parameters
     ----------
-    movies
+    movies, on_mismatch
         What becomes of movies that any of them names, as in ``SourceData``.
 
     Raises
@@ -64,7 +64,7 @@ def read_sessions(path: Path, movies: str = "keep") -> list[Session]:
             "a campaign lists its sessions", where=str(path), remedy="Write 'sessions:' with '- source: ...' below it"
         )
     common = {key: given[key] for key in COMMON if key in given}
-    sessions = list(_sessions(listed, common, path, movies))
+    sessions = list(_sessions(listed, common, path, {"movies": movies, "on_mismatch": on_mismatch}))
     outputs = [session.output for session in sessions]
     twice = next((output for output in outputs if outputs.count(output) > 1), None)
     if twice is not None:
@@ -76,7 +76,9 @@ def read_sessions(path: Path, movies: str = "keep") -> list[Session]:
     return sessions
 
 
-def _sessions(listed: list[Any], common: Mapping[str, Any], path: Path, movies: str) -> Iterator[Session]:
+def _sessions(
+    listed: list[Any], common: Mapping[str, Any], path: Path, chosen: Mapping[str, str]
+) -> Iterator[Session]:
     folder = path.absolute().parent
     for number, own in enumerate(listed, 1):
         place = f"{path}, session {number}"
@@ -92,7 +94,7 @@ def _sessions(listed: list[Any], common: Mapping[str, Any], path: Path, movies: 
             raise SourceError("options are a mapping, and metadata the path of a YAML file", where=place)
         texts = {str(key): str(value) for key, value in options.items()}
         described = folder / metadata if metadata is not None else None
-        source = SourceData(folder / own["source"], merged.get("interface"), texts, described, movies)
+        source = SourceData(folder / own["source"], merged.get("interface"), texts, described, **chosen)
         yield Session(source, folder / own["output"])
 
 

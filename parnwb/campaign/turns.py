@@ -5,6 +5,7 @@ Messages would need a rank that answers at any time, and all ranks are at work.
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import shutil
@@ -53,7 +54,8 @@ def prepare(results: Path) -> Path:
     TargetError
         It cannot be made.
     """
-    clear(results)
+    for left in results.parent.glob(f"{glob.escape(results.name)}.turns-*"):
+        finish(left)
     folder = results.with_name(f"{results.name}.turns-{secrets.token_hex(4)}")
     try:
         folder.mkdir()
@@ -66,7 +68,6 @@ def prepare(results: Path) -> Path:
     return folder
 
 
-def clear(results: Path) -> None:
-    """Remove what runs have left. Independent; on the root."""
-    for folder in results.parent.glob(f"{results.name}.turns-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+def finish(folder: Path) -> None:
+    """Remove the folder of one run. Independent; on the root."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,11 @@ import click
 from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
+<<<<<<< HEAD
 from parnwb.cli.options import LOCAL, MOVIES, THREADS, WATCHDOG, WRITERS, compression_of, planning
+=======
+from parnwb.cli.options import MOVIES, ON_MISMATCH, THREADS, WATCHDOG, WRITERS, compression_of, planning
+>>>>>>> main
 from parnwb.cli.speaking import Voice, speaking
 from parnwb.progress import MB
 
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @click.option("--manifest", is_flag=True, help="Leave checksums of each file beside it, for verify.")
 @MOVIES
+@ON_MISMATCH
 @WRITERS
 @THREADS
 @WATCHDOG

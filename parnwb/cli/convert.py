@@ -16,6 +16,7 @@ from parnwb.cli.first_import import import_neuroconv, import_pynwb
 from parnwb.cli.options import (
     LOCAL,
     MOVIES,
+    ON_MISMATCH,
     SOURCE,
     THREADS,
     WATCHDOG,
@@ -87,6 +88,7 @@ class Work:
     "--no-copy", is_flag=True, help="Leave values in SOURCE where it is a flat file of exactly these; else refused."
 )
 @MOVIES
+@ON_MISMATCH
 @WRITERS
 @THREADS
 @WATCHDOG

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parnwb.cli.command import command
-from parnwb.cli.options import MOVIES, OUTPUT, SOURCE, WRITERS, compression_of, planning, reading, source_data
+from parnwb.cli.options import (
+    MOVIES,
+    ON_MISMATCH,
+    OUTPUT,
+    SOURCE,
+    WRITERS,
+    compression_of,
+    planning,
+    reading,
+    source_data,
+)
 from parnwb.errors import PlanError, TargetError
 from parnwb.progress import MB
 
@@ -37,8 +47,13 @@ if TYPE_CHECKING:
 @click.option("--stripes", type=click.IntRange(min=1), help="Storage servers for the file, on Lustre.")
 @click.option("--commit-interval", default=300.0, show_default=True, help="Seconds between commits.")
 @MOVIES
+@ON_MISMATCH
 @WRITERS
-@click.option("--script", type=click.Path(path_type=Path), help="Where to write it; else to standard output.")
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path),
+    help="Where to write it; else to standard output. Another script there is not replaced.",
+)
 @click.option("--submit", is_flag=True, help="Submit it, and show the number of the job.")
 @click.option("--wait", is_flag=True, help="Submit it, and follow it to its end; the exit status is the job's.")
 def jobscript(
@@ -69,18 +84,29 @@ def jobscript(
         click.echo(text, nl=False)
         return
     path = script or output.absolute().with_name(f"{output.name}.sbatch")
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise TargetError(
-            f"the script cannot be written: {error.strerror}", where=str(path), remedy="Choose another with --script"
-        ) from error
+    _leave(text, path)
     click.echo(f"{path}")
     if submit or wait:
         number = jobscript.submit(path)
         click.echo(f"job {number}")
         if wait:
             raise click.exceptions.Exit(jobscript.follow(number, _tell))
+
+
+def _leave(text: str, path: Path) -> None:
+    """Write the script, unless another one is there, which somebody may have edited."""
+    try:
+        if path.exists() and path.read_text(errors="replace") != text:
+            raise TargetError(
+                "another script, perhaps edited, is there and is not replaced",
+                where=str(path),
+                remedy="Submit it with sbatch, remove it, or choose another name with --script",
+            )
+        path.write_text(text)
+    except OSError as error:
+        raise TargetError(
+            f"the script cannot be written: {error.strerror}", where=str(path), remedy="Choose another with --script"
+        ) from error
 
 
 def _words(given: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -92,6 +118,8 @@ def _words(given: dict[str, Any]) -> tuple[list[str], list[str]]:
     movies = given["movies"]
     reading += [f"--movies={movies}"] if movies == "ingest" else []
     converting = [f"--movies={movies}"] if movies in ("copy", "move") else []
+    policy = given["on_mismatch"]
+    converting += [f"--on-mismatch={policy}"] if policy != "raise" else []
     converting += [f"--compression={given['compression']}"] if given["compression"] else []
     converting += [f"--chunks={given['chunks']}"] if given["chunks"] else []
     converting += [f"--decomposition={given['decomposition']}", f"--buffer-mb={given['buffer_mb']:g}"]

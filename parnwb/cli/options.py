@@ -112,6 +112,16 @@ MOVIES = movies_option(
 )
 
 
+ON_MISMATCH = click.option(
+    "--on-mismatch",
+    type=click.Choice(["raise", "warn", "copy"]),
+    default="raise",
+    show_default=True,
+    help="Of movies and linked data that are not what their series says: refuse them; warn, and write what it says; or "
+    "copy such data, and refuse such movies.",
+)
+
+
 def source_data(path: Path, given: dict[str, Any]) -> SourceData:
     """Return what is to be read, and take the options that say how out of ``given``."""
     from parnwb.recordings.conversion import SourceData
@@ -122,8 +132,8 @@ def source_data(path: Path, given: dict[str, Any]) -> SourceData:
         if not separator or not key:
             raise click.BadParameter(f"--option takes KEY=VALUE, got {item!r}")
         options[key] = value
-    movies = given.get("movies") or "keep"
-    return SourceData(path, given.pop("interface"), options, given.pop("metadata"), movies)
+    chosen = {name: given[name] for name in ("movies", "on_mismatch") if given.get(name)}
+    return SourceData(path, given.pop("interface"), options, given.pop("metadata"), **chosen)
 
 
 def compression_of(text: str) -> str | int:

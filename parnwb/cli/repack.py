@@ -199,7 +199,13 @@ def show(result: Repacked, ranks: int) -> None:
         speed = sum(change.raw_bytes for change in result.changes) / MB / result.seconds
         say(f"{size}, {result.seconds:.1f} s, {speed:.0f} MB/s of data on {ranks} rank(s)")
     else:
-        say(f"{size}, by a sample; about {result.unused / MB:.1f} MB of the file are not in use")
+        say(f"{size}, by a sample; {_in_words(result.unused)}")
+
+
+def _in_words(unused: int | None) -> str:
+    if unused is None:
+        return "what of several files is not in use is not known"
+    return f"about {unused / MB:.1f} MB of the file are not in use"
 
 
 def _shape(chunks: tuple[int, ...] | None) -> str:

@@ -53,7 +53,7 @@ def check_encodable(identifier: int, name: str, path: str) -> None:
     """
     import h5py
 
-    if _is_available(identifier) and h5py.h5z.get_filter_info(identifier) & h5py.h5z.FILTER_CONFIG_ENCODE_ENABLED:
+    if is_available(identifier) and h5py.h5z.get_filter_info(identifier) & h5py.h5z.FILTER_CONFIG_ENCODE_ENABLED:
         return
     raise CodecError(
         f"filter {identifier} ({name or 'no name'}) cannot be applied by this build of HDF5 "
@@ -66,10 +66,11 @@ def check_encodable(identifier: int, name: str, path: str) -> None:
 def find_filters(spec: DatasetSpec) -> None:
     """Let HDF5 have hdf5plugin's filters, if that is installed and HDF5 lacks one of a dataset's. Independent."""
     for item in spec.filters:
-        _is_available(item.identifier)
+        is_available(item.identifier)
 
 
-def _is_available(identifier: int) -> bool:
+def is_available(identifier: int) -> bool:
+    """Tell whether HDF5 has a filter, perhaps from hdf5plugin. Independent."""
     import h5py
 
     if not h5py.h5z.filter_avail(identifier):

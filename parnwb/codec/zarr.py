@@ -21,6 +21,8 @@ from parnwb.errors import CodecError
 from parnwb.layout import DatasetSpec, FilterSpec
 
 ZLIB_HEADER, ZLIB_TRAILER = 2, 4
+ZLIBS_OWN_LEVEL = 6
+"""What zlib takes for level -1, which HDF5 does not have."""
 GZIP_HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF))
 
 
@@ -42,10 +44,15 @@ def _filter_of(configuration: dict[str, Any], itemsize: int) -> FilterSpec:
     if name == "shuffle" and configuration.get("elementsize") == itemsize:
         return FilterSpec(SHUFFLE, (itemsize,), "shuffle")
     if name == "zlib":
-        return FilterSpec(DEFLATE, (int(configuration.get("level", 1)),), "deflate")
+        return FilterSpec(DEFLATE, (_level(configuration),), "deflate")
     if name == "fletcher32":
         return FilterSpec(FLETCHER32, (), "fletcher32")
     return FilterSpec(NUMCODECS, (), json.dumps(configuration, sort_keys=True))
+
+
+def _level(configuration: Mapping[str, Any]) -> int:
+    level = int(configuration.get("level", 1))
+    return ZLIBS_OWN_LEVEL if level < 0 else level
 
 
 def configuration_of(item: FilterSpec) -> dict[str, Any]:
@@ -106,7 +113,7 @@ def in_deflate(spec: DatasetSpec) -> DatasetSpec | None:
     configuration = configuration_of(last)
     if configuration["id"] != "gzip":
         return None
-    return replace(spec, filters=(*before, FilterSpec(DEFLATE, (int(configuration["level"]),), "deflate")))
+    return replace(spec, filters=(*before, FilterSpec(DEFLATE, (_level(configuration),), "deflate")))
 
 
 class GzipFrames:

@@ -108,14 +108,15 @@ def launched_rank() -> int:
 
 
 def _launcher_numbers(names: tuple[str, ...]) -> list[int]:
-    """Return what launchers tell, without SLURM's where Open MPI's mpirun does: that is of its daemons.
+    """Return what launchers tell, without SLURM's where another does: that is of its daemons, or of a shell.
 
-    They are tasks of an srun, one for each node of the job, and ranks on their nodes inherit what SLURM has told them.
-    MPICH's mpiexec has daemons only where it has ranks.
+    Open MPI's mpirun has daemons that are tasks of an srun, one for each node of the job; a shell in an allocation may
+    be one (``srun --pty``). What either has been told of itself the ranks inherit that it starts. Where srun has
+    started the ranks themselves and its ``--mpi=`` tells them a number, that is the same.
     """
     told = {name: int(text) for name in names if (text := os.environ.get(name, "")).isdigit()}
-    by_mpirun = any(name.startswith("OMPI_") for name in told)
-    return [number for name, number in told.items() if not (by_mpirun and name.startswith("SLURM_"))]
+    others = [number for name, number in told.items() if not name.startswith("SLURM_")]
+    return others or list(told.values())
 
 
 def _check_library() -> None:
@@ -172,7 +173,8 @@ def check_launch(comm: MPI.Intracomm | None) -> None:
                 f"the launcher started {expected} ranks, but MPI sees {actual}: every rank is a world of its own",
                 where=f"host {socket.gethostname()}",
                 remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi= "
-                "(parnwb doctor says which)",
+                "(parnwb doctor says which); for one process in an interactive srun with several tasks: "
+                "unset SLURM_STEP_NUM_TASKS",
             )
         )
 

@@ -12,6 +12,8 @@ from parnwb.comm import Ranks
 from parnwb.commits.journal import Committed, Records, crc32c, no_records, replay
 from parnwb.commits.stored import own_share
 from parnwb.errors import StorageError
+from parnwb.machine import storage
+from parnwb.machine.striping import striping_of
 from parnwb.target import MAX_CALL_BYTES, FileBytes, Target, sync_folder
 from parnwb.target.permissions import Permissions, create_file
 
@@ -62,9 +64,11 @@ def _remove(target: Target) -> None:
 
 
 def _create(target: Target) -> None:
+    """Create both files, on Lustre the new partial file spread as the old one: perhaps not as the folder has it."""
     like = Permissions.of(target.partial)
-    for path in (target.next_partial, target.next_journal):
-        os.close(create_file(path, like))
+    on_lustre = storage.kind_of(storage.file_system(target.path.parent)) is storage.LUSTRE
+    os.close(create_file(target.next_partial, like, striping_of(target.partial) if on_lustre else None))
+    os.close(create_file(target.next_journal, like))
 
 
 def _copy(ranks: Ranks, target: Target, records: Records) -> None:

@@ -17,15 +17,15 @@ TEMPLATE = """\
 {sbatch}
 
 # Made by parnwb jobscript: {summary}.
-set -euo pipefail
+set -eo pipefail
 source {site}
+set -u  # not before: modules and conda may read variables that are not set
 recording={recording}
 output={output}
 reading=({reading})
 
 if [[ ! -e $output{or_unfinished} ]]; then
-    stripe "$(dirname "$output")" {stripes}
-    {launch} parnwb convert "$recording" "$output" {resume}${{break_lock:+--break-lock}} \\
+{stripe}    {launch} parnwb convert "$recording" "$output" {resume}${{break_lock:+--break-lock}} \\
         {converting}"${{reading[@]}}"
 fi
 {launch} parnwb verify "$output"{against}
@@ -85,7 +85,7 @@ def render(
         output=shlex.quote(str(output.absolute())),
         reading=shlex.join(reading),
         converting="".join(f"{shlex.quote(word)} " for word in converting),
-        stripes=size.stripes,
+        stripe="" if size.stripes is None else f'    stripe "$(dirname "$output")" {size.stripes}\n',
         launch=launch,
         resume=resume,
         or_unfinished=or_unfinished,

@@ -81,7 +81,7 @@ class JobSize:
     limited_by
         What converting waits for.
     stripes
-        Storage servers over which the file is to be spread, on Lustre.
+        Storage servers over which the file is to be spread, on Lustre; None as its folder has it.
     asked
         Ranks that the user or the plan wants, which may be fewer: nodes have as many each. None for no number.
     """
@@ -94,7 +94,7 @@ class JobSize:
     signal_seconds: int
     estimated_seconds: float
     limited_by: str
-    stripes: int
+    stripes: int | None
     asked: int | None = None
 
     @property
@@ -192,9 +192,15 @@ def job_size(
         signal_seconds=min(SIGNAL_SECONDS, max(LEAST_SIGNAL_SECONDS, limit_minutes * 15)),
         estimated_seconds=total,
         limited_by=predicted.limit,
-        stripes=stripes or advised_stripes(needs.nbytes, node_count),
+        stripes=stripes or _worthwhile_stripes(needs.nbytes, node_count),
         asked=count if ranks or (needs.ranks and not nodes) else None,
     )
+
+
+def _worthwhile_stripes(nbytes: int, nodes: int) -> int | None:
+    """Return over how many servers to spread; for one server a folder that somebody has set wider stays as it is."""
+    advised = advised_stripes(nbytes, nodes)
+    return advised if advised > 1 else None
 
 
 def _check_together(nodes: int, ranks: int, most_per_node: int, site: SiteFile) -> None:

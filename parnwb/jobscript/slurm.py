@@ -75,7 +75,7 @@ def follow(number: int, tell: Callable[[str], None]) -> int:
 
 def _job(number: int) -> Mapping[str, str]:
     said = _run("scontrol", "--oneliner", "show", "job", str(number))
-    fields = dict(re.findall(r"(\w+)=(\S*)", said))
+    fields = dict(re.findall(r"(\w+)=(.*?)(?=\s+[\w:/]+=|\s*$)", said))  # values may have blanks, as paths do
     if "JobState" not in fields:
         raise LaunchError(f"scontrol says nothing of job {number}: {said!r}")
     return fields

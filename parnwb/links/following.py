@@ -223,6 +223,11 @@ def _is_empty(group: h5py.Group, name: str) -> bool:
         return False
 
 
+def is_elsewhere(dataset: h5py.Dataset) -> bool:
+    """Tell whether a dataset is virtual or has external storage: its values may be in other files. Independent."""
+    return bool(dataset.is_virtual or dataset.external)
+
+
 def stored_elsewhere(dataset: h5py.Dataset) -> list[str]:
     """Say what is wrong with the other files that hold a dataset's values, if any do. Independent."""
     path = os.path.abspath(os.fsdecode(dataset.file.filename))

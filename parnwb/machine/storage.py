@@ -17,6 +17,10 @@ class Sharing(Enum):
 
     PARALLEL = "all ranks of all hosts write"
     ROOT = "with several hosts the root writes for all: clients cache a file's pages apart from each other"
+    DOUBTFUL = (
+        "with several hosts the root writes for all: it is not known how clients cache a file's pages; "
+        "--writers-per-node lets ranks of all hosts write"
+    )
     LOCAL = "one host only: it is not shared"
     UNKNOWN = "all ranks write: nothing is known of it"
 
@@ -74,8 +78,12 @@ KINDS = {
 
 
 def kind_of(kernel_name: str) -> Kind:
-    """Return the kind of a file system, by the type that the kernel names. Independent."""
-    return KINDS.get(kernel_name, Kind(kernel_name, Sharing.UNKNOWN))
+    """Return the kind of a file system, by the type that the kernel names. Independent.
+
+    Behind FUSE is any program, and most that users can mount keep pages, or whole files, for each client.
+    """
+    doubtful = kernel_name.startswith("fuse")
+    return KINDS.get(kernel_name, Kind(kernel_name, Sharing.DOUBTFUL if doubtful else Sharing.UNKNOWN))
 
 
 def file_system(folder: Path) -> str:
@@ -177,7 +185,7 @@ def writers(clients: Sequence[Client], per_node: int | None) -> Writers:
         Of each rank.
     per_node
         How many ranks of each client are to write; 0: the root alone, for all; None: all, or where clients would
-        damage each other's pages, the root.
+        damage each other's pages, or nobody knows whether they would, the root.
 
     Raises
     ------
@@ -185,9 +193,13 @@ def writers(clients: Sequence[Client], per_node: int | None) -> Writers:
         Several clients are to write where that is not safe.
     """
     several = len(set(clients)) > 1
-    unsafe = next((c.kernel_name for c in clients if kind_of(c.kernel_name).sharing is Sharing.ROOT), None)
+    unsafe, doubtful = (_of_sharing(clients, sharing) for sharing in (Sharing.ROOT, Sharing.DOUBTFUL))
     if per_node is None and several and unsafe is not None:
         reason = f"the root writes for all ranks, because {_in_words(clients)} cannot write one file on {unsafe}"
+        return Writers((0,) * len(clients), reason)
+    if per_node is None and several and doubtful is not None:
+        reason = f"the root writes for all ranks, because nobody knows whether {_in_words(clients)} can write one file "
+        reason += f"on {doubtful}; with writers_per_node they do"
         return Writers((0,) * len(clients), reason)
     if per_node == 0 and len(clients) > 1:
         return Writers((0,) * len(clients), "the root writes for all ranks, as asked for")
@@ -206,6 +218,11 @@ def writers(clients: Sequence[Client], per_node: int | None) -> Writers:
             of[rank] = ranks[place % min(per_node, len(ranks))]
     reason = f"{per_node} rank(s) of each host write for the others" if of != list(range(len(clients))) else ""
     return Writers(tuple(of), reason)
+
+
+def _of_sharing(clients: Sequence[Client], sharing: Sharing) -> str | None:
+    """Return the first type of such file systems through which clients see the folder."""
+    return next((c.kernel_name for c in clients if kind_of(c.kernel_name).sharing is sharing), None)
 
 
 def _in_words(clients: Sequence[Client]) -> str:

@@ -12,15 +12,18 @@ import numpy as np
 from pynwb import NWBFile
 from pynwb.image import ImageSeries
 
-from parnwb.errors import LinkError
+from parnwb.errors import LinkError, SourceError
 from parnwb.links.clocks import RATE_TOLERANCE
 from parnwb.links.series import place_of
-from parnwb.movies.clip import STACKS, Clip, examine
+from parnwb.movies.clip import Clip, Step, examine
+from parnwb.movies.names import are_placed, placed_folder
+from parnwb.movies.stack import STACKS
+from parnwb.target import tell_nobody
 
 MAX_SHOWN = 10
 
 
-def check_movies(nwbfile: NWBFile, path: Path, policy: str) -> None:
+def check_movies(nwbfile: NWBFile, path: Path, policy: str, step: Step = tell_nobody) -> None:
     """Refuse series whose external files are missing or not what they say. Independent; on the root.
 
     Parameters
@@ -31,16 +34,20 @@ def check_movies(nwbfile: NWBFile, path: Path, policy: str) -> None:
         Final path of the file: relative names begin in its folder.
     policy
         ``'warn'`` only warns.
+    step
+        Is told now and then that movies are read.
 
     Raises
     ------
     LinkError
         Names all that is wrong.
     """
-    external = [item for item in external_series(nwbfile) if item.container_source is None]
-    for item in external:
+    external = external_series(nwbfile)
+    _warn_of_old_copies(external, path)
+    new = [item for item in external if item.container_source is None]
+    for item in new:
         _warn_of_absolute_names(item)
-    wrong = [f"{place_of(item)}: {what}" for item in external for what in faults(item, path.parent)]
+    wrong = [f"{place_of(item)}: {what}" for item in new for what in faults(item, path.parent, step)]
     for what in wrong if policy == "warn" else []:
         warnings.warn(f"external images: {what}", stacklevel=2)
     if wrong and policy != "warn":
@@ -48,7 +55,7 @@ def check_movies(nwbfile: NWBFile, path: Path, policy: str) -> None:
             "external images must be what their series says: " + "; ".join(wrong[:MAX_SHOWN]),
             where=str(path),
             remedy="Correct the series; place_movies (convert --movies=copy) brings files beside the NWB file; "
-            "on_mismatch='warn' writes it as it is",
+            "on_mismatch='warn' (--on-mismatch=warn) writes it as it is",
         )
 
 
@@ -67,7 +74,24 @@ def _warn_of_absolute_names(series: ImageSeries) -> None:
             )
 
 
-def faults(series: ImageSeries, folder: Path) -> Iterator[str]:
+def _warn_of_old_copies(external: list[ImageSeries], path: Path) -> None:
+    """Tell of movies that were brought along for another file of this name: new copies have new names."""
+    folder = path.parent / placed_folder(path)
+    if not folder.is_dir():
+        return
+    named = {os.path.normpath(path.parent / str(name)) for item in external for name in item.external_file}
+    there = sorted(entry for entry in os.listdir(folder) if are_placed(f"/{entry}"))
+    old = [entry for entry in there if os.path.normpath(folder / entry) not in named]
+    if old:
+        more = f" and {len(old) - MAX_SHOWN} more" if len(old) > MAX_SHOWN else ""
+        warnings.warn(
+            f"in {folder} {', '.join(old[:MAX_SHOWN])}{more} belong to another file of the name {path.name}, and to "
+            "none when that is replaced: remove them then",
+            stacklevel=3,
+        )
+
+
+def faults(series: ImageSeries, folder: Path, step: Step = tell_nobody) -> Iterator[str]:
     """Iterate over what is wrong with the external files of a series. Independent."""
     names = [str(name) for name in series.external_file]
     local = [name for name in names if "://" not in name]
@@ -81,17 +105,20 @@ def faults(series: ImageSeries, folder: Path) -> Iterator[str]:
     if starts is not None and (starts[:1] != [0] or any(b <= a for a, b in zip(starts, starts[1:], strict=False))):
         yield f"starting_frame must begin with 0 and rise from file to file, it is {starts}"
     elif not missing and len(local) == len(names):
-        yield from _different_frames(series, [folder / name for name in names], starts)
+        yield from _different_frames(series, [folder / name for name in names], starts, step)
 
 
-def _different_frames(series: ImageSeries, paths: list[Path], starts: list[int] | None) -> Iterator[str]:
+def _different_frames(series: ImageSeries, paths: list[Path], starts: list[int] | None, step: Step) -> Iterator[str]:
     """Compare with what the files hold."""
-    unread = [library for library in _libraries(paths) if importlib.util.find_spec(library) is None]
-    if unread:
+    if unread := missing_libraries(paths):
         said = f'their frames are not counted without {", ".join(unread)}: pip install "parnwb[movies]"'
         warnings.warn(f"external images of {place_of(series)}: {said}", stacklevel=2)
         return
-    clips = [examine(path) for path in paths]
+    try:
+        clips = [examine(path, step) for path in paths]
+    except SourceError as error:
+        yield f"frames cannot be counted: {error}"
+        return
     counts = [clip.frames for clip in clips]
     held = np.cumsum([0, *counts]).tolist()
     if starts is not None and len(starts) == len(counts) and starts != held[:-1]:
@@ -110,16 +137,19 @@ def _different_frames(series: ImageSeries, paths: list[Path], starts: list[int] 
         yield from _different_rates(float(series.rate), clips, place_of(series))
 
 
-def _libraries(paths: list[Path]) -> set[str]:
-    return {"tifffile" if path.suffix.lower() in STACKS else "av" for path in paths}
+def missing_libraries(paths: list[Path]) -> list[str]:
+    """Return the libraries that read such files and are not installed. Independent."""
+    needed = {"tifffile" if path.suffix.lower() in STACKS else "av" for path in paths}
+    return [library for library in sorted(needed) if importlib.util.find_spec(library) is None]
 
 
 def _different_rates(rate: float, clips: list[Clip], place: str) -> Iterator[str]:
     """Compare a series' rate with the times of frames. Cameras often note another rate than they had: a warning."""
     for clip in clips:
-        if clip.times is None or clip.rate is None:
+        times = clip.times
+        if times is None or clip.rate is None:
             continue
-        uneven = np.abs(clip.times - np.arange(clip.frames) / clip.rate).max() * clip.rate
+        uneven = np.abs(times - np.arange(clip.frames) / clip.rate).max() * clip.rate
         if uneven > 1:
             yield (
                 f"{clip.path.name} has frames at uneven times, up to {uneven:.3g} frames from where a rate puts them: "

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from parnwb.errors import SourceError
+from parnwb.movies.library import not_installed
+from parnwb.movies.pixels import Frames, values_of
+from parnwb.movies.stack import STACKS, Stack, examine_stack
+from parnwb.target import tell_nobody
 
-if TYPE_CHECKING:
-    import av
+Step = Callable[[str], None]
+PACKETS_IN_STEP = 256
+"""So many packets are read before the watchdog hears that it goes on."""
 
-STACKS = (".tif", ".tiff", ".btf", ".tf8")
-Frames = npt.NDArray[Any]
+MOST_REMEMBERED = 64
 
 
 @dataclass(frozen=True)
@@ -31,39 +35,57 @@ class Clip:
     ----------
     path
         Absolute.
+    nbytes
+        Length of the file.
     frames
         How many there are: counted, not what the file says of itself.
     shape
         Of a frame: height, width, and for colours 3.
     dtype
         Of a value.
-    times
-        Seconds at which frames are shown, sorted, from the first on; None for stacks.
+    tick
+        Seconds, in which ``ticks`` count; or those between two frames, where the file lists no times. None for stacks.
     ticks
-        The same in the stream's own units, for finding frames; None for stacks, and where the file has none.
+        When frames are shown, sorted; None for stacks, and where the file lists no times.
     keys
         Ticks at which decoding can begin.
+    stack
+        Where the frames of a stack are; None for movies.
+    withheld
+        Why frames cannot be read as they are, though they can be counted; None if they can.
     """
 
     path: Path
+    nbytes: int
     frames: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    times: npt.NDArray[np.float64] | None = None
+    tick: float | None = None
     ticks: npt.NDArray[np.int64] | None = None
     keys: npt.NDArray[np.int64] | None = None
+    stack: Stack | None = None
+    withheld: SourceError | None = None
+
+    @property
+    def times(self) -> npt.NDArray[np.float64] | None:
+        """Seconds at which frames are shown, sorted, from the first on; None for stacks."""
+        if self.tick is None:
+            return None
+        counted = np.arange(self.frames) if self.ticks is None else self.ticks - self.ticks[0]
+        return np.asarray(counted * self.tick, np.float64)
 
     @property
     def rate(self) -> float | None:
         """Frames a second on average; None where there are no times."""
-        if self.times is None or len(self.times) < 2 or self.times[-1] <= 0:
+        times = self.times
+        if times is None or len(times) < 2 or times[-1] <= 0:
             return None
-        return float((len(self.times) - 1) / self.times[-1])
+        return float((len(times) - 1) / times[-1])
 
     @property
     def is_seekable(self) -> bool:
         """Tell whether any frame can be read without all before it."""
-        return self.times is None or self.ticks is not None
+        return self.stack is not None or self.ticks is not None
 
     def read(self, first: int, stop: int) -> Frames:
         """Return the frames from ``first`` on, before ``stop``. Independent.
@@ -73,12 +95,12 @@ class Clip:
         SourceError
             They cannot be decoded.
         """
-        if self.times is None:
-            return _read_stack(self.path, first, stop)
+        if self.stack is not None:
+            return self.stack.read(first, stop)
         out = np.empty((stop - first, *self.shape), self.dtype)
         expected = first
         for number, frame in self._decoded(first):
-            if number != expected or frame.shape != self.shape:
+            if number != expected or frame.shape != self.shape or frame.dtype != self.dtype:
                 break
             out[number - first] = frame
             expected += 1
@@ -90,6 +112,22 @@ class Clip:
             remedy="It is damaged, or has changed: play it to the end with another program",
         )
 
+    def require_same_file(self) -> None:
+        """Refuse to read a file that is not the one whose frames were counted, by its length. Independent.
+
+        Raises
+        ------
+        SourceError
+            It is not there, or has another length.
+        """
+        nbytes = _status(self.path).st_size
+        if nbytes != self.nbytes:
+            raise SourceError(
+                f"a movie must be the one whose frames were counted: it had {self.nbytes} bytes and has {nbytes}",
+                where=str(self.path),
+                remedy="Let every rank see the same file, and wait until its recording has ended",
+            )
+
     def _decoded(self, first: int) -> Iterator[tuple[int, Frames]]:
         """Iterate over frames with their numbers, from ``first`` on: decoded from the key frame before it."""
         with _opened(self.path) as container:
@@ -100,7 +138,7 @@ class Clip:
             for count, frame in enumerate(container.decode(stream)):
                 number = count if self.ticks is None else self._number_at(frame.pts)
                 if number >= first:
-                    yield number, _values(frame)
+                    yield number, values_of(frame)
 
     def _number_at(self, tick: int | None) -> int:
         """Return which frame is shown at a time; none of them is no frame that was counted."""
@@ -115,15 +153,21 @@ class Clip:
         return number
 
 
-@lru_cache(maxsize=256)
-def _examined(path: Path, size: int, changed: int) -> Clip:
-    return _examine_stack(path) if path.suffix.lower() in STACKS else _examine_movie(path)
+_remembered: dict[tuple[Path, int, int], Clip] = {}
 
 
-def examine(path: str | Path) -> Clip:
+def examine(path: str | Path, step: Step = tell_nobody) -> Clip:
     """Count the frames of a movie or stack, and find out their shape and times. Independent.
 
-    A movie's packets are read, and nothing but its first frame is decoded.
+    A movie's packets are read, one at a time, and nothing but its first frame is decoded. What was found is remembered
+    as long as the file has the same length and time.
+
+    Parameters
+    ----------
+    path
+        The file.
+    step
+        Is told now and then that it goes on.
 
     Raises
     ------
@@ -131,65 +175,77 @@ def examine(path: str | Path) -> Clip:
         There is no such file, no library reads it, or it holds no frames.
     """
     path = Path(os.path.abspath(path))
+    status = _status(path)
+    seen = path, status.st_size, status.st_mtime_ns
+    if seen not in _remembered:
+        clip = _examine_stack(*seen[:2]) if path.suffix.lower() in STACKS else _examine_movie(*seen[:2], step)
+        while len(_remembered) >= MOST_REMEMBERED:
+            _remembered.pop(next(iter(_remembered)))
+        _remembered[seen] = clip
+    return _remembered[seen]
+
+
+def _status(path: Path) -> os.stat_result:
     try:
-        status = path.stat()
+        return path.stat()
     except OSError as error:
         raise SourceError(
             f"a movie must be a file that can be read: {error.strerror}", where=str(path), remedy="Check the path"
         ) from error
-    return _examined(path, status.st_size, status.st_mtime_ns)
 
 
-def _examine_stack(path: Path) -> Clip:
-    with _stack(path) as file:
-        series = file.series[0]
-        pages = len(series.pages)
-        shape = tuple(int(extent) for extent in series.keyframe.shape)
-        return Clip(path, pages, shape, np.dtype(series.dtype))
+def _examine_stack(path: Path, nbytes: int) -> Clip:
+    stack = examine_stack(path)
+    return Clip(path, nbytes, stack.frames, stack.shape, stack.dtype, stack=stack)
 
 
-def _examine_movie(path: Path) -> Clip:
+def _examine_movie(path: Path, nbytes: int, step: Step = tell_nobody) -> Clip:
     with _opened(path) as container:
         stream = container.streams.video[0]
-        packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
-        ticks = np.array([-1 if packet.pts is None else packet.pts for packet in packets], np.int64)
-        keys = np.array([packet.is_keyframe for packet in packets], bool)
+        ticks, keys, all_timed = _listed(container, stream, lambda count: step(f"counting frames of {path}, {count}"))
         # AVI files list no times; they are guessed from the order of packets, which need not be that of the frames.
-        has_ticks = all(packet.pts is not None for packet in packets) and len(np.unique(ticks)) == len(ticks)
+        has_ticks = all_timed and len(np.unique(ticks)) == len(ticks)
         has_ticks &= bool(keys.all()) or container.format.name != "avi"
         base = stream.time_base or Fraction(1, 1)
         rate = stream.average_rate or stream.base_rate
+    shape, dtype, withheld = _first_frame(path)
+    if not len(ticks):
+        raise SourceError("a movie must have a frame", where=str(path), remedy="Check the file")
+    if not has_ticks:
+        return Clip(path, nbytes, len(ticks), shape, dtype, 1 / float(rate or 1), withheld=withheld)
+    ordered = np.sort(ticks)
+    begins = ordered if keys.all() else np.sort(ticks[keys])
+    return Clip(path, nbytes, len(ticks), shape, dtype, float(base), ordered, begins, withheld=withheld)
+
+
+def _listed(
+    container: Any, stream: Any, tell: Callable[[int], None]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], bool]:
+    """Return times and kinds of all packets, and whether all have a time; of their bytes none is kept."""
+    ticks, keys, all_timed = array("q"), bytearray(), True
+    for packet in container.demux(stream):
+        if not packet.size or packet.is_discard:
+            continue
+        if len(ticks) % PACKETS_IN_STEP == 0:
+            tell(len(ticks))
+        all_timed &= packet.pts is not None
+        ticks.append(-1 if packet.pts is None else packet.pts)
+        keys.append(packet.is_keyframe)
+    return np.array(ticks, np.int64), np.frombuffer(bytes(keys), np.bool_), all_timed
+
+
+def _first_frame(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], SourceError | None]:
+    """Return shape and type of frames, and what keeps them from being read as they are."""
     with _opened(path) as container:
         frame = next(container.decode(container.streams.video[0]), None)
-        if frame is None or not packets:
+        if frame is None:
             raise SourceError("a movie must have a frame", where=str(path), remedy="Check the file")
-        shape, dtype = _values(frame).shape, _values(frame).dtype
-    if not has_ticks:
-        times = np.arange(len(packets)) / float(rate or 1)
-        return Clip(path, len(packets), shape, dtype, times)
-    ordered = np.sort(ticks)
-    times = (ordered - ordered[0]) * float(base)
-    return Clip(path, len(packets), shape, dtype, times, ordered, np.sort(ticks[keys]))
-
-
-def _values(frame: av.VideoFrame) -> Frames:
-    """Return a frame as others decode it: grey where the movie is, else RGB."""
-    grey = {"gray": "gray", "gray8": "gray", "gray16le": "gray16le"}.get(frame.format.name)
-    values: Frames = frame.to_ndarray(format=grey or "rgb24")
-    return values
-
-
-def _read_stack(path: Path, first: int, stop: int) -> Frames:
-    with _stack(path) as file:
-        pages = file.series[0].pages
         try:
-            return np.stack([pages[number].asarray() for number in range(first, stop)])
-        except Exception as error:
-            raise SourceError(
-                f"pages {first} to {stop - 1} of an image stack cannot be read: {type(error).__name__}: {error}",
-                where=str(path),
-                remedy="It is damaged, or has changed",
-            ) from error
+            values = values_of(frame)
+        except SourceError as error:
+            reason = SourceError(error.message, where=str(path), remedy=error.remedy)
+            return (frame.height, frame.width, 3), np.dtype(np.uint8), reason
+        return values.shape, values.dtype, None
 
 
 @contextmanager
@@ -197,7 +253,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         import av
     except ImportError as error:
-        raise _missing("PyAV", path) from error
+        raise not_installed("PyAV", path) from error
     try:
         with av.open(str(path)) as container:
             container.streams.video[0].thread_type = "NONE"  # ranks are the unit of parallelism
@@ -208,26 +264,3 @@ def _opened(path: Path) -> Iterator[Any]:
             where=str(path),
             remedy="It is damaged, of a kind that FFmpeg does not know, or no movie",
         ) from error
-
-
-@contextmanager
-def _stack(path: Path) -> Iterator[Any]:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise _missing("tifffile", path) from error
-    try:
-        with tifffile.TiffFile(path) as file:
-            yield file
-    except (tifffile.TiffFileError, OSError, IndexError) as error:
-        raise SourceError(
-            f"an image stack cannot be read: {type(error).__name__}: {error}",
-            where=str(path),
-            remedy="It is damaged, or no TIFF file",
-        ) from error
-
-
-def _missing(library: str, path: Path) -> SourceError:
-    return SourceError(
-        f"{library}, which reads such files, is not installed", where=str(path), remedy='pip install "parnwb[movies]"'
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ class MovieFrames(GenericDataChunkIterator):
     """Movies (AVI, MP4, all that FFmpeg reads) or TIFF stacks, in order, as data of an ``ImageSeries``. Independent.
 
     ``ImageSeries(data=MovieFrames(["a.avi", "b.avi"]), rate=30.0, unit="n.a.", ...)``: time x height x width, and 3
-    for colours. Each rank decodes what it writes, from the key frame before it on. Plain pynwb takes it as well.
+    for colours. Values of grey movies, and of RGB with more than 8 bits, are those stored; others become RGB of 8 bits,
+    and are refused where that has fewer. Each rank decodes what it writes, from the key frame before it on. Plain
+    pynwb takes it as well.
 
     Parameters
     ----------
@@ -30,24 +33,29 @@ class MovieFrames(GenericDataChunkIterator):
     Raises
     ------
     SourceError
-        A file cannot be read, frames differ in shape or type, or a movie does not tell the times of its frames, by
-        which they are found.
+        A file cannot be read, frames differ in shape or type or have more bits than can be kept, or a movie does not
+        tell the times of its frames, by which they are found.
     """
 
     def __init__(self, paths: str | Path | Sequence[str | Path], **settings: Any) -> None:
         given = [paths] if isinstance(paths, str | Path) else list(paths)
-        self.clips: tuple[Clip, ...] = tuple(examine(path) for path in given)
-        self._settings = settings
-        self._check()
-        self._first = np.cumsum([0, *(clip.frames for clip in self.clips)])
-        super().__init__(**settings)
+        self._begin(tuple(examine(path) for path in given), settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _remade, ([str(clip.path) for clip in self.clips], self._settings)
+        return _remade, (self.clips, self._settings)  # movies are read to their ends on one rank only
+
+    def _begin(self, clips: tuple[Clip, ...], settings: dict[str, Any]) -> None:
+        self.clips, self._settings = clips, settings
+        self._check()
+        self._first = np.cumsum([0, *(clip.frames for clip in clips)])
+        super().__init__(**settings)
 
     def _check(self) -> None:
         if not self.clips:
             raise SourceError("MovieFrames needs a file", remedy="Give the path of a movie or of a TIFF stack")
+        withheld = next((clip.withheld for clip in self.clips if clip.withheld is not None), None)
+        if withheld is not None:
+            raise copy(withheld)
         kinds = {(clip.shape, clip.dtype): clip.path for clip in self.clips}
         if len(kinds) > 1:
             said = ", ".join(f"{path.name} has {shape} of {dtype}" for (shape, dtype), path in kinds.items())
@@ -79,5 +87,9 @@ class MovieFrames(GenericDataChunkIterator):
         return self.clips[0].dtype
 
 
-def _remade(paths: list[str], settings: dict[str, Any]) -> MovieFrames:
-    return MovieFrames(paths, **settings)
+def _remade(clips: tuple[Clip, ...], settings: dict[str, Any]) -> MovieFrames:
+    for clip in clips:
+        clip.require_same_file()
+    frames = MovieFrames.__new__(MovieFrames)
+    frames._begin(clips, settings)
+    return frames

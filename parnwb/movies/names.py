@@ -20,9 +20,13 @@ def placed_name(path: Path, object_id: str, number: int, suffix: str) -> str:
     suffix
         Of the movie.
     """
+    return f"{placed_folder(path)}/{object_id}_external_file_{number}{suffix}"
+
+
+def placed_folder(path: Path) -> str:
+    """Return the name of the folder of movies that are brought beside an NWB file. Independent."""
     folder = Path(path.name.removesuffix(".zarr")).stem
-    folder = f"{folder}.movies" if folder == path.name else folder  # where the file itself has that name
-    return f"{folder}/{object_id}_external_file_{number}{suffix}"
+    return f"{folder}.movies" if folder == path.name else folder  # where the file itself has that name
 
 
 def are_placed(names: str) -> bool:

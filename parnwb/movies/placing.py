@@ -40,11 +40,31 @@ class Placing:
         Where it goes.
     nbytes
         How long it is.
+    version
+        What its file was when this was planned, as by ``_version``.
     """
 
     source: str
     target: str
     nbytes: int
+    version: tuple[int, ...]
+
+    @classmethod
+    def of(cls, source: str, target: str) -> Placing:
+        """Plan to place a movie. Independent."""
+        status = _status(source)
+        return cls(source, target, status.st_size, _version(status))
+
+    def require_unchanged(self) -> None:
+        """Refuse a movie of which the copy is not, or not all of it. Independent."""
+        status = _status(self.source)
+        if _version(status) != self.version:
+            raise LinkError(
+                f"a movie must not change while it is copied: it had {self.nbytes} bytes and has {status.st_size}, or "
+                "was written again",
+                where=self.source,
+                remedy="It stays where it is. Wait until its recording has ended",
+            )
 
     @property
     def partial(self) -> Path:
@@ -80,11 +100,17 @@ def place_movies(
     Raises
     ------
     LinkError
-        A movie is not there, or another file has its new name. The same on all ranks.
+        A movie is not there, changes while it is copied, or another file has its new name. The same on all ranks.
     """
     ranks = Ranks(comm, until_checked(DEFAULT_WATCHDOG))
     try:
         named, placings = _copied(ranks, nwbfile, path, how)
+        try:
+            _look_at_originals(ranks, placings, how)
+        except BaseException:
+            if ranks.is_root:
+                _withdraw(placings)
+            raise
         _taken_over(ranks, nwbfile, named, placings, how)
         return named
     finally:
@@ -98,12 +124,14 @@ def movies_beside(
     """Do as ``place_movies`` around the writing of the file: until that is whole, originals stay. Collective.
 
     If the writing fails the copies go again, but for those that committed work names, which mode ``'resume'`` goes on
-    with.
+    with. An original that has changed since it was copied is not removed, and an error: the file is whole, but has not
+    the end of the movie.
 
     Parameters
     ----------
     nwbfile, path, comm, how
-        As for ``place_movies``; relative names that are not found beside the file begin in the working folder.
+        As for ``place_movies``; relative names begin in the working folder, or beside the file if they are not
+        found there.
     """
     ranks = Ranks(comm, until_checked(DEFAULT_WATCHDOG))
     try:
@@ -120,6 +148,7 @@ def movies_beside(
             if ranks.is_root and not Target(path.absolute()).journal.exists():
                 _withdraw(placings)
             raise
+        _look_at_originals(ranks, placings, how)
         _taken_over(ranks, None, named, placings, how)
     finally:
         ranks.free()
@@ -154,6 +183,13 @@ def _copied(
     return named, placings
 
 
+def _look_at_originals(ranks: Ranks, placings: list[Placing], how: str) -> None:
+    """Refuse to remove any of them if one has changed since it was copied. Collective."""
+    with ranks.agreed("looking at the originals"):
+        for item in placings if ranks.is_root and how == "move" else []:
+            item.require_unchanged()
+
+
 def _taken_over(
     ranks: Ranks, nwbfile: NWBFile | None, named: dict[str, list[str]], placings: list[Placing], how: str
 ) -> None:
@@ -178,8 +214,13 @@ def name_from_here(nwbfile: NWBFile, path: Path) -> None:
     for series in external_series(nwbfile):
         names = [str(name) for name in series.external_file]
         series.fields["external_file"] = [
-            name if "://" in name or (folder / name).is_file() else _seen_from(folder, name) for name in names
+            name if "://" in name or not _begins_here(name, folder) else _seen_from(folder, name) for name in names
         ]
+
+
+def _begins_here(name: str, folder: Path) -> bool:
+    """Tell whether a name is seen from the working folder: another file may have the same name beside the NWB file."""
+    return os.path.isfile(name) or not (folder / name).is_file()
 
 
 def _seen_from(folder: Path, name: str) -> str:
@@ -209,7 +250,7 @@ def _planned(nwbfile: NWBFile | None, path: Path, how: str) -> tuple[dict[str, l
                     remedy="Name it relative to the NWB file, or by its absolute path",
                 )
             _refuse_to_replace(str(path.parent / new))
-            placings[new] = Placing(str(source), str(path.parent / new), source.stat().st_size)
+            placings[new] = Placing.of(str(source), str(path.parent / new))
             named[place].append(new)
     if how == "move" and len({item.source for item in placings.values()}) < len(placings):
         raise LinkError("a movie that two series name cannot be moved to both", remedy="Use how='copy'")
@@ -247,7 +288,8 @@ def _copy_piece(item: Placing, start: int, nbytes: int) -> None:
         while done < nbytes:
             data = os.pread(source.fileno(), min(2**20, nbytes - done), start + done)
             if not data:
-                raise LinkError("a movie must not change while it is copied", where=item.source, remedy="Try again")
+                item.require_unchanged()
+                raise EOFError(f"{item.source} ends before its {item.nbytes} bytes")
             done += os.pwrite(target.fileno(), data, start + done)
         os.fsync(target.fileno())
 
@@ -269,6 +311,7 @@ def _publish(placings: list[Placing]) -> None:
     named: list[Placing] = []
     try:
         for item in placings:
+            item.require_unchanged()
             shutil.copystat(item.source, item.partial)
             _refuse_to_replace(item.target)
             os.replace(item.partial, item.target)
@@ -297,6 +340,15 @@ def _remove_originals(placings: list[Placing]) -> None:
     """Remove them; after a power failure the new names must be there, so these are safe by now."""
     for item in placings:
         os.unlink(item.source)
+
+
+def _status(path: str) -> os.stat_result:
+    with open(path, "rb") as file:  # opened, because file systems of a network may remember what it was
+        return os.fstat(file.fileno())
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _refuse_to_replace(target: str) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from parnwb.authoring.bulk import uncopied_arrays
 from parnwb.compression import Compression
 from parnwb.errors import SourceError
-from parnwb.recordings.conversion import ingest_movies_here
+from parnwb.recordings.conversion import Step, ingest_movies_here
 from parnwb.recordings.interfaces import ask_neuroconv, extracted_metadata, import_neuroconv
+from parnwb.target import tell_nobody
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -38,6 +39,8 @@ class Conversion:
         ``'neuroconv'``, or what parnwb shall compress with, so that neuroconv must not.
     ingests_movies
         Whether series of external files get the frames of these as data.
+    on_mismatch
+        What becomes of such files that are not what their series says: ``'raise'`` or ``'warn'``.
     """
 
     converter: Any
@@ -46,6 +49,7 @@ class Conversion:
     backend_configuration: Any
     compression: Compression
     ingests_movies: bool = False
+    on_mismatch: str = "raise"
 
     def prepared(self, *, appends: bool = False) -> Conversion:
         """Return this with its metadata, all of it checked and the interfaces aligned in time: to be called once.
@@ -71,15 +75,15 @@ class Conversion:
         ask_neuroconv(check, "neuroconv refuses metadata or options", self._name)
         return replace(self, metadata=metadata)
 
-    def created(self) -> NWBFile:
-        """Return a new NWBFile, its datasets configured."""
+    def created(self, step: Step = tell_nobody) -> NWBFile:
+        """Return a new NWBFile, its datasets configured; ``step`` is told now and then that it goes on."""
         nwbfile = ask_neuroconv(
             lambda: self.converter.create_nwbfile(metadata=self.metadata, **self._keywords),
             "the NWBFile cannot be built",
             self._name,
         )
         if self.ingests_movies:
-            ingest_movies_here(nwbfile)
+            ingest_movies_here(nwbfile, self.on_mismatch, step)
         return self._configured(nwbfile)
 
     def added_to(self, nwbfile: NWBFile) -> NWBFile:

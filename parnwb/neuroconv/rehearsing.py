@@ -71,7 +71,12 @@ def rehearse_sessions(
     make_folder(folder)  # only so is it known that it can be made, and what it is like
     try:
         for session in sessions:
-            conversion = opened_once(session, compression, ingests_movies=movies == "ingest")
+            conversion = opened_once(
+                session,
+                compression,
+                ingests_movies=movies == "ingest",
+                on_mismatch=others.get("on_mismatch", "raise"),
+            )
             path = namer(session, conversion, folder, [one.path for one in rehearsed])()
             stays = resume and not overwrite and is_complete(path)
             found = None if stays else rehearse(creator(conversion), path, ranks, **settings)

@@ -169,12 +169,18 @@ def run_conversion_from_yaml(
     taken: set[Path] = set()
     try:
         for session in ranks.on_root("reading the conversion specification", sessions_to_convert):
-            conversion = opened_once(session, compression, ingests_movies=movies == "ingest")
+            conversion = opened_once(
+                session,
+                compression,
+                ingests_movies=movies == "ingest",
+                on_mismatch=others.get("on_mismatch", "raise"),
+            )
             path = ranks.on_root("naming the file", namer(session, conversion, output_folder, taken))
             taken.add(path)
             if resume and not overwrite and ranks.on_root("looking at the output", partial(is_complete, path)):
                 continue
-            made.append(write_built(ranks, creator(conversion), path, mode, movies=movies, **settings))
+            build = creator(conversion, ranks.going_on)
+            made.append(write_built(ranks, build, path, mode, movies=movies, **settings))
     finally:
         ranks.free()
     return made

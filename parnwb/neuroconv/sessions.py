@@ -15,13 +15,16 @@ from parnwb.compression import Compression
 from parnwb.errors import SourceError, TargetError
 from parnwb.neuroconv.conversion import AS_NEUROCONV, Conversion
 from parnwb.neuroconv.specification import Session
-from parnwb.target import Target
+from parnwb.recordings.conversion import Step
+from parnwb.target import Target, tell_nobody
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
 
 
-def opened_once(session: Session, compression: Compression, *, ingests_movies: bool) -> Callable[[], Conversion]:
+def opened_once(
+    session: Session, compression: Compression, *, ingests_movies: bool, on_mismatch: str
+) -> Callable[[], Conversion]:
     """Return what opens a session when it is first called, and returns the same afterwards."""
 
     @cache
@@ -29,14 +32,14 @@ def opened_once(session: Session, compression: Compression, *, ingests_movies: b
         converter = session.open()
         metadata = session.merged_metadata(converter)
         options = session.conversion_options(converter)
-        return Conversion(converter, metadata, options, None, compression, ingests_movies).prepared()
+        return Conversion(converter, metadata, options, None, compression, ingests_movies, on_mismatch).prepared()
 
     return conversion
 
 
-def creator(conversion: Callable[[], Conversion]) -> Callable[[], NWBFile]:
+def creator(conversion: Callable[[], Conversion], step: Step = tell_nobody) -> Callable[[], NWBFile]:
     """Return what makes the NWBFile of a session."""
-    return lambda: conversion().created()
+    return lambda: conversion().created(step)
 
 
 def namer(

@@ -16,6 +16,7 @@ from parnwb.drawing.plan import MOST_RANKS, plan_fragment
 from parnwb.errors import PlanError
 from parnwb.hyperslab import Hyperslab, ravel, run_boxes
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
+from parnwb.planning.by_blocks import cells_at_once
 from parnwb.planning.decomposition import Grains, Runs, Share, Strategy, strategy
 from parnwb.planning.write_queue import WriteQueue, write_queue
 from parnwb.sources.access import Access
@@ -80,6 +81,9 @@ class WritePlan:
     assigned
         By number of a dataset, the runs of grains that each rank writes, and nothing else is written; None for
         everything, as the decomposition says.
+    blocks
+        By number of a dataset, the shape of the large blocks in which its source has the values: buffers are shaped
+        after them.
     """
 
     layout: FileLayout
@@ -91,6 +95,7 @@ class WritePlan:
     queue: WriteQueue | None = None
     elsewhere: frozenset[int] = frozenset()
     assigned: Mapping[int, Sequence[Runs]] | None = field(default=None, repr=False)
+    blocks: Mapping[int, tuple[int, ...]] = field(default_factory=dict, repr=False)
     _strategy: Strategy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -243,6 +248,10 @@ class WritePlan:
             return
         room = int(self.buffer_mb * MiB) // spec.chunk_bytes
         cells = spec.grid.cells(grain.elements(share.grains))
+        if share.dataset in self.blocks:
+            shape = cells_at_once(cells.count, spec.grid.chunk, self.blocks[share.dataset], room)
+            yield from (spec.grid.elements(box) for box in cells.tiles(shape))
+            return
         yield from (spec.grid.elements(box) for box in cells.split(room))
 
     def chunks(self, buffer: Buffer) -> Iterator[tuple[tuple[int, ...], Hyperslab]]:

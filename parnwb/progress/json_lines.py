@@ -63,11 +63,12 @@ class JsonLines(logging.Handler):
         TargetError
             Says why.
         """
-        is_new = isinstance(self._place, Path) and self._stream is None and not self._place.exists()
+        if not isinstance(self._place, Path) or self._stream is not None:
+            return
+        is_new = not self._place.exists()
         self.open()
+        self.close_file()
         if is_new:
-            self.close_file()
-            assert isinstance(self._place, Path)
             self._place.unlink(missing_ok=True)
 
     def emit(self, record: logging.LogRecord) -> None:

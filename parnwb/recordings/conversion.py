@@ -19,7 +19,7 @@ from parnwb.recordings.metadata import load_metadata
 from parnwb.restore import find_earlier
 from parnwb.site import ZARR_SUFFIX
 from parnwb.sources.sending import NotSendableError
-from parnwb.target import Target, stored_bytes
+from parnwb.target import Target, stored_bytes, tell_nobody
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from parnwb.writer import Written
 
 Value = TypeVar("Value")
+Step = Callable[[str], None]
 MOVIES = ("keep", "copy", "move", "ingest")
 """What can become of movies: they stay where they are, are copied or moved beside the file, or are read into it."""
 
@@ -51,6 +52,8 @@ class SourceData:
         YAML file in neuroconv's metadata format, merged over what the interface extracts.
     movies
         What becomes of movies that its series name, one of ``MOVIES``: here it matters whether they are ingested.
+    on_mismatch
+        What becomes of movies that are ingested and not what their series says: ``'raise'`` or ``'warn'``.
     """
 
     path: Path
@@ -58,13 +61,14 @@ class SourceData:
     options: Mapping[str, str] = field(default_factory=dict)
     metadata: Path | None = None
     movies: str = "keep"
+    on_mismatch: str = "raise"
 
-    def nwbfile(self) -> NWBFile:
-        """Build the NWBFile, its bulk data left where they are. Independent."""
+    def nwbfile(self, step: Step = tell_nobody) -> NWBFile:
+        """Build the NWBFile, its bulk data left where they are; ``step`` is told now and then. Independent."""
         metadata = load_metadata(self.metadata) if self.metadata is not None else None
         nwbfile = build_nwbfile(self.path, interface=self.interface, options=dict(self.options), metadata=metadata)
         if self.movies == "ingest":
-            ingest_movies_here(nwbfile)
+            ingest_movies_here(nwbfile, self.on_mismatch, step)
         return nwbfile
 
 
@@ -130,17 +134,18 @@ def convert(
 
     try:
         mode = "resume" if resume else "w"
-        return write_built(ranks, builder(source, output), output, mode, comm=comm, progress=progress, **settings)
+        build = builder(source, output, ranks.going_on)
+        return write_built(ranks, build, output, mode, comm=comm, progress=progress, **settings)
     finally:
         ranks.free()
 
 
-def builder(source: SourceData, output: Path) -> Callable[[], NWBFile]:
+def builder(source: SourceData, output: Path, step: Step = tell_nobody) -> Callable[[], NWBFile]:
     """Return what builds a recording's NWBFile, for an output that is no file of it. Independent."""
 
     def build() -> NWBFile:
         check_apart(source.path, output)
-        return source.nwbfile()
+        return source.nwbfile(step)
 
     return build
 
@@ -161,7 +166,7 @@ def write_built(
     Parameters
     ----------
     build
-        Returns a new NWBFile, the same on every rank; may be called twice.
+        Returns a new NWBFile of neuroconv's, the same on every rank; may be called twice.
     output, mode, break_lock, progress, settings
         For ``NWBParallelIO``; a mode that creates.
     movies
@@ -179,6 +184,7 @@ def write_built(
 
     def write(nwbfile: NWBFile | None) -> NWBParallelIO:
         with _movies_placed(ranks, nwbfile, output, settings.get("comm"), movies, was_begun=was_begun):
+            _say_counted(ranks, nwbfile, output)
             with NWBParallelIO(output, mode, progress=progress, **settings) as io:
                 io.write(nwbfile)
         return io
@@ -197,11 +203,28 @@ def _was_begun(output: Path, settings: Mapping[str, Any]) -> bool:
     return find_earlier(Target(output.absolute()), overwrite=settings.get("overwrite", False)) is not None
 
 
-def ingest_movies_here(nwbfile: NWBFile) -> None:
-    """Read the movies of a new NWBFile into it, which are named as seen from the working folder. Independent."""
-    from parnwb.movies import ingest_movies
+def ingest_movies_here(nwbfile: NWBFile, on_mismatch: str = "raise", step: Step = tell_nobody) -> None:
+    """Read the movies of neuroconv's NWBFile into it, which are named as seen from the working folder. Independent."""
+    from parnwb.movies import counted_otherwise, ingest_movies, say_counted
 
-    ingest_movies(nwbfile, Path.cwd())
+    say_counted(nwbfile, counted_otherwise(nwbfile, Path.cwd(), step))
+    ingest_movies(nwbfile, Path.cwd(), on_mismatch, step)
+
+
+def _say_counted(ranks: Ranks, nwbfile: NWBFile | None, output: Path) -> None:
+    """Let neuroconv's series say how many frames their movies have, not what the headers of these say. Collective."""
+
+    def counted() -> dict[str, int]:
+        from parnwb.movies import counted_otherwise
+
+        return {} if nwbfile is None else counted_otherwise(nwbfile, output.absolute().parent, ranks.going_on)
+
+    found = ranks.on_root("counting the frames of movies", counted)
+    with ranks.agreed("saying how many frames movies have"):
+        if nwbfile is not None and found:
+            from parnwb.movies import say_counted
+
+            say_counted(nwbfile, found)
 
 
 @contextmanager
@@ -275,7 +298,7 @@ def check(
         return verify(output, against=nwbfile, comm=comm, progress=progress, **settings)
 
     try:
-        return run(None) if against is None else _with_nwbfile(ranks, against.nwbfile, run)
+        return run(None) if against is None else _with_nwbfile(ranks, lambda: against.nwbfile(ranks.going_on), run)
     finally:
         ranks.free()
 

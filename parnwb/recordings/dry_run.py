@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.authoring.skeleton import Authored, AuthoringOptions, author, expected_bytes
 from parnwb.modes import target_of
+from parnwb.movies import counted_otherwise, say_counted
 from parnwb.planning.plan import WritePlan
 from parnwb.planning.write_queue import write_queue
 from parnwb.recordings.conversion import BESIDE, builder, check_movies_word
@@ -44,7 +45,9 @@ def plan_nwbfile(nwbfile: NWBFile, ranks: int, **settings: Any) -> WritePlan:
 
 def plan_conversion(source: SourceData, ranks: int, **settings: Any) -> WritePlan:
     """Return the plan by which ``ranks`` ranks would convert a recording. Independent; nothing is written."""
-    return plan_nwbfile(source.nwbfile(), ranks, **settings)
+    nwbfile, rule = source.nwbfile(), BulkRule(on_mismatch=source.on_mismatch)
+    say_counted(nwbfile, counted_otherwise(nwbfile, Path.cwd()))
+    return plan_nwbfile(nwbfile, ranks, rule=rule, **settings)
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,14 @@ def rehearse(
     check_movies_word(movies, output)
     backend = backend_for(output, settings.get("backend", "auto"))
     target = target_of(output, "w", backend, settings.get("local"))
-    rule = (StoreRule if backend == "zarr" else BulkRule)(no_copy=settings.get("no_copy", False))
+    chosen = {name: settings[name] for name in ("no_copy", "on_mismatch") if name in settings}
+    rule = (StoreRule if backend == "zarr" else BulkRule)(**chosen)
     given = WriteSettings.among({**settings, "backend": backend, "rule": rule, "resume": resume})
     target.try_out(break_lock=settings.get("break_lock", False))
     earlier = look_for_earlier(target, given)
     choice, nwbfile = choose_backend(given.backend), build()
     sizes = [item.nbytes for item in _placed(nwbfile, target.path, movies, was_begun=earlier is not None)]
+    say_counted(nwbfile, counted_otherwise(nwbfile, target.path.parent))
     with _authored(nwbfile, target.path, given, choice) as skeleton:
         plan = _planned(skeleton, ranks, given)
         expected = expected_bytes(skeleton, [spec.nbytes for spec in skeleton.layout])

@@ -13,6 +13,7 @@ from parnwb.comm import Ranks
 from parnwb.element import NUMERIC_KINDS
 from parnwb.errors import LayoutError, LinkError, ParnwbError, SourceError
 from parnwb.io import NWBParallelIO
+from parnwb.repacking.outside import check_movies_found_from
 from parnwb.repacking.result import Change, Repacked, Stored
 from parnwb.site import ZARR_SUFFIX
 from parnwb.target import stored_bytes
@@ -110,8 +111,10 @@ def cross(
                 from parnwb.authoring.export import Export
                 from parnwb.repacking.translating import prepare
 
+                files_to_read = _opened(source, files)
+                check_movies_found_from(source, output)
                 changing = prepare(recoding, given["bulk_threshold"], to_store=str(output).endswith(ZARR_SUFFIX))
-                content = Export(_opened(source, files), prepare=changing)
+                content = Export(files_to_read, prepare=changing)
                 size = stored_bytes(source)
                 if source.is_dir():  # before it may be replaced
                     in_store = _arrays(source)

@@ -15,8 +15,8 @@ from parnwb.hyperslab import unravel
 from parnwb.layout import DatasetSpec
 from parnwb.links.mosaic import MosaicSource
 from parnwb.repacking.result import Change, Repacked, Stored
+from parnwb.rewriting.item import Item
 from parnwb.rewriting.rewriting import Rewriting
-from parnwb.rewriting.survey import Item
 from parnwb.sources import Access, Source, read_checked, takes_over
 
 SAMPLED_CHUNKS = 4
@@ -48,14 +48,14 @@ def forecast(content: Rewriting, path: Path) -> Repacked:
     )
 
 
-def unused_bytes(content: Rewriting, skeleton: Skeleton) -> int:
-    """Return about how many bytes of the files that are read nothing refers to. Independent.
+def unused_bytes(content: Rewriting, skeleton: Skeleton) -> int | None:
+    """Return about how many bytes of the file that is read nothing refers to; None of several files. Independent.
 
     What is referred to takes as much as in a new file that has just been written, but for the chunks and their index.
-    What is in other files that are read only in part does not count.
+    Of several files some may be read only in part.
     """
     if len(content.found.files) > 1:
-        return 0
+        return None
     used = skeleton.overlay.end
     for item in content.found.bulk:
         used += item.dataset.id.get_storage_size() + h5py.h5o.get_info(item.opened).meta_size.obj.index_size

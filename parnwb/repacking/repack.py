@@ -16,6 +16,8 @@ from parnwb.errors import ParnwbError
 from parnwb.repacking.crossing import check_no_store, cross, crosses
 from parnwb.repacking.result import Repacked
 from parnwb.repacking.run import opened_source, run
+from parnwb.restore import check_nothing_lost
+from parnwb.target import Target
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -64,7 +66,8 @@ def repack(
         By pattern of paths (``'/acquisition/*/data'``), ``chunks`` (a shape, too) and ``compression`` of the datasets
         that match, before those for all; the first pattern that matches counts.
     inplace
-        Whether the new file takes the place of the old one, when it is complete.
+        Whether the new file takes the place of the old one, when it is complete. An unfinished one of another job, with
+        work that is committed, needs ``overwrite`` or ``resume`` besides.
     dry_run
         Whether only to tell what would become of the file.
     bulk_threshold
@@ -93,7 +96,11 @@ def repack(
             )
         return None if dry_run else Path(os.path.realpath(source)) if inplace else _apart(Path(str(output)), source)
 
+    may_begin_anew = bool(settings.get("overwrite") or settings.get("resume"))
+
     def content(files: ExitStack) -> Rewriting:
+        if inplace:  # replaces the file that is read, but not what another job has not finished
+            check_nothing_lost(Target(Path(os.path.realpath(source))), overwrite=may_begin_anew)
         return _content(source, files, _recoding(chunks, compression, datasets), bulk_threshold, contains_all=False)
 
     settings = {**settings, "overwrite": True} if inplace else settings

@@ -103,7 +103,7 @@ class Repacked:
     before, after
         Bytes of the files: of all that were read, and the new one's.
     unused
-        About how many bytes of the old file nothing refers to.
+        About how many bytes of the old file nothing refers to; None where several files are read.
     seconds
         Of the writing; 0 for a dry run.
     """
@@ -112,5 +112,5 @@ class Repacked:
     changes: tuple[Change, ...]
     before: int
     after: int
-    unused: int
+    unused: int | None
     seconds: float = 0.0

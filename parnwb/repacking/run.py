@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parnwb.comm import Ranks
-from parnwb.errors import LinkError, SourceError
+from parnwb.errors import SourceError
 from parnwb.io import NWBParallelIO
+from parnwb.repacking.outside import check_found_from
 from parnwb.repacking.result import Repacked
 
 if TYPE_CHECKING:
@@ -85,30 +86,6 @@ def opened_source(path: Path, files: ExitStack) -> h5py.File:
             where=str(path),
             remedy="Give an HDF5 file that no program has open for writing",
         ) from error
-
-
-def check_found_from(content: Rewriting, output: Path) -> None:
-    """Refuse relative links to other files that would not be found from the folder of the new file. Independent.
-
-    Raises
-    ------
-    LinkError
-        The first one that is found from where the old file is, and not from there.
-    """
-    from parnwb.rewriting.survey import Kind
-
-    for item in content.found.items:
-        names = [item.filename] if item.kind is Kind.EXTERNAL_LINK else []
-        if item.kind is Kind.COPIED and item.dataset.is_virtual:
-            names = [part.file_name for part in item.dataset.virtual_sources() if part.file_name != "."]
-        there = Path(item.file.filename).absolute().parent
-        for name in names:
-            if os.path.isfile(there / name) and not os.path.isfile(output.absolute().parent / name):
-                raise LinkError(
-                    f"{name}, which is found from {there}, must be found from the folder of the new file",
-                    where=item.path,
-                    remedy="Write the new file beside the old one, or contain it (parnwb merge)",
-                )
 
 
 def _forecast(content: Rewriting, source: Path) -> Repacked:

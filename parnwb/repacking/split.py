@@ -14,9 +14,9 @@ from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
 from parnwb.commits.amendment import finish_append_alone
 from parnwb.errors import ParnwbError
 from parnwb.repacking.crossing import check_no_store
+from parnwb.repacking.finished import finished
 from parnwb.repacking.result import Repacked
 from parnwb.repacking.run import opened_source, run
-from parnwb.target import Target
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -69,12 +69,13 @@ def split(
     bulk_threshold
         Datasets of at least so many bytes are large.
     **settings
-        As for ``repack``.
+        As for ``repack``. With ``resume`` files that an earlier job has finished stay, if they are of the source as it
+        is now; else that is refused, or with ``overwrite`` they are written again.
 
     Returns
     -------
     files
-        What became of each file, that of links last.
+        What became of each file that this call has written, that of links last.
 
     Raises
     ------
@@ -92,17 +93,18 @@ def split(
         given = [output, *(output.parent / name for name in parts or ())]
         ranks.on_root("looking at the formats", lambda: check_no_store("split", source, given))
         plan = ranks.on_root("dividing the file", lambda: _plan(source, output, rule, parts, settings))
+        contents = {
+            output.parent / name: partial(_content, source, rule=rule, plan=plan, name=name, master=output.name)
+            for name in (*plan.parts, output.name)
+        }
+        done: set[Path] = set()
+        if settings.get("resume") and not settings.get("overwrite"):
+            done = ranks.on_root("looking at what is finished", lambda: finished(contents))
         results = []
-        for name in (*plan.parts, output.name):
-            path = output.parent / name
-            if settings.get("resume") and ranks.on_root("looking at a part", partial(_is_finished, path)):
-                continue
-
-            def content(files: ExitStack, name: str = name) -> Rewriting:
-                return _content(source, files, rule, plan, name, output.name)
-
-            results.append(run(ranks, comm, source, path, content, settings))
-            written.append(path)
+        for path, content in contents.items():
+            if path not in done:
+                results.append(run(ranks, comm, source, path, content, settings))
+                written.append(path)
         return tuple(results)
     except BaseException:
         if ranks.is_root and not settings.get("overwrite") and not settings.get("resume"):
@@ -152,7 +154,7 @@ def _plan(
     return _Plan(parts, (*parting.staying, *(path for path in everything if path not in moved)))
 
 
-def _content(source: Path, files: ExitStack, rule: BulkRule, plan: _Plan, name: str, master: str) -> Rewriting:
+def _content(source: Path, files: ExitStack, *, rule: BulkRule, plan: _Plan, name: str, master: str) -> Rewriting:
     from parnwb.rewriting.rewriting import Rewriting
     from parnwb.rewriting.survey import Scope, survey
 
@@ -161,9 +163,3 @@ def _content(source: Path, files: ExitStack, rule: BulkRule, plan: _Plan, name: 
         elsewhere |= dict.fromkeys(plan.staying, master)
     scope = Scope(rule, elsewhere=elsewhere, left_out=name != master)
     return Rewriting(survey(opened_source(source, files), scope, files))
-
-
-def _is_finished(path: Path) -> bool:
-    """Tell whether an earlier job has finished a file."""
-    target = Target(path)
-    return path.exists() and not target.partial.exists() and not target.journal.exists()

@@ -18,7 +18,9 @@ from parnwb.codec.filters import DEFLATE, FLETCHER32, NUMCODECS, SHUFFLE
 from parnwb.codec.zarr import codec_of, in_deflate
 from parnwb.compression import filter_settings, needs_plugin
 from parnwb.element import NUMERIC_KINDS
+from parnwb.errors import SourceError
 from parnwb.layout import ChunkGrid
+from parnwb.links.following import is_elsewhere
 from parnwb.rewriting.coding import Coding, Recoding
 from parnwb.sources.raw_chunks import read_spec
 from parnwb.sources.sample import sample
@@ -40,9 +42,16 @@ def prepare(recoding: Recoding, threshold: int, *, to_store: bool) -> Callable[[
         Of datasets of at least so many bytes; smaller ones stay as they are.
     to_store
         Whether the new file is a Zarr store.
+
+    Raises
+    ------
+    SourceError
+        By what is returned: values of an HDF5 dataset are in other files than its own.
     """
 
     def change(root: GroupBuilder) -> None:
+        for builder in datasets_of(root):
+            _check_contained(unwrapped(builder.data), location(builder))
         found = {location(builder): builder for builder in datasets_of(root) if _is_array(unwrapped(builder.data))}
         data = {path: unwrapped(builder.data) for path, builder in found.items()}
         large = [path for path, array in data.items() if array.size * array.dtype.itemsize >= threshold]
@@ -62,6 +71,18 @@ def _translation(data: Any, *, to_store: bool, is_large: bool) -> Callable[[Any,
     if isinstance(data, h5py.Dataset):
         return for_store
     return within_stores if is_large else None
+
+
+def _check_contained(data: Any, path: str) -> None:
+    """Refuse a dataset of which hdmf-zarr would hold all values at once, and fill values where a file is missing."""
+    dataset = getattr(data, "dataset", data)  # hdmf has those with references in an object of its own
+    if isinstance(dataset, h5py.Dataset) and is_elsewhere(dataset):
+        what = "a virtual dataset, with values in other files" if dataset.is_virtual else "in external storage"
+        raise SourceError(
+            f"what is written to another format must be in the file that is read, this dataset is {what}",
+            where=f"{dataset.file.filename}:{dataset.name}" if dataset.name else path,
+            remedy="Let parnwb merge make one file of it first, and repack that",
+        )
 
 
 def _is_array(data: Any) -> bool:

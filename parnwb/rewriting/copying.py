@@ -11,9 +11,10 @@ import numpy as np
 
 from parnwb.authoring.chunking import auto_chunks
 from parnwb.errors import ParnwbError, SourceError
+from parnwb.rewriting.item import LINKS, Item, Kind
 from parnwb.rewriting.names import attribute_names, parted, raw
 from parnwb.rewriting.references import Key, key_of, put_values, reference_attributes, target_of, translated, values_of
-from parnwb.rewriting.survey import Item, Kind, Survey
+from parnwb.rewriting.survey import Survey
 from parnwb.rewriting.types import holds, is_in_heap, is_reference
 from parnwb.sources.raw_chunks import is_outside
 
@@ -123,7 +124,7 @@ class _Copier:
 
     def finish(self, item: Item) -> None:
         """Give an object its attributes and references."""
-        if item.kind in (Kind.HARD_LINK, Kind.SOFT_LINK, Kind.EXTERNAL_LINK):
+        if item.kind in LINKS:
             return
         there, here = item.opened, h5py.h5o.open(self._file.id, raw(item.path))
         if item.kind is Kind.COPIED:

@@ -17,6 +17,11 @@ def raw(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
+def is_text(path: str) -> bool:
+    """Tell whether all names of a path are UTF-8, as h5py wants them. Independent."""
+    return not any("\udc80" <= letter <= "\udcff" for letter in path)
+
+
 def inside(path: str, name: bytes) -> str:
     """Return the path of something in a group. Independent."""
     return f"{path.rstrip('/')}/{text(name)}"

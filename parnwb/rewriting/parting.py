@@ -10,9 +10,10 @@ from typing import Any
 import h5py
 
 from parnwb.errors import ParnwbError
+from parnwb.rewriting.item import Item, Kind
 from parnwb.rewriting.names import parted
 from parnwb.rewriting.references import key_of, reference_attributes, references_in, target_of, values_of
-from parnwb.rewriting.survey import Item, Kind, Survey
+from parnwb.rewriting.survey import Survey
 from parnwb.rewriting.types import holds, is_reference
 
 

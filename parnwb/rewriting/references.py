@@ -81,10 +81,19 @@ def translated(values: npt.NDArray[Any], translate: Translate) -> npt.NDArray[An
     inner = h5py.check_vlen_dtype(kind)
     if h5py.check_ref_dtype(kind) is None and not isinstance(inner, np.dtype):
         return values  # text, numbers
-    changed = np.empty_like(values)
-    for index in np.ndindex(values.shape):
-        changed[index] = translate(values[index]) if inner is None else translated(values[index], translate)
+    changed = np.empty(values.shape, dtype=kind)
+    each = changed.reshape(-1)  # of one dimension: an array can be an element of that, and not of none
+    for number, value in enumerate(values.reshape(-1)):
+        each[number] = translate(value) if inner is None else translated(_typed(value, inner), translate)
     return changed
+
+
+def _typed(values: npt.NDArray[Any], kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a sequence with the dtype that says what its objects are, which h5py leaves out of inner ones."""
+    typed = np.empty(len(values), dtype=kind)
+    for number, value in enumerate(values):
+        typed[number] = value
+    return typed
 
 
 def references_in(values: npt.NDArray[Any] | None) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +13,15 @@ import h5py
 
 from parnwb.authoring.skeleton import AuthoringOptions, Skeleton, own_error
 from parnwb.layout import DatasetSpec, FileLayout
+from parnwb.links.following import is_elsewhere
 from parnwb.links.mosaic import MosaicSource
 from parnwb.memory_file import open_on
 from parnwb.overlay import Overlay
-from parnwb.rewriting.coding import Recoding, create
+from parnwb.rewriting.coding import Coding, Recoding, create
 from parnwb.rewriting.copying import copy_objects
+from parnwb.rewriting.item import Item, Kind
 from parnwb.rewriting.names import parted
-from parnwb.rewriting.survey import Item, Survey
+from parnwb.rewriting.survey import Survey
 from parnwb.sources import Source
 from parnwb.sources.chunked import ChunkedSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
@@ -70,6 +73,7 @@ class Rewriting:
             Something cannot be written anew.
         """
         self.recoding.check_used(list(self.sources))
+        self._warn_of_what_stays()
         overlay = Overlay()
         creation, oldest = file_creation(self.found.file)
         file = open_on(overlay, path, creation, oldest)
@@ -87,6 +91,19 @@ class Rewriting:
             raise own_error(error) from error
         layout = FileLayout(tuple(specs[path] for path in sorted(specs)))
         return Skeleton(file, overlay, layout, self.sources, self.signature, options.backend)
+
+    def _warn_of_what_stays(self) -> None:
+        """Warn of data in other files, which stay there as they are, whatever is asked for."""
+        copied = (item for item in self.found.items if item.kind is Kind.COPIED)
+        asked_for = (item for item in copied if self.recoding.of(item.path) != Coding())
+        staying = [item.path for item in asked_for if is_elsewhere(item.dataset)]
+        if staying:
+            warnings.warn(
+                f"{len(staying)} datasets have their values in other files, and these stay as they are, without other "
+                f"chunks or another compression, the first is {staying[0]}. parnwb merge takes the same options and "
+                "brings the values into one file",
+                stacklevel=2,
+            )
 
 
 def source_of(dataset: h5py.Dataset) -> Source:

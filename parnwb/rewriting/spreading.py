@@ -17,10 +17,11 @@ from parnwb.links.tiles import escaped
 from parnwb.memory_file import open_on
 from parnwb.overlay import Overlay
 from parnwb.rewriting.copying import copy_objects
+from parnwb.rewriting.item import Item, Kind
 from parnwb.rewriting.names import parted
 from parnwb.rewriting.references import key_of
 from parnwb.rewriting.rewriting import file_creation
-from parnwb.rewriting.survey import Item, Kind, Scope, survey
+from parnwb.rewriting.survey import Scope, survey
 from parnwb.sources.raw_chunks import creation_of_same
 
 NOTHING_LARGE = BulkRule(threshold=1 << 62)

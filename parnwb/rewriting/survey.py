@@ -5,72 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import h5py
 
 from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.errors import LinkError, SourceError
-from parnwb.links.following import stored_elsewhere
 from parnwb.links.tiles import beside, sources_of
-from parnwb.rewriting.names import inside, link_names, parted, raw, text
+from parnwb.rewriting.at_hand import check_at_hand
+from parnwb.rewriting.item import LINKS, Item, Kind
+from parnwb.rewriting.names import inside, is_text, link_names, parted, raw, text
 from parnwb.rewriting.references import Key, key_of, reference_attributes, references_in, target_of, values_of
+from parnwb.rewriting.sameness import have_same_values, lineage
 from parnwb.rewriting.types import holds, is_reference
 from parnwb.sources.raw_chunks import is_outside, is_plain
-
-
-class Kind(Enum):
-    """How something comes into the new file."""
-
-    GROUP = "created anew"
-    BULK = "created empty, and filled by all ranks"
-    COPIED = "copied by HDF5"
-    VALUES = "created anew with the same values"  # those of references are others
-    TYPE = "committed anew"
-    HARD_LINK = "a hard link"
-    SOFT_LINK = "a soft link"
-    EXTERNAL_LINK = "an external link"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One link of the new file, and what it leads to.
-
-    Parameters
-    ----------
-    path
-        In the new file.
-    kind
-        How it comes there.
-    file, at
-        The file that has the object now, and its path there; of a link, those of the link.
-    target
-        Of a link.
-    filename
-        Of an external link, as it is stored.
-    charset
-        Of the link's name.
-    """
-
-    path: str
-    kind: Kind
-    file: h5py.File
-    at: str
-    target: str = ""
-    filename: str = ""
-    charset: int = h5py.h5t.CSET_ASCII
-
-    @property
-    def opened(self) -> Any:
-        """The object as h5py's low level has it."""
-        return h5py.h5o.open(self.file.id, raw(self.at))
-
-    @property
-    def dataset(self) -> h5py.Dataset:
-        """The object, which is a dataset."""
-        return h5py.Dataset(self.opened)
 
 
 @dataclass(frozen=True)
@@ -165,7 +114,8 @@ class _Surveyor:
         self._file, self._scope, self._opened = file, scope, opened
         self._files = {os.path.realpath(file.filename): file}
         self._looked_at = 0
-        self._paths: set[str] = set()
+        self._paths: dict[str, int] = {}  # of the items, which has it
+        self._as_stored: set[str] = set()  # soft links of other files, whose targets are places there
         self.items: list[Item] = []
         self.places: dict[Key, str] = {}
 
@@ -179,18 +129,18 @@ class _Surveyor:
             self._link(group, name, inside(path, name), file, inside(at, name))
         is_emptied = self._scope.left_out and names and len(self.items) == count
         if is_emptied and h5py.h5a.exists(group, b"neurodata_type"):  # which wants something in it
-            self._paths.remove(self.items.pop().path)
+            del self._paths[self.items.pop().path]
             del self.places[key_of(group)]
 
     def _take(self, item: Item) -> None:
+        self._paths[item.path] = len(self.items)
         self.items.append(item)
-        self._paths.add(item.path)
 
     def _link(self, group: Any, name: bytes, path: str, file: h5py.File, at: str) -> None:
         info = group.links.get_info(name)
         if path in self._scope.elsewhere:
             if not self._scope.left_out:
-                self._take(Item(path, Kind.EXTERNAL_LINK, file, at, path, self._scope.elsewhere[path], info.cset))
+                self._take(Item(path, Kind.LINK_TO_PART, file, at, path, self._scope.elsewhere[path], info.cset))
         elif info.type == h5py.h5l.TYPE_HARD:
             self._object(h5py.h5o.open(group, name), path, file, at, info.cset)
         elif info.type == h5py.h5l.TYPE_SOFT:
@@ -216,36 +166,33 @@ class _Surveyor:
         else:
             self.places[key] = path
             is_dataset = isinstance(thing, h5py.h5d.DatasetID)
-            kind = self._kind(h5py.Dataset(thing)) if is_dataset else Kind.TYPE
+            kind = self._kind(h5py.Dataset(thing), path) if is_dataset else Kind.TYPE
             self._take(Item(path, kind, file, at, charset=charset))
 
-    def _kind(self, dataset: h5py.Dataset) -> Kind:
+    def _kind(self, dataset: h5py.Dataset, path: str) -> Kind:
         if holds(dataset.id.get_type(), is_reference):
             return Kind.VALUES
         outside = is_outside(dataset)
         try:
-            is_fillable = self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
+            is_fillable = is_text(path) and self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
         except TypeError:  # a type that numpy has not
             return Kind.COPIED
         if outside and self._scope.contains_all:
-            if said := stored_elsewhere(dataset):
-                raise LinkError(
-                    f"what is in other files must be there: {said[0]}",
-                    where=f"{dataset.file.filename}:{dataset.name}",
-                    remedy="Bring the file there",
-                )
+            check_at_hand(dataset)
             return Kind.BULK if is_fillable else Kind.VALUES
         # What was never written takes no space, and is to take none.
         is_there = dataset.chunks is not None or _has_space(dataset)
         return Kind.BULK if is_fillable and is_there and is_plain(dataset) else Kind.COPIED
 
     def _soft(self, target: str, path: str, file: h5py.File, at: str, charset: int) -> None:
-        absolute = os.path.normpath(os.path.join(os.path.dirname(at), target))
+        absolute = _absolute(at, target)
         holder = next((moved for moved in self._scope.elsewhere if f"{absolute}/".startswith(f"{moved}/")), None)
         if holder is not None and self._scope.left_out:
             filename = self._scope.elsewhere[holder]
-            self._take(Item(path, Kind.EXTERNAL_LINK, file, at, absolute, filename, charset))
+            self._take(Item(path, Kind.LINK_TO_PART, file, at, absolute, filename, charset))
         else:
+            if file is not self._file:
+                self._as_stored.add(path)
             self._take(Item(path, Kind.SOFT_LINK, file, at, target, charset=charset))
 
     def _external(self, filename: str, target: str, path: str, file: h5py.File, at: str, charset: int) -> None:
@@ -261,10 +208,13 @@ class _Surveyor:
                 where=f"{file.filename}:{at}",
                 remedy="Bring the file that has it, or remove the link",
             ) from error
-        # The object may be behind links itself.
+        there, own = self._home(thing, there, target)
+        self._object(thing, path, there, own, charset)
+
+    def _home(self, thing: Any, file: h5py.File, at: str) -> tuple[h5py.File, str]:
+        """Return the file of an object, and its path there; ``at`` may have led through links."""
         own = h5py.h5i.get_name(thing)
-        there = self._open(text(h5py.h5f.get_name(thing)), there, at)
-        self._object(thing, path, there, text(own) if own else target, charset)
+        return self._open(text(h5py.h5f.get_name(thing)), file, at), text(own) if own else at
 
     def _open(self, filename: str, above: h5py.File, at: str) -> h5py.File:
         place = os.path.realpath(beside(above.filename, filename))
@@ -285,19 +235,20 @@ class _Surveyor:
         """Take also the objects of other files that those which came from there refer or link to."""
         while self._looked_at < len(self.items):
             item = self.items[self._looked_at]
-            self._looked_at += 1
-            if item.file is self._file:
-                continue
-            if item.kind is Kind.SOFT_LINK and item.target not in self.places.values():
-                absolute = os.path.normpath(os.path.join(os.path.dirname(item.at), item.target))
-                thing = _opened_or_none(item.file, absolute)
-                if thing is not None:
-                    place = self._bring(thing, item.file, absolute)
-                    self.items[self._looked_at - 1] = Item(
-                        item.path, Kind.SOFT_LINK, item.file, item.at, place, charset=item.charset
-                    )
-            elif item.kind in (Kind.GROUP, Kind.BULK, Kind.COPIED, Kind.VALUES):
+            if item.path in self._as_stored:
+                self.items[self._looked_at] = self._resolved(item)
+            elif item.file is not self._file and item.kind in (Kind.GROUP, Kind.BULK, Kind.COPIED, Kind.VALUES):
                 self._bring_referenced(item)
+            self._looked_at += 1
+
+    def _resolved(self, item: Item) -> Item:
+        """Return a soft link of another file as it leads to the same object here; one that leads nowhere as it is."""
+        absolute = _absolute(item.at, item.target)
+        thing = _opened_or_none(item.file, absolute)
+        if thing is None:
+            return item
+        place = self._bring(thing, *self._home(thing, item.file, absolute))
+        return item if _absolute(item.path, item.target) == place else replace(item, target=place)
 
     def _bring_referenced(self, item: Item) -> None:
         thing = item.opened
@@ -316,18 +267,31 @@ class _Surveyor:
     def _bring(self, thing: Any, file: h5py.File, at: str) -> str:
         """Return the place of an object of another file; give it the one that it has there if it has none yet."""
         key = key_of(thing)
+        if key not in self.places and isinstance(thing, h5py.h5d.DatasetID):
+            self._bring_owner(file, at)
         if key in self.places:
             return self.places[key]
-        if at in self._paths or at == "/":
-            self._check_same(thing, file, at)
-            self.places[key] = at
-            return at
+        if at in self._paths:
+            self.places[key] = self._place_of_same(thing, file, at)
+            return self.places[key]
         parent, _ = parted(at)
         if parent not in self._paths:
             above = h5py.h5g.open(file.id, raw(parent))
             self._bring_group_alone(above, file, parent)
+        elif self.items[self._paths[parent]].kind is not Kind.GROUP:
+            raise _taken(file, at, self.items[self._paths[parent]])
         self._object(thing, at, file, at, h5py.h5t.CSET_ASCII)
         return at
+
+    def _bring_owner(self, file: h5py.File, at: str) -> None:
+        """Bring the series or table that a dataset is in: without all of its datasets it would be none."""
+        above, _ = parted(at)
+        while above != "/":
+            group = h5py.h5o.open(file.id, raw(above))
+            if h5py.h5a.exists(group, b"neurodata_type"):
+                self._bring(group, file, above)
+                return
+            above, _ = parted(above)
 
     def _bring_group_alone(self, group: Any, file: h5py.File, at: str) -> None:
         parent, _ = parted(at)
@@ -336,19 +300,69 @@ class _Surveyor:
         self.places.setdefault(key_of(group), at)
         self._take(Item(at, Kind.GROUP, file, at))
 
-    def _check_same(self, thing: Any, file: h5py.File, at: str) -> None:
-        """Refuse to let something of another file stand for what is in its place; object ids tell."""
-        there = next(item for item in self.items if item.path == at)
-        ids = [_object_id(one) for one in (thing, there.opened)] if there.kind not in _LINKS else [None, ""]
-        if ids[0] != ids[1] and at != "/":
-            raise LinkError(
-                f"{at} is needed by what comes from {file.filename}, and another object has that path",
-                where=f"{there.file.filename}:{there.at}",
-                remedy="Give one of them another name, or leave the files apart",
+    def _place_of_same(self, thing: Any, file: h5py.File, at: str) -> str:
+        """Return the place of that which stands for something of another file; refuse anything else that is there."""
+        if at == "/":
+            return at
+        there = self._behind_links(at)
+        if there is None:
+            raise _taken(file, at, self.items[self._paths[at]])
+        known = lineage(file, at), lineage(there.file, there.at)
+        has_ids = any(nearest is not None for nearest, _ in known)
+        if not (known[0] == known[1] if has_ids else self._has_all_of(thing, there.path, set())):
+            raise _taken(file, at, there)
+        return there.path
+
+    def _behind_links(self, path: str) -> Item | None:
+        """Return what is in a place of the new file, behind links within it; None if that is nothing."""
+        for _ in range(MOST_LINKS):
+            if path not in self._paths:
+                return None
+            item = self.items[self._paths[path]]
+            if item.kind not in LINKS:
+                return item
+            path = "" if item.filename else _absolute(path, item.target)
+        return None
+
+    def _has_all_of(self, thing: Any, place: str, seen: set[Key]) -> bool:
+        """Tell whether a place of the new file has all that is in an object, where no ids tell what it is.
+
+        Values of large datasets are not compared: they count as different.
+        """
+        key, there = key_of(thing), self._behind_links(place)
+        if there is None or key in self.places:
+            return there is not None and self.places[key] == there.path
+        if key in seen:
+            return True
+        seen.add(key)
+        if isinstance(thing, h5py.h5g.GroupID):
+            links = {name: thing.links.get_info(name).type for name in link_names(thing)}
+            return there.kind is Kind.GROUP and all(
+                self._has_all_of(h5py.h5o.open(thing, name), inside(place, name), seen)
+                if kind == h5py.h5l.TYPE_HARD
+                else inside(place, name) in self._paths
+                for name, kind in links.items()
             )
+        if there.kind not in (Kind.COPIED, Kind.VALUES) or not isinstance(thing, h5py.h5d.DatasetID):
+            return False
+        return isinstance(there.opened, h5py.h5d.DatasetID) and have_same_values(thing, there.opened)
 
 
-_LINKS = (Kind.HARD_LINK, Kind.SOFT_LINK, Kind.EXTERNAL_LINK)
+MOST_LINKS = 64
+"""Of a chain within a file; HDF5 follows 16."""
+
+
+def _absolute(at: str, target: str) -> str:
+    """Return where a soft link leads that is at a place."""
+    return os.path.normpath(os.path.join(os.path.dirname(at), target))
+
+
+def _taken(file: h5py.File, at: str, there: Item) -> LinkError:
+    return LinkError(
+        f"{at} is needed by what comes from {file.filename}, and another object has that path",
+        where=f"{there.file.filename}:{there.at}",
+        remedy="Give one of them another name, or leave the files apart",
+    )
 
 
 def _has_space(dataset: h5py.Dataset) -> bool:
@@ -360,9 +374,3 @@ def _opened_or_none(file: h5py.File, path: str) -> Any:
         return h5py.h5o.open(file.id, raw(path))
     except Exception:  # noqa: BLE001 - a soft link may lead nowhere, and goes on doing so
         return None
-
-
-def _object_id(thing: Any) -> Any:
-    if not h5py.h5a.exists(thing, b"object_id"):
-        return None
-    return values_of(h5py.h5a.open(thing, b"object_id"))[()]  # type: ignore[index]

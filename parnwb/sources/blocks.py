@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
@@ -31,10 +32,6 @@ class BlockCache:
         self._room, self._used = room, 0
         self._blocks: OrderedDict[Hashable, npt.NDArray[Any]] = OrderedDict()
 
-    def widen(self, room: int) -> None:
-        """Let all blocks together take so many bytes at least."""
-        self._room = max(self._room, room)
-
     def find(self, key: Hashable) -> npt.NDArray[Any] | None:
         """Return a block that is kept, which is the last one used from now on."""
         if key in self._blocks:
@@ -59,7 +56,7 @@ class BlockedSource:
 
     What lies at the border of two reads would be decompressed or computed for each of them. Buffers follow each other
     in C order, so a block comes again within a row of blocks: as long as such a row fits into ``CACHE_BYTES``, a rank
-    loads each block once.
+    loads each block once. Of larger ones buffers are shaped after the blocks.
 
     Parameters
     ----------
@@ -89,6 +86,21 @@ class BlockedSource:
     def access(self) -> Access:
         """Always ``Access.RANDOM``: where a read begins has no influence on the blocks."""
         return Access.RANDOM
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        """The extents of blocks, along each axis the largest there is."""
+        return tuple(int(np.diff(edges).max(initial=0)) for edges in self._edges)
+
+    @property
+    def largest_block(self) -> int:
+        """Bytes of a block, none being larger."""
+        return math.prod(self.block_shape) * self._dtype.itemsize
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether a row of blocks, all that lie side by side, is kept, so that buffers in C order load each once."""
+        return math.prod(len(edges) - 1 for edges in self._edges[1:]) * self.largest_block <= CACHE_BYTES
 
     def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
         """Iterate over the parts of ``slab`` that lie in one block each. Independent."""
@@ -124,6 +136,13 @@ class BlockedSource:
     def _load(self, index: tuple[int, ...], elements: Hyperslab) -> npt.NDArray[Any]:
         """Return the values of one block. Independent."""
         raise NotImplementedError  # pragma: no cover - every subclass defines it
+
+
+def kept_bytes(sources: Iterable[BlockedSource]) -> int:
+    """Return the bytes of blocks that a process keeps at most while it reads these sources. Independent."""
+    known = list(sources)
+    whole = sum(math.prod(source.shape) * source.dtype.itemsize for source in known)
+    return max([min(whole, CACHE_BYTES), *(source.largest_block for source in known)])
 
 
 _names = count()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,14 +21,12 @@ from parnwb.sources.source import Room, Stored
 if TYPE_CHECKING:
     import h5py
 
-MOST_CACHE_BYTES = 256 * 2**20
-"""Bytes of decoded chunks that a process keeps for all its datasets, however long their rows of chunks are."""
-
 
 class ChunkedSource(BlockedSource):
-    """A chunked dataset, each chunk of which is decoded once. All calls are independent.
+    """A chunked dataset, whose decoded chunks are kept for the next buffer. All calls are independent.
 
-    HDF5 would decode a chunk for each buffer that has a part of it. What parnwb's own decoder does not know HDF5 reads.
+    HDF5 would decode a chunk for each buffer that has a part of it; this does where a row of chunks is larger than the
+    cache. What parnwb's own decoder does not know HDF5 reads.
 
     Parameters
     ----------
@@ -47,9 +44,6 @@ class ChunkedSource(BlockedSource):
         ]
         super().__init__(whole.shape, whole.dtype, edges)
         self._whole, self._spec, self._decodes = whole, spec, can_decode(spec)
-        # A row of chunks, so that each is decoded once; the cache is that of all sources of this process.
-        row = spec.chunk_bytes * math.prod(spec.grid.extent[1:])
-        self._cache.widen(min(row + spec.chunk_bytes, MOST_CACHE_BYTES))
         if not self._decodes:
             find_filters(spec)
 

@@ -7,7 +7,7 @@ from parnwb.target.lock import Lock
 from parnwb.target.permissions import Permissions, create_file
 from parnwb.target.process import Process
 from parnwb.target.spread import Part, SpreadTarget
-from parnwb.target.target import TOKEN_BYTES, Target
+from parnwb.target.target import TOKEN_BYTES, Target, tell_nobody
 
 __all__ = [
     "MAX_CALL_BYTES",
@@ -26,4 +26,5 @@ __all__ = [
     "identity",
     "stored_bytes",
     "sync_folder",
+    "tell_nobody",
 ]

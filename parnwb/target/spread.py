@@ -142,9 +142,18 @@ class SpreadTarget(Target):
         self.parts = path.with_name(path.name + ".parts")
         self._parts_of, self._local = parts_of, local
 
-    def part(self, rank: int) -> Part:
-        """Return the part of a rank."""
-        name, like = f"{rank:04d}.h5", Permissions.of(self.path)
+    def part(self, rank: int, like: Permissions | None = None) -> Part:
+        """Return the part of a rank.
+
+        Parameters
+        ----------
+        rank
+            Whose.
+        like
+            Permissions of the file that is replaced, which the root looks up: a host that looks before the file is
+            there may remember for a minute that it is not.
+        """
+        name = f"{rank:04d}.h5"
         partial = self.partial_parts / name
         if self._local is None:
             return Part(partial, partial, like)
@@ -192,10 +201,14 @@ class SpreadTarget(Target):
             _remove(folder)
 
     def publish(self, *, overwrite: bool = False) -> None:
-        """Give first the parts their names, then the file; then remove the parts of the file that it replaces."""
+        """Give first the parts their names, then the file; then remove the parts of the file that it replaces.
+
+        Those that the new file names as well stay: it may have been made from the old one, virtual datasets and all.
+        """
         replaced = self._folders(self.path) if overwrite else set()
         super().publish(overwrite=overwrite)
-        for folder in replaced - {self.parts}:
+        superseded = replaced - {self.parts}
+        for folder in superseded - self._folders(self.path) if superseded else ():
             _remove(folder)
 
     def publish_parts(self) -> None:

@@ -128,7 +128,6 @@ def test_help_shows_the_defaults_that_hold(here: Path) -> None:
         ("[plan\n", "is no TOML"),
         ("[convert]\nbreak-lock = true\n", "--break-lock can be given on the command line only"),
         ("overwrite = true\n", "--overwrite can be given on the command line only"),
-        ("[plan]\nqueue = 3\n", "one of file, round-robin"),
         ("[plan]\noption = {a = 1}\n", "parnwb.toml: --option takes no table, got one with a"),
         ("decomposition = ['slab']\n", "parnwb.toml: --decomposition takes one value, got a list of 1"),
         ("[repack]\ndataset = '/a'\n", "parnwb.toml: --dataset takes a list of 2 values, got '/a'"),

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
 import pytest
+from failure.faults.in_movies import write_movie
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
 
@@ -37,7 +39,7 @@ REFUSED = {
     "folder_takes_nothing": ["rec", "/proc/out.nwb"],
     "lock": ["rec", "locked.nwb"],
     "no_copy": ["rec", "out.nwb", "--no-copy", "--metadata", "start.yaml"],
-    "movies": ["rec", "out.nwb", "--movies", "move", "--resume"],
+    "movies": ["film.avi", "made/film.nwb", "--interface", "ExternalVideoInterface", "--metadata", "start.yaml"],
     "source": ["rec/nothing", "out.nwb"],
     "spec_metadata": ["one.yml", "nwb", "--metadata", "nowhere.yaml"],
     "spec_option": ["one.yml", "nwb", "--option", "a=b"],
@@ -61,6 +63,8 @@ def folder(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "anonymous.yml").write_text(SPECIFICATION % "conversion_options: {}")
     (folder / "start.yaml").write_text("NWBFile: {session_start_time: 2024-03-05T10:15:30+00:00}\n")
     (folder / "made").mkdir()
+    if find_spec("av") is not None:  # refused without it as well, for another reason
+        write_movie(folder / "film.avi", 3)
     for name in ("there.nwb", "made/one.nwb", "locked.nwb.lock"):
         (folder / name).write_text("")
     return folder

@@ -28,6 +28,7 @@ from parnwb.cli.campaign import campaign
 from parnwb.cli.convert import convert
 from parnwb.cli.jobscript import jobscript
 from parnwb.cli.verify import verify
+from parnwb.links.policy import POLICIES
 from parnwb.recordings.conversion import MOVIES
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -167,6 +168,80 @@ LINES = {
 }
 
 
+# -- movies whose headers say other numbers than they have, as neuroconv takes them ---------------------------------
+
+DROPPED, UNEVEN = "dropped.mkv", "uneven.mkv"
+
+
+def header_says(folder: Path, film: str, name: str, how: str, *more: str) -> list[Any]:
+    command, _, output, *given = filmed(folder, name, how, *more)
+    return [command, f"films/{film}", output, *given]
+
+
+COUNTED = rf"{FRAMES} frames of /Video dropped are counted, .* num_samples was {FRAMES + 1}"
+LINES |= {
+    "movies_of_a_wrong_header": Line(
+        lambda folder, run: header_says(folder, DROPPED, "header", "copy", "--verify"), 0, (COUNTED,)
+    ),
+    "movies_of_a_wrong_header_as_data": Line(
+        lambda folder, run: header_says(folder, DROPPED, "header_data", "ingest", "--verify"), 0, (COUNTED,)
+    ),
+    "movies_of_a_wrong_header_are_rehearsed": Line(
+        lambda folder, run: header_says(folder, DROPPED, "rehearsed", "copy", "--dry-run"),
+        0,
+        (COUNTED, "nothing was written"),
+    ),
+    "movies_at_uneven_times": Line(
+        lambda folder, run: header_says(folder, UNEVEN, "refused", "copy"),
+        1,
+        ("uneven.mkv has frames at uneven times|_external_file_0.mkv has frames at uneven", "--on-mismatch=warn"),
+    ),
+    "movies_at_uneven_times_on_request": Line(
+        lambda folder, run: header_says(folder, UNEVEN, "uneven", "copy", "--on-mismatch", "warn"),
+        0,
+        ("external images: .* has frames at uneven times",),
+    ),
+    "movies_at_uneven_times_as_data": Line(
+        lambda folder, run: header_says(folder, UNEVEN, "uneven_data", "ingest", "--on-mismatch=warn", "--verify"),
+        0,
+        ("are read all the same: .* has frames at uneven times",),
+    ),
+    "movies_of_a_file_that_is_replaced": Line(
+        lambda folder, run: header_says(folder, DROPPED, "header", "copy", "--overwrite"),
+        0,
+        (r"in .*/nwb/header [0-9a-f-]{36}_external_file_0\.mkv belong to another file of the name header\.nwb",),
+    ),
+}
+
+
+def prepare_headers(folder: Path) -> None:
+    """Write movies with a frame dropped, and many; and another's, under a name as seen from the working folder."""
+    in_movies.write_movie(folder / "films" / DROPPED, FRAMES, lambda number: number + (number > 6))
+    in_movies.write_movie(folder / "films" / UNEVEN, FRAMES, lambda number: number + 9 * (number > 3))
+    (folder / "nwb" / "films").mkdir()
+    (folder / "nwb" / "films" / "moved.avi").write_bytes(b"another's")
+
+
+def test_frames_are_counted_where_headers_are_wrong(folder: Path, recording: Path) -> None:
+    if module := missing("movies"):
+        pytest.skip(f'needs the extra "movies", and neuroconv\'s for videos: {module} is not installed')
+    outcomes(int((folder / "ranks").read_text()), folder, recording)
+    for name, placed in (("header", True), ("uneven", True), ("header_data", False), ("uneven_data", False)):
+        with NWBHDF5IO(folder / "nwb" / f"{name}.nwb", "r") as io:
+            (series,) = io.read().acquisition.values()
+            assert series.num_samples == FRAMES
+            assert len(series.external_file or ()) == placed
+            assert placed or np.abs(series.data[:].mean(axis=(1, 2, 3)) - 9 * np.arange(FRAMES)).max() < 3
+    assert not list((folder / "nwb").glob("refused*")) and not list((folder / "nwb").glob("rehearsed*"))
+
+
+def test_files_of_the_same_name_beside_the_output_are_left_alone(folder: Path, recording: Path) -> None:
+    if module := missing("movies"):
+        pytest.skip(f'needs the extra "movies", and neuroconv\'s for videos: {module} is not installed')
+    outcomes(int((folder / "ranks").read_text()), folder, recording)
+    assert (folder / "nwb" / "films" / "moved.avi").read_bytes() == b"another's"
+
+
 def prepare(folder: Path) -> None:
     """Write what the command lines are about."""
     (folder / "rat").mkdir()
@@ -179,6 +254,8 @@ def prepare(folder: Path) -> None:
     (folder / "campaign.yaml").write_text(CAMPAIGN)
     for name in FILMED if not missing("movies") else ():
         in_movies.write_movie(folder / "films" / f"{name}.avi", FRAMES)
+    if not missing("movies"):
+        prepare_headers(folder)
     (folder / "metadata.yaml").write_text("NWBFile: {session_start_time: '2024-03-05T10:15:30+00:00'}\n")
     with h5py.File(folder / "raw.h5", "w") as file:
         file.create_dataset("data", (8 * 10**5, COLUMNS), "i2", chunks=(1000, COLUMNS), fillvalue=1)
@@ -256,7 +333,7 @@ def test_what_becomes_of_movies(folder: Path, recording: Path) -> None:
             (placed,) = series["external_file"].asstr()[()]
             assert placed == f"{name}/{series.attrs['object_id']}_external_file_0.avi"
         assert (folder / "nwb" / placed).read_bytes() == original
-    assert sorted(path.stem for path in (folder / "films").iterdir()) == sorted({*FILMED} - {"moved"})
+    assert sorted(path.stem for path in (folder / "films").glob("*.avi")) == sorted({*FILMED} - {"moved"})
     assert not list((folder / "nwb").glob("spoiled*")) and not list((folder / "nwb").glob("kept*"))
     with h5py.File(folder / "nwb" / "ingested.nwb") as file:
         series = next(iter(file["acquisition"].values()))
@@ -269,3 +346,6 @@ def test_all_that_can_become_of_movies_is_offered() -> None:
     for command in (campaign, convert, jobscript, verify):
         (option,) = [option for option in command.params if option.name == "movies"]
         assert tuple(option.type.choices) == MOVIES
+    for command in (campaign, convert, jobscript):
+        (option,) = [option for option in command.params if option.name == "on_mismatch"]
+        assert tuple(option.type.choices) == POLICIES

@@ -88,7 +88,7 @@ def test_an_array_converts_every_session_once(account: Account, jobs: dict[str, 
     for task, name in ARRAY.items():
         job = account.slurm.wait(f"{again}_{task}", seconds=SECONDS)
         assert_done(job)
-        assert f"{account.home / name} is there" in job.log
+        assert f"GOOD: {account.home / name}: " in job.log and " MB/s on " not in job.log
     assert [(account.home / name).stat() for name in ARRAY.values()] == before
 
 
@@ -99,3 +99,5 @@ def test_scaling_is_measured_at_each_number_of_ranks(account: Account, jobs: dic
     measured = [line.split(":")[0] for line in job.log.splitlines() if " MB/s on " in line]
     assert measured == [f"{size}, 1" for size in ("1 ranks on 1 nodes", "2 ranks on 1 nodes", "4 ranks on 2 nodes")]
     assert "GOOD: " in job.log
+    if name == "weak_scaling":
+        assert [path.name for path in (account.home / "weak").iterdir()] == [f"weak-{jobs[name]}"]

@@ -8,15 +8,20 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from cluster.account import METADATA
 from cluster.hosts import Hosts
 from contract.compare import Allowed, differences
-from failure.resuming import comparable, session, write_plainly
+from failure.resuming import SETTINGS, comparable, session, write_plainly
 
+from parnwb import NWBParallelIO
 from parnwb.recordings.made_recording import make_spikeglx_recording
+from parnwb.repacking import merge
 from parnwb.site import parallel_hdf5
 
 pytestmark = pytest.mark.mpi_skip
@@ -33,12 +38,20 @@ def run(
     return hosts.run_mpi(2, argv, timeout=SECONDS, PYTHONPATH=str(ROOT))
 
 
-def assert_is_plain(path: Path) -> None:
-    """Check that a file is what pynwb writes."""
+def assert_is_plain(path: Path, *, parts: bool = False) -> None:
+    """Check that a file is what pynwb writes; perhaps with its parts beside it."""
     plain = write_plainly(path.with_name("plain.nwb"), session())
-    allowed = Allowed(size_ratio=2.0, fill_and_allocation_time=True, early_allocation=True)
+    allowed = Allowed(size_ratio=2.0, fill_and_allocation_time=True, early_allocation=True, parts=parts)
     assert not differences(comparable(plain), comparable(path), allowed)
-    assert sorted(item.name for item in path.parent.glob(f"{path.name}*")) == [path.name]
+    names = [path.name, *([f"{path.name}.parts"] if parts else [])]
+    assert sorted(item.name for item in path.parent.glob(f"{path.name}*")) == names
+
+
+def assert_verified(hosts: Hosts, path: Path) -> None:
+    """Check that all hosts together find nothing wrong."""
+    argv = [sys.executable, "-m", "parnwb", "verify", str(path)]
+    done = hosts.run_mpi(1, argv, timeout=SECONDS, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0 and "GOOD" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -123,7 +136,7 @@ def test_doctor_reports_once_and_names_the_host_without_the_folder(two_hosts: Ho
 
 
 def test_one_writer_on_each_host_leaves_the_same_file(two_hosts: Hosts, tmp_path: Path) -> None:
-    done = run(two_hosts, tmp_path / "out.nwb", "direct", "none", "1")
+    done = run(two_hosts, tmp_path / "out.nwb", "direct", "none", "writers_per_node=1")
     assert done.returncode == 0, done.stderr
     assert "1 rank(s) of each host write for the others" in done.stdout
     assert_is_plain(tmp_path / "out.nwb")
@@ -159,13 +172,11 @@ def test_writers_of_hosts_that_cache_leave_the_same_file(
     two_hosts: Hosts, cached: Path, per_node: str, words: str
 ) -> None:
     name = f"out{per_node}.nwb"
-    done = run(two_hosts, cached / name, "direct", "none", per_node)
+    done = run(two_hosts, cached / name, "direct", "none", f"writers_per_node={per_node}")
     assert done.returncode == 0, done.stderr
     assert words in done.stdout
     assert_is_plain(cached.with_name("disk") / name)
-    argv = [sys.executable, "-m", "parnwb", "verify", str(cached / name)]
-    done = two_hosts.run_mpi(1, argv, timeout=SECONDS, PYTHONPATH=str(ROOT))
-    assert done.returncode == 0 and "GOOD" in done.stdout, done.stdout + done.stderr
+    assert_verified(two_hosts, cached / name)
 
 
 def test_clients_that_cache_pages_damage_what_all_ranks_write(two_hosts: Hosts, tmp_path: Path) -> None:
@@ -193,7 +204,7 @@ def test_two_hosts_of_one_name_are_two_on_nfs(two_hosts: Hosts, tmp_path: Path) 
 
 
 def test_writers_on_every_host_are_refused_on_nfs(two_hosts: Hosts, tmp_path: Path) -> None:
-    done = run(two_hosts, tmp_path / "out.nwb", "direct", "nfs", "1")
+    done = run(two_hosts, tmp_path / "out.nwb", "direct", "nfs", "writers_per_node=1")
     assert done.returncode != 0
     assert "2 hosts cannot write one file safely on a file system of type nfs4" in done.stderr, done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -207,3 +218,72 @@ def test_parallel_hdf5_on_several_hosts_is_refused_on_nfs(two_hosts: Hosts, tmp_
     assert "because 2 hosts cannot write one file on nfs4" in done.stderr and "Use backend='direct'" in done.stderr
     assert done.stderr.count("has all ranks write") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+# -- files of each rank's own --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def local(two_hosts: Hosts, tmp_path: Path) -> Iterator[Path]:
+    """Give a folder that each node can have for itself, and that none has yet."""
+    disk = tmp_path / "local"
+    disk.mkdir()
+    with ExitStack() as mounted:
+        for node in two_hosts.nodes:
+            mounted.enter_context(node.without(disk))
+        yield disk / "own"
+
+
+def test_parts_are_written_on_each_hosts_own_disk_first(two_hosts: Hosts, tmp_path: Path, local: Path) -> None:
+    for node in two_hosts.nodes:
+        node.run("mkdir", local)
+    output, before = tmp_path / "out.nwb", [node.run("stat", "-c", "%y", local) for node in two_hosts.nodes]
+    done = run(two_hosts, output, "virtual", "none", f"local={local}")
+    assert done.returncode == 0, done.stderr
+    parts = sorted(part.name for part in output.with_name("out.nwb.parts").iterdir())
+    assert parts == [f"000{rank}.h5" for rank in range(4)]
+    assert_is_plain(output, parts=True)
+    for node, then in zip(two_hosts.nodes, before, strict=True):
+        assert node.run("stat", "-c", "%y", local) != then, "nothing was ever written there"
+        assert node.run("ls", local) == ""
+    merge(output, tmp_path / "whole.nwb", progress=False, bulk_threshold=1)
+    with h5py.File(output) as there, h5py.File(tmp_path / "whole.nwb") as here:
+        for name in ("filtered", "bare", "filled", "chunked", "iterated", "movie"):
+            data = here[f"/acquisition/{name}/data"]
+            assert not data.is_virtual and np.array_equal(data, there[data.name])
+
+
+def test_a_host_without_its_own_folder_is_named(two_hosts: Hosts, tmp_path: Path, local: Path) -> None:
+    two_hosts.nodes[0].run("mkdir", local)
+    done = run(two_hosts, tmp_path / "out.nwb", "virtual", "none", f"local={local}")
+    assert done.returncode != 0
+    assert f"the node-local folder must exist on every host [at {local} on host node2]" in done.stderr, done.stderr
+    assert done.stderr.count("the node-local folder must exist") == 1
+    assert two_hosts.nodes[0].run("ls", local) == ""
+    assert [item.name for item in tmp_path.iterdir()] == ["local"]
+
+
+def test_parts_of_hosts_that_cache_make_one_file(two_hosts: Hosts, cached: Path) -> None:
+    """No file has two writers, and the root hears from ranks, not from the folder, what is in their parts."""
+    done = run(two_hosts, cached / "spread.nwb", "virtual")
+    assert done.returncode == 0, done.stderr
+    assert_is_plain(cached.with_name("disk") / "spread.nwb", parts=True)
+    assert_verified(two_hosts, cached / "spread.nwb")
+
+
+def test_hosts_that_cache_fill_one_store(two_hosts: Hosts, cached: Path, tmp_path: Path) -> None:
+    """Nor has a file of a store; all of them are made by one host or the other."""
+    zarr = pytest.importorskip("zarr", reason="hdmf-zarr is an extra, which is not installed here")
+    pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
+    done = run(two_hosts, cached / "out.nwb.zarr", "zarr")
+    assert done.returncode == 0, done.stderr
+    stores = [tmp_path / "of-one-rank.nwb.zarr", cached.with_name("disk") / "out.nwb.zarr"]
+    with NWBParallelIO(stores[0], "w", progress=False, **SETTINGS) as io:
+        io.write(session())
+    expected, found = ({item.relative_to(store) for item in store.rglob("*")} for store in stores)
+    assert found == expected
+    written = zarr.open(str(stores[1]), "r")["acquisition"]
+    with h5py.File(write_plainly(tmp_path / "plain.nwb", session())) as plain:
+        for name, series in plain["acquisition"].items():
+            assert np.array_equal(series["data"], written[name]["data"]), name
+    assert_verified(two_hosts, cached / "out.nwb.zarr")

@@ -1,4 +1,4 @@
-"""Write a file on ranks of two hosts. Arguments: the output, the backend, a trouble, and perhaps writers_per_node.
+"""Write a file on ranks of two hosts. Arguments: the output, the backend, a trouble, and more settings as name=value.
 
 Troubles: ``none``; ``parnwb``, ``HDF5``: node2 has another version of it; ``link``: reading takes its time, so that its
 network can be down for a while; ``caches``: each process keeps pages of the file to itself, as a client of a network
@@ -59,8 +59,9 @@ def main() -> None:
         caching_client.install(output)
     if trouble == "nfs":
         storage.file_system = lambda folder: "nfs4"
-    per_node = {"writers_per_node": int(sys.argv[4])} if len(sys.argv) > 4 else {}
-    settings = {**SETTINGS, **per_node, "backend": backend, "progress": False}
+    more = dict(setting.split("=") for setting in sys.argv[4:])
+    numbers = {name: int(value) if value.isdigit() else value for name, value in more.items()}
+    settings = {**SETTINGS, **numbers, "backend": backend, "progress": False}
     with NWBParallelIO(output, "w", comm=MPI.COMM_WORLD, **settings) as io:
         io.write(session())
     if io.written and MPI.COMM_WORLD.rank == 0:

@@ -120,8 +120,18 @@ def _references(file: h5py.File, group: h5py.Group, tracked: h5py.Group) -> None
     group.attrs["group"] = tracked.ref
     group["gz"].attrs.update({"self": group["gz"].ref, "region": group["gz"].regionref[0:5]})
     group["gz"].attrs["mixed"] = np.array([(1, 2, group.ref, "a")], dtype=MIXED)
+    sequences = tracked.create_dataset("sequences", (3,), h5py.vlen_dtype(h5py.ref_dtype))
+    sequences[0], sequences[2] = _of_references(group["gz"], group), _of_references(group["compact"])
+    group["early"].make_scale("time")
+    group["gz"].dims[0].attach_scale(group["early"])
     both = np.array([group.ref, file.ref], dtype=h5py.ref_dtype)
     group["compact"].attrs.update({"contiguous": group["contiguous"].ref, "both": both})
+
+
+def _of_references(*things: Any) -> np.ndarray[Any, Any]:
+    found = np.empty(len(things), h5py.ref_dtype)
+    found[:] = [thing.ref for thing in things]
+    return found
 
 
 def virtual(folder: Path) -> None:

@@ -29,7 +29,7 @@ from pynwb import NWBHDF5IO
 
 from parnwb.errors import LayoutError
 from parnwb.recordings.made_recording import make_spikeglx_recording
-from parnwb.repacking import repack
+from parnwb.repacking import merge, repack, split
 from parnwb.verification import verify
 
 pytestmark = [
@@ -93,6 +93,25 @@ def test_what_others_say_of_a_file_stays(sources: Path, name: str) -> None:
     if shutil.which("h5diff") is None:
         pytest.skip("h5diff is not installed (Debian: apt-get install hdf5-tools)")
     assert subprocess.run(["h5diff", source, found], capture_output=True, check=False).returncode == 0
+
+
+# What readers come upon where a part's references lead to what it has not, or to what only another part has.
+OF_PARTS = ("Invalid HDF5 object reference", "has not been built")
+
+
+@pytest.mark.parametrize("name", ["matnwb", "neuroconv"])
+def test_what_others_say_of_a_file_stays_when_it_is_split_and_merged(sources: Path, tmp_path: Path, name: str) -> None:
+    source, found = sources / f"{name}.nwb", tmp_path / "merged.nwb"
+    parts = split(source, tmp_path / "links.nwb", bulk_threshold=1 << 16, progress=False)
+    merge(parts[-1].path, found, progress=False)
+    assert errors_of(found) == errors_of(source)
+    assert not messages_of(found) - messages_of(source)
+    with NWBHDF5IO(source, "r") as before, NWBHDF5IO(found, "r") as after:
+        Comparison().assertContainerEqual(after.read(), before.read(), ignore_hdmf_attrs=True)
+    for part in parts:
+        assert not Counter(errors_of(part.path)) - Counter(errors_of(source)), part.path.name
+        new = messages_of(part.path) - messages_of(source)
+        assert not [message for message in new if not message[0].endswith(OF_PARTS)], part.path.name
 
 
 def test_the_old_file_is_old(sources: Path) -> None:

@@ -25,6 +25,14 @@ from parnwb.verification import verify
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 RANKS = (1, 2, 3, 4)
+IN_PARTS: dict[str, set[str]] = {
+    "links.nwb": {"left", "right", "referred"},
+    "links_left.nwb": {"left"},
+    "links_lfp.nwb": set(),
+    "links_right.nwb": {"right"},
+    "links_units.nwb": set(),
+}
+"""Acquisition of the file of links, and of each part."""
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +108,14 @@ def test_sessions_are_the_same_and_valid(folder: Path, case: str, ranks: int) ->
 def test_parts_are_valid_and_small(folder: Path, ranks: int) -> None:
     output(folder, ranks, "parted")
     parts = sorted(path.name for path in (folder / str(ranks)).glob("links*.nwb"))
-    assert parts == ["links.nwb", "links_left.nwb", "links_lfp.nwb", "links_right.nwb", "links_units.nwb"]
+    assert parts == sorted(IN_PARTS)
     for name in parts:
         path = folder / str(ranks) / name
         assert pynwb.validate(path=str(path)) == [], name
         with h5py.File(path) as file:
-            has = {series for series in ("left", "right", "referred") if series in file["acquisition"]}
-        assert has == {"links.nwb": {"left", "right", "referred"}}.get(name, has & {name[6:-4]}) | (
-            {"right"} if name == "links_lfp.nwb" and "right" in has else set()
-        )
+            assert set(file["acquisition"]) == IN_PARTS[name], name
+            assert ("processing/ecephys" in file) is (name in ("links.nwb", "links_lfp.nwb")), name
+            assert ("units" in file) is (name in ("links.nwb", "links_units.nwb")), name
     with h5py.File(folder / str(ranks) / "links.nwb") as file:
         assert isinstance(file.get("/acquisition/left", getlink=True), h5py.ExternalLink)
         assert isinstance(file.get("/acquisition/referred", getlink=True), h5py.HardLink), "a table refers to it"

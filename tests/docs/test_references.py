@@ -18,7 +18,7 @@ PROGRAMS = [path.relative_to(ROOT).as_posix() for top in ("tests", "docs") for p
 PATH = re.compile(r"`((?:[\w.-]+/)*\w+\.py)`")
 MADE_WITH_THE_PAGES = "gallery/"  # the build of the pages looks at these
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]+")
-OF_OTHERS = {"--help", "--version", "--config"}
+OF_OTHERS = {"--help", "--version", "--config", "--cpus-per-task"}
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 

@@ -153,6 +153,7 @@ def test_many_worlds_of_one_rank_are_refused(variable):
     assert done.returncode != 0
     assert "the launcher started 4 ranks, but MPI sees 1: every rank is a world of its own" in done.stderr
     assert "Use the mpiexec that belongs to the MPI library" in done.stderr
+    assert "in an interactive srun with several tasks: unset SLURM_STEP_NUM_TASKS" in done.stderr
 
 
 def test_open_mpis_launcher_with_a_world_of_one_rank_is_refused():
@@ -191,7 +192,7 @@ def test_launched_size_is_the_largest_that_is_told(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     assert launched_size() == 1
     monkeypatch.setenv("PMI_SIZE", "1")
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "6")
+    monkeypatch.setenv("PMIX_SIZE", "6")
     assert launched_size() == 6
     with pytest.raises(LaunchError, match="6 ranks were started"):
         check_launch(None)
@@ -205,6 +206,27 @@ def test_ranks_of_open_mpis_daemons_are_not_counted_as_slurm_counts_these(monkey
     for name, value in {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0", **inherited}.items():
         monkeypatch.setenv(name, value)
     assert (launched_size(), launched_rank()) == (1, 0)
+
+
+def test_ranks_of_an_mpiexec_in_an_interactive_srun_are_not_counted_as_slurm_counts_shells(monkeypatch):
+    """Of ``srun --pty -n 8 bash``: MPICH's mpiexec tells its ranks how many there are; SLURM has told the shell."""
+    for name in (*comm.LAUNCHER_SIZES, *comm.LAUNCHER_RANKS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "0", "PMI_SIZE": "2", "PMI_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert (launched_size(), launched_rank()) == (2, 1)
+    for name in ("PMI_SIZE", "PMI_RANK"):
+        monkeypatch.delenv(name)
+    assert launched_size() == 8  # srun --mpi=none
+
+
+@pytest.mark.parametrize(
+    ("variables", "refused"), [({"PMI_SIZE": "1"}, False), ({"PMI_SIZE": "8"}, True), ({"PMI_SIZE": ""}, True)]
+)
+def test_one_rank_of_an_mpiexec_in_an_interactive_srun_starts(variables, refused):
+    done = start("world", SLURM_STEP_NUM_TASKS="8", **variables)
+    assert (done.stdout == "started\n") is not refused, done.stderr
+    assert ("the launcher started 8 ranks, but MPI sees 1" in done.stderr) is refused
 
 
 # -- one process alone ---------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 # One of each: arrays, tables, what is spread, streams, movies, and what is not a new file.
 KINDS = ("int16", "pixel masks", "Distributed columns", "DistributedRagged spike times", "Stream", "export")
 KINDS += ("MovieFrames of a movie", "MovieFrames of a TIFF stack")
-KINDS += ("series added to a file", "rows that extend a dataset")
+KINDS += ("series added to a file", "rows that extend a dataset", "repack to other chunks")
 LENGTH_COSTS = 40e6  # what allocators keep or give back differs from run to run
 
 

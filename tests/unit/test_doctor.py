@@ -7,10 +7,11 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from parnwb import doctor
+from parnwb import compression, doctor
 from parnwb.comm import Ranks, world
 from parnwb.doctor import Seat, describe, examine, known_faults, mpi_libraries, srun_type
 from parnwb.machine.striping import Striping
@@ -165,7 +166,8 @@ OLDER = {"parnwb": "1.0", "HDF5": "1.10.8"}
         ([replace(SEAT, trouble="it cannot be written to")], "/data: it cannot be written to", "permissions", True),
         ([SEAT, replace(ELSEWHERE, trouble="not seen")], "/data on node2: not seen", "hosts share", True),
         ([replace(SEAT, free_bytes=1 << 20)], "the file system leaves 1 MiB for files in", "another folder", False),
-        ([replace(SEAT, file_system="nfs4")], "/data is of type nfs4, on which several hosts", "parallel file", False),
+        ([replace(SEAT, file_system="nfs4")], "cannot write one file: with several the root", "parallel file", False),
+        ([SEAT, replace(ELSEWHERE, file_system="fuse.x")], "fuse.x, of which it is not", "--writers-per-node", False),
         (
             [replace(SEAT, file_system="ext4"), replace(ELSEWHERE, file_system="nfs4")],
             "/data is of type nfs4, on which several hosts cannot write one file",
@@ -274,6 +276,34 @@ def test_this_process_has_one_mpi() -> None:
     """The one of mpi4py, which is h5py's where that has any."""
     pytest.importorskip("mpi4py.MPI")
     assert len(mpi_libraries(Path("/proc/self/maps").read_text())) == 1
+
+
+def test_filters_of_hdf5plugin_are_named_where_it_is() -> None:
+    """``--compression`` offers them."""
+    assert set(doctor.PLUGINS) == set(compression.PLUGINS)
+    pytest.importorskip("hdf5plugin", reason="hdf5plugin is not installed here")
+    assert set(doctor._filters()) >= {"gzip", *doctor.PLUGINS}
+
+
+def test_filters_of_hdf5plugin_are_not_named_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.native, "is_available", lambda number: number < 32000)
+    assert "gzip" in doctor._filters() and not set(doctor.PLUGINS) & set(doctor._filters())
+
+
+def test_a_rank_that_hangs_ends_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All ranks of it: their watchdog is on, for a time in which somebody waits."""
+    watchdogs: list[float | None] = []
+
+    class Watched(Ranks):
+        def __init__(self, comm: Any, watchdog: float | None = None, *more: Any) -> None:
+            watchdogs.append(watchdog)
+            super().__init__(comm, watchdog, *more)
+
+    pytest.importorskip("mpi4py.MPI")
+    monkeypatch.setattr(doctor, "Ranks", Watched)
+    monkeypatch.setattr(doctor, "launched_size", lambda: 2)
+    assert examine(tmp_path) is not None
+    assert watchdogs == [doctor.WATCHDOG] and 30 <= doctor.WATCHDOG <= 300
 
 
 def test_programs_that_deflate_and_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,7 @@ CHANGES = {
     "coder": "zlib-4",
     "first_row": 4,
     "major": 1,
+    "read_beside": 8,
 }
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from contract import deep_media
 from failure.faults.fault import Place, fault
 from failure.faults.linking import PLAIN, Plain
 from failure.faults.material import session
 from pynwb import NWBFile
 from pynwb.image import ImageSeries
+
+from parnwb import MovieFrames, place_movies
+from parnwb.movies import placing
 
 COUNTS = {"one.avi": 10, "two.avi": 12}
 HEIGHT, WIDTH = 24, 32
@@ -29,6 +34,9 @@ def prepare(folder: Path) -> None:
         write_movie(folder / name, frames)
     write_movie(folder / "uneven.mp4", 10, lambda number: number + 5 * (number > 4))
     tifffile.imwrite(folder / "stack.tif", np.zeros((7, HEIGHT, WIDTH), "u1"))
+    deep_media.write_stack(folder, "loop")
+    deep_media.write_stack(folder, "without_pages")
+    deep_media.write_two_kinds(folder / "kinds.tif")
     (folder / "inside").mkdir()
 
 
@@ -130,6 +138,24 @@ register(
     "there are 9 timestamps for 7 frames",
 )
 register(
+    "pages_that_are_series",
+    lambda: watching("loop.tif", num_samples=1),
+    {"rows": None},
+    "num_samples is 1, the files have 7 frames",
+)
+register(
+    "frames_without_pages",
+    lambda: watching("without_pages.tif", timestamps=[0.0]),
+    {"rows": 1},
+    "there are 1 timestamps for 7 frames",
+)
+register(
+    "pages_of_two_kinds",
+    lambda: watching("kinds.tif", num_samples=7),
+    {"rows": None},
+    "frames cannot be counted: an image stack must have pages of one shape and type",
+)
+register(
     "dimension",
     lambda: watching(*BOTH, dimension=[HEIGHT, WIDTH]),
     {"rows": None},
@@ -158,3 +184,61 @@ def mismatch_is_warned_of(place: Place) -> None:
     if place.rank == 0:
         assert "three.avi is not there, seen from" in told[0]
         assert stored(place.path) == {"starts": [0, 3], "there": [True, False], "rows": None}
+
+
+def prepare_deep(place: Place) -> None:
+    """Write movies of more than 8 bits, and stacks."""
+    prepare(place.folder)
+    deep_media.write_deep(place.folder, deep_media.DEEP["grey12"], "grey12")
+    deep_media.write_lossy_ten_bits(place.folder / "ten.mkv")
+
+
+def framed(*names: str, folder: Path) -> NWBFile:
+    """Return a file with a series of the frames of each file."""
+    nwbfile = session(name="own")
+    for name in names:
+        frames = MovieFrames(folder / name)
+        nwbfile.add_acquisition(ImageSeries(name=Path(name).stem, data=frames, unit="n.a.", rate=25.0))
+    return nwbfile
+
+
+@fault(None, name="movie_frames_are_all_there", prepare=prepare_deep, leaves=True)
+def frames_are_all_there(place: Place) -> None:
+    """The ranks other than the first get theirs from it, and none of them reads a movie to its end."""
+    names = ("loop.tif", "without_pages.tif", "grey12.mkv")
+    place.write(framed(*names, folder=place.folder) if place.rank == 0 else None, bulk_threshold=0)
+    if place.rank == 0:
+        with h5py.File(place.path) as file:
+            for name in names:
+                data = file[f"acquisition/{Path(name).stem}/data"]
+                assert data.dtype == np.uint16 and np.array_equal(data, deep_media.values(12)), name
+
+
+@fault("SourceError", "yuv420p10le has values that RGB of 8 bits", name="movie_has_more_bits", prepare=prepare_deep)
+def has_more_bits(place: Place) -> None:
+    place.write(framed("ten.mkv", folder=place.folder))
+
+
+def grows(place: Place, how: str) -> None:
+    """Bring a movie along to which something is added while it is copied; nothing of it may be lost."""
+    film, real = place.folder / "one.avi", placing._copy_piece
+    before = film.read_bytes()
+
+    def copy_piece(*arguments: Any) -> None:
+        real(*arguments)
+        with film.open("ab") as file:
+            file.write(b"more")
+
+    placing._copy_piece = copy_piece if place.rank == 0 else real
+    try:
+        place_movies(watching("one.avi") if place.rank == 0 else None, place.path, place.comm, how)
+    finally:
+        placing._copy_piece = real
+        if place.rank == 0:
+            assert film.read_bytes() == before + b"more"
+            assert not list((place.folder / "out").iterdir()), "half a movie has its name"
+
+
+for how in ("copy", "move"):
+    fault("LinkError", "must not change while it is copied", "one.avi", name=f"movie_grows_{how}", clean=False,
+          changes=True, prepare=lambda place: prepare(place.folder))(partial(grows, how=how))  # fmt: skip

@@ -12,6 +12,8 @@ from parnwb.campaign.turns import Turns
 from parnwb.comm import alone
 from parnwb.errors import TargetError
 from parnwb.recordings.made_recording import make_spikeglx_recording
+from parnwb.target.lock import Lock
+from parnwb.target.process import Process
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,51 @@ def test_a_store_is_among_the_files_of_a_campaign(tmp_path: Path) -> None:
     for expected in ("converted", "was there"):
         done = run(tmp_path / "sessions.yaml", alone(), results=tmp_path / "results.json", quiet=True)
         assert [(outcome.status, outcome.error) for outcome in done.outcomes] == [(expected, "")]
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("missing/results.json", "the output folder must exist"),
+        ("sessions.yaml/results.json", "the output folder must exist"),
+        ("n" * 300, "cannot have this name"),
+        ("a\0b", "null byte"),
+        ("", "must be a file, not a folder"),
+        ("/", "the results must be a file"),
+    ],
+)
+def test_a_place_that_takes_no_results_is_refused_in_words(tmp_path: Path, place: str, words: str) -> None:
+    pytest.importorskip("mpi4py.MPI")
+    (tmp_path / "sessions.yaml").write_text("sessions:\n- {source: good, output: good.nwb}\n")
+    with pytest.raises(TargetError, match=words):
+        run(tmp_path / "sessions.yaml", alone(), results=tmp_path / place, quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["sessions.yaml"]
+
+
+def test_a_run_leaves_alone_what_is_anothers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which began when this one was thought to have ended; and what a lost one has left to look at."""
+    pytest.importorskip("mpi4py.MPI")
+    (tmp_path / "sessions.yaml").write_text("sessions:\n- {source: missing, output: good.nwb}\n")
+    results, take = tmp_path / "results[1].json", Turns.take
+    other = results.with_name(f"{results.name}.turns-of-another")
+
+    def take_late(turns: Turns) -> int | None:
+        other.mkdir()
+        return take(turns)
+
+    monkeypatch.setattr(Turns, "take", take_late)
+    run(tmp_path / "sessions.yaml", alone(), results=results, quiet=True)
+    assert list(tmp_path.glob("*.turns-*")) == [other]
+    monkeypatch.setattr(Turns, "take", take)
+    run(tmp_path / "sessions.yaml", alone(), results=results, quiet=True)
+    assert not list(tmp_path.glob("*.turns-*"))
+    lock = Lock(results.with_name(results.name + ".lock"), lost := results.with_name(results.name + ".lost"))
+    lock.take([Process.this()])
+    lost.write_text("of a lost job")
+    with pytest.raises(TargetError, match="another job"):
+        run(tmp_path / "sessions.yaml", alone(), results=results, quiet=True)
+    lock.release()
+    assert lost.exists()
 
 
 @pytest.mark.parametrize("lines", [True, False])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from parnwb.campaign.sessions import read_sessions
-from parnwb.campaign.turns import Turns, clear, prepare
+from parnwb.campaign.turns import Turns, finish, prepare
 from parnwb.errors import SourceError, TargetError
 
 
@@ -70,7 +70,7 @@ def test_each_turn_is_taken_once(tmp_path: Path) -> None:
     taken = [turns.take() for _ in range(3) for turns in teams]
     assert sorted(number for number in taken if number is not None) == [2, 3, 4, 5, 6]
     assert [turns.take() for turns in teams] == [None] * 3
-    clear(results)
+    finish(folder)
     assert list(tmp_path.iterdir()) == []
 
 

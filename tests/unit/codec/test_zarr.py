@@ -60,6 +60,9 @@ def test_what_both_formats_have_is_as_hdf5_has_it() -> None:
     assert [item.identifier for item in spec_of(PIPELINES["zlib, shuffled"]).filters] == [SHUFFLE, DEFLATE]
     assert [item.identifier for item in spec_of(PIPELINES["other shuffle"]).filters] == [NUMCODECS, DEFLATE]
     assert in_deflate(spec_of(PIPELINES["gzip, shuffled"])).filters[-1] == FilterSpec(DEFLATE, (1,), "deflate")
+    own_level = (FilterSpec(DEFLATE, (6,), "deflate"),)
+    assert spec_of([numcodecs.Zlib(level=-1)]).filters == own_level, "zlib's own, which HDF5 has as a number only"
+    assert in_deflate(spec_of([numcodecs.GZip(level=-1)])).filters == own_level
     assert in_deflate(spec_of(PIPELINES["zstd"])) is None and in_deflate(spec_of([])) is None
     assert in_words(spec_of(PIPELINES["blosc"]).filters[0]) == "blosc-lz4-5"
 

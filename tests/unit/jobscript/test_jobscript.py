@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from parnwb.cli.jobscript import _summary, jobscript
+from parnwb.cli.options import planning, reading
 from parnwb.errors import LaunchError, PlanError, SourceError
 from parnwb.jobscript import Needs, SiteFile, follow, job_size, needs_of_plan, read_site, render, submit
 from parnwb.model import Site
 
 SITE = Path(__file__).parents[3] / "jobscripts" / "site.sh"
 GB, MB = 10**9, 10**6
+READS_UNSET = 'echo "read$NEVER_SET"; exit 7\n'
 NEEDS = Needs(nbytes=100 * GB, buffer_bytes=320 * MB, pieces=20_000)
 
 
@@ -189,7 +195,8 @@ def test_ranks_are_rounded_up_to_as_many_on_each_node_which_is_told(site: SiteFi
 
 
 def test_stripes_follow_from_bytes_and_nodes(site: SiteFile) -> None:
-    assert job_size(Needs(MB, MB, 1), site).stripes == 1
+    assert job_size(Needs(MB, MB, 1), site).stripes is None  # the folder's own may be more
+    assert job_size(Needs(MB, MB, 1), site, stripes=1).stripes == 1
     assert job_size(NEEDS, site, nodes=4).stripes == 8
     assert job_size(NEEDS, site, stripes=5).stripes == 5
 
@@ -244,6 +251,8 @@ def test_options_of_sbatch_are_written_as_it_reads_them(
 def test_the_script_spreads_the_folder_before_it_converts(site: SiteFile, tmp_path: Path, stripes: int | None) -> None:
     """Over as many servers as the size says: 16 nodes fill twice as many, 100 GB are worth all of these."""
     size = job_size(NEEDS, site, nodes=16, stripes=stripes)
+    small = job_size(replace(NEEDS, nbytes=MB), site, nodes=1)
+    assert "stripe" not in render(site, small, tmp_path / "r", tmp_path / "o.nwb")
     lines = render(site, size, tmp_path / "r", tmp_path / "o.nwb").splitlines()
     expected = f'    stripe "$(dirname "$output")" {stripes or 32}'
     (place,) = (number for number, line in enumerate(lines) if line.lstrip().startswith("stripe "))
@@ -265,20 +274,66 @@ def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) 
     ("movies", "converted", "verified"),
     [
         ("keep", "        --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
-        ("copy", "--movies=copy --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
+        ("copy", "--movies=copy --on-mismatch=warn --comp", '"$output" --against "$recording" "${reading[@]}"'),
         ("move", "--movies=move --compression=none", '"$output"'),
         ("ingest", "reading=(--movies=ingest)", '"$output" --against "$recording" "${reading[@]}"'),
     ],
 )
 def test_the_script_says_what_becomes_of_movies(tmp_path: Path, movies: str, converted: str, verified: str) -> None:
     """Those that have moved cannot be compared with."""
-    plan = {"total_bytes": 10 * MB, "projected_memory_bytes": 8, "ranks": 1, "buffer_mb": 4, "datasets": []}
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    given = ["--plan", str(tmp_path / "plan.json"), "--site", str(SITE), "--movies", movies, "--compression", "none"]
-    done = CliRunner().invoke(jobscript, ["a.avi", "a.nwb", *given])
+    mismatch = ["--on-mismatch", "warn"] if movies == "copy" else []
+    done = made(tmp_path, "--movies", movies, "--compression", "none", *mismatch)
     assert done.exit_code == 0, done.output
     assert converted in done.stdout
     assert done.stdout.endswith(f"\nlaunch_and_requeue parnwb verify {verified}\n")
+
+
+OF_THE_SCRIPT = {
+    "--interface": "Some",
+    "--option": "a=b",
+    "--metadata": "/m.yaml",
+    "--compression": "gzip",
+    "--chunks": "auto",
+    "--decomposition": "slab",
+    "--buffer-mb": "7",
+    "--queue": "largest",
+}
+
+
+@pytest.mark.parametrize("options", [reading, planning])
+def test_every_option_of_reading_and_planning_is_in_the_script(tmp_path: Path, options: Callable[..., Any]) -> None:
+    """The plan by which the job was sized is not that of the job otherwise."""
+    asked = [parameter.opts[0] for parameter in click.command()(options(lambda: None)).params]
+    words = [f"{name}={OF_THE_SCRIPT[name]}" for name in asked]
+    done = made(tmp_path, *words)
+    assert done.exit_code == 0, done.output
+    assert [word for word in words if word not in shlex.split(done.stdout.replace("(", " ").replace(")", " "))] == []
+
+
+def made(folder: Path, *more: str) -> Result:
+    """Return what the command says that has written a script from a plan."""
+    plan = {"total_bytes": 10 * MB, "projected_memory_bytes": 8, "ranks": 1, "buffer_mb": 4, "datasets": []}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    given = ["a.avi", "a.nwb", "--plan", str(folder / "plan.json"), "--site", str(SITE), *more]
+    return CliRunner().invoke(jobscript, given)
+
+
+def test_a_script_that_somebody_has_edited_is_not_replaced(tmp_path: Path) -> None:
+    place = tmp_path / "job.sbatch"
+    for _ in range(2):  # the same again is no loss
+        assert made(tmp_path, "--script", str(place)).exit_code == 0
+    edited = place.read_text() + "echo done\n"
+    place.write_text(edited)
+    done = made(tmp_path, "--script", str(place))
+    assert done.exit_code != 0 and "is not replaced" in str(done.exception) + done.output
+    assert place.read_text() == edited
+
+
+def test_the_site_file_may_read_what_is_not_set(site: SiteFile, tmp_path: Path) -> None:
+    text = render(site, job_size(NEEDS, site), tmp_path / "r", tmp_path / "o.nwb")
+    site.path.write_text(READS_UNSET)
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (7, "read\n"), done.stderr
 
 
 def test_a_job_that_is_asked_to_stop_while_it_verifies_is_requeued(site: SiteFile, tmp_path: Path) -> None:
@@ -354,6 +409,16 @@ def test_nobody_waits_for_a_job_that_has_ended_in_a_rare_way(slurm: Path, state:
     """Who asked again would hear of another end here."""
     answer(slurm, f"JobState={state} ExitCode=0:0", "JobState=COMPLETED ExitCode=0:0")
     assert follow(17, lambda text: None) == 1
+
+
+def test_a_log_whose_folder_has_a_blank_is_read(slurm: Path) -> None:
+    (slurm / "my jobs").mkdir()
+    (slurm / "my jobs" / "log").write_text("all of it")
+    log = f"JobState=COMPLETED ExitCode=0:0 Comment= StdOut={slurm}/my jobs/log Power= NtasksPerTRES:0"
+    (slurm / "answers").write_text(f"JobId=17 JobName=a job {log}\n")
+    told: list[str] = []
+    assert follow(17, told.append) == 0
+    assert told[1:] == ["all of it"]
 
 
 def test_a_job_that_nobody_knows_is_an_error(slurm: Path) -> None:

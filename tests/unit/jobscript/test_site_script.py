@@ -60,6 +60,65 @@ def test_a_session_of_an_array_is_resumed_or_begun_anew(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("journal", [False, True])
+def test_a_session_of_an_array_that_is_there_is_verified(tmp_path: Path, journal: bool) -> None:
+    """It may never have been, or was found to be bad; with a journal it is being replaced."""
+    (tmp_path / "site.sh").write_text('launch() { echo "$2"; [[ $2 != verify ]] || exit 1; }\n')
+    (tmp_path / "sessions.txt").write_text(f"one {tmp_path}/one.nwb\n")
+    (tmp_path / "one.nwb").touch()
+    if journal:
+        (tmp_path / "one.nwb.partial.journal").touch()
+    done = run_script(tmp_path, "array", tmp_path / "sessions.txt", SLURM_ARRAY_TASK_ID="1")
+    assert done.stdout.split() == ["convert"] * journal + ["verify"]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("name", ["single_node", "many_nodes", "container"])
+def test_a_job_that_begins_anew_is_not_requeued_and_takes_the_lock_if_it_is_told(tmp_path: Path, name: str) -> None:
+    """SLURM requeues by itself what has lost a node, unless it is told not to."""
+    (tmp_path / "site.sh").write_text('launch() { echo "$@"; }\nstripe() { :; }\n')
+    given = {"PARNWB_CONTAINER": "within"} if name == "container" else {}
+    for variables, words in (({}, []), ({"break_lock": "yes"}, ["--break-lock"])):
+        done = run_script(tmp_path, name, "one", "one.nwb", "--metadata=m", **given, **variables)
+        (convert,) = [line for line in done.stdout.splitlines() if "parnwb convert" in line]
+        assert convert.split()[-len(words) - 4 :] == ["convert", "one", "one.nwb", *words, "--metadata=m"], done
+        assert "break" not in done.stdout.splitlines()[-1]
+    text = SITE.with_name(f"{name}.sbatch").read_text()
+    assert "\n#SBATCH --no-requeue\n" in text and "requeue.sbatch" in text
+    assert f"break_lock=yes {name}.sbatch" in text
+
+
+def test_strong_scaling_replaces_no_file_that_was_there(tmp_path: Path) -> None:
+    (tmp_path / "site.sh").write_text('launch() { : > "$output"; echo "1 MB/s on 1"; }\nstripe() { :; }\n')
+    job = {"SLURM_NTASKS_PER_NODE": "2", "SLURM_NTASKS": "2", "REPETITIONS": "2"}
+    output = tmp_path / "one.nwb"
+    done = run_script(tmp_path, "strong_scaling", "one", output, **job)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 5), done
+    output.write_text("a user's")
+    done = run_script(tmp_path, "strong_scaling", "one", output, **job)
+    assert (done.returncode, done.stdout) == (2, "") and "would be replaced" in done.stderr
+    assert output.read_text() == "a user's"
+
+
+def test_weak_scaling_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "site.sh").write_text('launch() { echo "$@ MB/s on 1"; }\nstripe() { :; }\npython() { :; }\n')
+    for name in ("metadata.yaml", "out.nwb"):
+        (tmp_path / name).write_text("a user's")
+    job = {"SLURM_NTASKS_PER_NODE": "2", "SLURM_NTASKS": "2", "SLURM_JOB_ID": "17"}
+    assert run_script(tmp_path, "weak_scaling", tmp_path, "1", **job).returncode == 0
+    assert {(tmp_path / name).read_text() for name in ("metadata.yaml", "out.nwb")} == {"a user's"}
+    assert (tmp_path / "weak-17" / "metadata.yaml").read_text().startswith("NWBFile")
+    assert run_script(tmp_path, "weak_scaling", tmp_path, "1", **job).returncode == 1
+
+
+@pytest.mark.parametrize("script", sorted(SITE.parent.glob("*.sbatch")), ids=lambda path: path.stem)
+def test_the_site_file_may_read_what_is_not_set(tmp_path: Path, script: Path) -> None:
+    """As modules and conda do; what the scripts themselves read must be set."""
+    (tmp_path / "site.sh").write_text('echo "read$NEVER_SET"; trap \'[[ $- != *u* ]] || echo strict\' EXIT\n')
+    done = run_script(tmp_path, script.stem, PARNWB_CONTAINER="within")
+    assert done.returncode != 0 and done.stdout.split() == ["read", "strict"], done
+
+
 def test_a_store_is_refused_where_the_job_could_not_go_on(tmp_path: Path) -> None:
     """It would begin anew each time that the job is requeued."""
     (tmp_path / "site.sh").write_text('launch_and_requeue() { echo "$@"; }\n')

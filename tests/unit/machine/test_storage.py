@@ -91,6 +91,9 @@ def test_this_machine_is_known(tmp_path):
         ("fuse.glusterfs", "GlusterFS", Sharing.ROOT),
         ("ext4", "ext4", Sharing.LOCAL),
         ("newfs", "newfs", Sharing.UNKNOWN),
+        ("fuse", "fuse", Sharing.DOUBTFUL),
+        ("fuse.juicefs", "fuse.juicefs", Sharing.DOUBTFUL),
+        ("fuse.ceph", "CephFS", Sharing.PARALLEL),
     ],
 )
 def test_kinds_have_a_policy(name: str, kind: str, sharing: Sharing) -> None:
@@ -101,12 +104,15 @@ def test_every_kind_is_in_the_table_that_users_read() -> None:
     """docs/clusters.md, "Which ranks write": each kind in the row of its policy, and no other."""
     page = (Path(__file__).parents[3] / "docs" / "clusters.md").read_text()
     section = page.split("### Which ranks write")[1].split("###")[0]
-    parallel, root, local, unknown = [line.split("|")[1].strip() for line in section.splitlines() if "|" in line][2:]
+    rows_of_page = [line.split("|")[1].strip() for line in section.splitlines() if "|" in line][2:]
+    parallel, root, doubtful, local, unknown = rows_of_page
     rows = {Sharing.PARALLEL: parallel, Sharing.ROOT: root}
     named = {sharing: set(row.split(", ")) for sharing, row in rows.items()}
     known = {sharing: {kind.name for kind in KINDS.values() if kind.sharing is sharing} for sharing in rows}
     assert named == known
     assert (local, unknown) == ("disks and memory of one host", "others")
+    assert doubtful.startswith("any other of type `fuse...`")
+    assert all(kind_of(word).sharing is Sharing.DOUBTFUL for word in doubtful.split("`")[3::2])
 
 
 # -- who writes ----------------------------------------------------------------------------------------------
@@ -129,6 +135,16 @@ def test_the_root_writes_where_hosts_would_damage_each_others_pages(kind: str) -
 
 def test_one_host_that_sees_the_servers_own_disk_is_enough_to_be_careful() -> None:
     assert writers([*clients("ext4", HOSTS[:2]), *clients("nfs", HOSTS[2:])], None).root_alone
+
+
+@pytest.mark.parametrize("kind", ["fuse", "fuse.juicefs", "fuse.gcsfuse"])
+def test_the_root_writes_where_nobody_knows_what_clients_do_unless_it_is_said(kind: str) -> None:
+    found = writers(clients(kind), None)
+    assert found.root_alone
+    assert f"nobody knows whether 2 hosts can write one file on {kind}; with writers_per_node they do" in found.reason
+    assert writers(clients(kind), 2).of == (0, 1, 2, 3, 2)
+    assert writers(clients(kind, ("a",) * 3), None).of == (0, 1, 2)
+    assert "cannot write" in writers([*clients(kind, ("a",)), *clients("nfs", ("b",))], None).reason
 
 
 @pytest.mark.parametrize("kind", ["lustre", "ext4", "newfs"])

@@ -7,13 +7,16 @@ import stat
 from pathlib import Path
 
 import pytest
-from failure.resuming import session
+from failure.resuming import Stop, commits_every, committed_in, session, stopped_at, write
 
 from parnwb import NWBParallelIO
+from parnwb.comm import Ranks
+from parnwb.commits.generation import renew
 from parnwb.machine import storage, striping
 from parnwb.machine.striping import Striping, advised_stripes, create_striped, striping_for, striping_of
 from parnwb.target import Target
 from parnwb.target.permissions import Permissions, create_file
+from parnwb.target.process import Process
 
 GB = 10**9
 
@@ -110,3 +113,23 @@ def test_a_new_file_is_spread_before_it_is_filled(
     asked = f"getstripe -d --stripe-count --stripe-size {lfs}"
     assert told == [asked, f"setstripe --stripe-count 2 --stripe-size 4194304 {lfs}/out.nwb.partial"] * spread
     assert (lfs / "out.nwb").stat().st_size > 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("kind", "spread"), [("lustre", True), ("ext4", False)])
+def test_a_new_generation_is_spread_as_the_old(
+    lfs: Path, monkeypatch: pytest.MonkeyPatch, kind: str, spread: bool
+) -> None:
+    """Of a file that a lost job may still write to; its folder may not be spread."""
+    monkeypatch.setattr(storage, "file_system", lambda folder: kind)
+    (lfs / "count").write_text("6")
+    target = Target(lfs / "out.nwb")
+    with commits_every(2), stopped_at(3), pytest.raises(Stop):
+        write(target.path, session(), "w", commit_interval=1)
+    (lfs / "told").unlink(missing_ok=True)
+    target.reserve([Process.this()])
+    renew(Ranks(), target, committed_in(target.path))
+    target.lock.release()
+    told = (lfs / "told").read_text().splitlines() if (lfs / "told").exists() else []
+    asked = f"getstripe -d --stripe-count --stripe-size {target.partial}"
+    assert told == [asked, f"setstripe --stripe-count 6 --stripe-size 1048576 {target.next_partial}"] * spread

@@ -250,10 +250,77 @@ def test_a_file_in_the_folders_place_is_refused(folder: Path) -> None:
 
 
 def test_names_of_the_working_folder_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths may be kept as they were given, by neuroconv; those that are found from the file's folder go before."""
+    """Paths may be kept as they were given, by neuroconv; only what is not there is looked for beside the file."""
     monkeypatch.chdir(folder / "films")
-    (folder / "1.avi").write_bytes(b"beside the file")
-    nwbfile = watching("0.avi", "1.avi")
+    for name in ("2.avi", "3.avi"):
+        (folder / name).write_bytes(b"beside the file")
+    nwbfile = watching("0.avi", "2.avi", "3.avi")
     with placing.movies_beside(nwbfile, folder / "session.nwb", None, "copy") as named:
-        first, second = named["/camera"]
-    assert (folder / first).stat().st_size == 2500 and (folder / second).read_bytes() == b"beside the file"
+        first, second, third = named["/camera"]
+    assert (folder / first).stat().st_size == 2500 and (folder / second).read_bytes() == b"x" * 999
+    assert (folder / third).read_bytes() == b"beside the file"
+
+
+def test_a_file_of_another_of_the_same_name_is_not_moved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder / "films")
+    (folder / "2.avi").write_bytes(b"another's")
+    with placing.movies_beside(watching("2.avi"), folder / "session.nwb", None, "move") as named:
+        (name,) = named["/camera"]
+    assert (folder / name).read_bytes() == b"x" * 999
+    assert (folder / "2.avi").read_bytes() == b"another's" and films(folder) == ["0.avi", "1.avi"]
+
+
+# -- movies that change meanwhile ----------------------------------------------------------------------------------
+
+
+def added_to(path: Path) -> bytes:
+    with path.open("ab") as file:
+        file.write(b"more")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("change", ["grows", "is written again", "is another file"])
+@pytest.mark.parametrize("how", ["copy", "move"])
+def test_a_movie_that_changes_while_it_is_copied(
+    folder: Path, how: str, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film, real = folder / "films" / "0.avi", placing._copy_piece
+
+    def changes(*arguments: Any) -> None:
+        real(*arguments)
+        if change == "grows":
+            added_to(film)
+        elif change == "is written again":
+            film.write_bytes(bytes(2500))
+        elif not (folder / "old.avi").exists():
+            film.replace(folder / "old.avi")
+            film.write_bytes(bytes(2500))
+            os.utime(film, ns=(0, (folder / "old.avi").stat().st_mtime_ns))
+
+    monkeypatch.setattr(placing, "_copy_piece", changes)
+    with pytest.raises(LinkError, match="must not change while it is copied: it had 2500 bytes.*0.avi.*has ended"):
+        place_movies(watching("films/0.avi", "films/2.avi"), folder / "session.nwb", how=how)
+    assert films(folder) == ["0.avi", "1.avi", "2.avi"] and not list((folder / "session").iterdir())
+
+
+def test_a_movie_that_grows_before_it_would_be_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film, real = folder / "films" / "0.avi", placing._publish
+
+    def published(*arguments: Any) -> None:
+        real(*arguments)
+        added_to(film)
+
+    monkeypatch.setattr(placing, "_publish", published)
+    with pytest.raises(LinkError, match="it had 2500 bytes and has 2504"):
+        place_movies(watching("films/2.avi", "films/0.avi"), folder / "session.nwb", how="move")
+    assert films(folder) == ["0.avi", "1.avi", "2.avi"] and film.read_bytes().endswith(b"more")
+    assert not list(folder.glob("session/*"))
+
+
+def test_a_movie_that_grows_while_the_file_is_written_stays(folder: Path) -> None:
+    """The file is whole, and its copies stay with it: what was added is nowhere else than in the original."""
+    with pytest.raises(LinkError, match="it had 2500 bytes and has 2504.*It stays where it is"):
+        with placing.movies_beside(watching("films/2.avi", "films/0.avi"), folder / "session.nwb", None, "move"):
+            whole = added_to(folder / "films" / "0.avi")
+    assert films(folder) == ["0.avi", "1.avi", "2.avi"] and (folder / "films" / "0.avi").read_bytes() == whole
+    assert len(list((folder / "session").iterdir())) == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -111,8 +113,14 @@ def test_a_hundred_thousand_ranks(name):
     """Planning for one of very many ranks is immediate: no rank goes through the others' shares."""
     datasets = [Grains((4_000_000, 6), 1 << 23), Grains((10_000,), 1 << 20)]
     ranks = 100_000
-    parts = [STRATEGIES[name](datasets, ranks, rank) for rank in (0, 1, 49_999, 99_999)]
+    some = (0, 1, 49_999, 99_999)
+    tracemalloc.start()
+    began = time.process_time()
+    parts = [STRATEGIES[name](datasets, ranks, rank) for rank in some]
+    seconds, (_, most) = time.process_time() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert all(parts)
+    assert seconds / len(some) < 1 and most < 50e6
 
 
 # -- slab and block ------------------------------------------------------------------------------------------

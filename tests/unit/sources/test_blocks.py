@@ -183,13 +183,12 @@ def test_both_are_taken_from_inside_another_iterator(tmp_path):
         assert isinstance(as_source(hdmf.SliceableDataChunkIterator(data)), kind)
 
 
-def test_a_cache_that_is_widened_keeps_more_and_never_less() -> None:
-    cache = BlockCache(100)
-    cache.widen(250)
-    cache.widen(50)
-    for key in range(3):
-        cache.keep(key, np.zeros(100, "u1"))
-    assert [cache.find(key) is not None for key in range(3)] == [False, True, True]
+def test_what_is_kept_is_known_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 100)
+    small, long, large = (Counted(np.zeros(n, "u1"), (sizes,)) for n, sizes in (
+        (30, (10, 20)), (400, (50,) * 8), (300, (250, 50))
+    ))
+    assert [blocks.kept_bytes(each) for each in ([], [small], [long], [large, small])] == [0, 30, 100, 250]
 
 
 @pytest.mark.parametrize("fill", [-1, None])

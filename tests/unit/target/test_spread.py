@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parnwb.errors import StorageError, TargetError
-from parnwb.target import Process, SpreadTarget, spread
+from parnwb.target import Permissions, Process, SpreadTarget, spread
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -30,7 +30,7 @@ def begun(path: Path, local: Path | None = None) -> SpreadTarget:
 
 def write(target: SpreadTarget, ranks: int = 2) -> None:
     for rank in range(ranks):
-        part = target.part(rank)
+        part = target.part(rank, Permissions.of(target.path))
         part.create()
         part.working.write_text(f"{target.parts.name} of rank {rank}")
         part.bring(lambda step: None)
