@@ -11,11 +11,7 @@ import click
 from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.first_import import import_pynwb
-<<<<<<< HEAD
-from parnwb.cli.options import LOCAL, MOVIES, THREADS, WATCHDOG, WRITERS, compression_of, planning
-=======
-from parnwb.cli.options import MOVIES, ON_MISMATCH, THREADS, WATCHDOG, WRITERS, compression_of, planning
->>>>>>> main
+from parnwb.cli.options import LOCAL, MOVIES, ON_MISMATCH, THREADS, WATCHDOG, WRITERS, compression_of, planning
 from parnwb.cli.speaking import Voice, speaking
 from parnwb.progress import MB
 

@@ -44,15 +44,11 @@ def verify(
     """Re-read the file OUTPUT under another decomposition and say whether it is right; the exit status tells."""
     if against is None and (ignored := [name for name in ("interface", "options", "metadata") if given[name]]):
         raise click.UsageError(f"--{ignored[0].removesuffix('s')} says how the recording of --against is read: add it")
+    given["on_mismatch"] = "warn"  # nothing is written that could be wrong: what is in the file is compared
     source = source_data(against, given) if against is not None else None
     import_pynwb()
     comm = agreed_world()
     voice.check(comm)
-<<<<<<< HEAD
-=======
-    given["on_mismatch"] = "warn"  # nothing is written that could be wrong: what is in the file is compared
-    source = source_data(against, given) if against is not None else None
->>>>>>> main
     settings: dict[str, Any] = {"buffer_mb": buffer_mb, "watchdog": watchdog, "dandi": dandi}
     settings["progress"] = voice.view()
     from parnwb.recordings import conversion
