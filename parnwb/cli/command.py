@@ -80,7 +80,7 @@ class Commands(click.Group):
 def literal(title: str, rows: Sequence[tuple[str, str]]) -> str:
     """Return a section as reStructuredText, in which options keep their dashes."""
     lines = [f"    {name}\n        {meaning}" for name, meaning in rows]
-    return "\n".join([f"{title}::", "", *lines])
+    return "\n".join([f".. rubric:: {title}", "", "::", "", *lines])
 
 
 def command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import subprocess
 import sys
@@ -90,6 +91,8 @@ def test_pages_have_the_examples_of_every_command() -> None:
     for command in commands.commands.values():
         examples = getattr(command, "examples", ())
         assert examples and all(f"    {line}\n        {purpose}" in str(command.epilog) for line, purpose in examples)
+        lines = inspect.cleandoc(str(command.epilog)).splitlines()  # as sphinx-click does
+        assert lines[2] == "::" and lines[4].startswith("    "), "the page would not show them as they are typed"
     assert "75\n" in str(commands.epilog)
 
 
