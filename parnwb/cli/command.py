@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from parnwb.cli.agreed import fail_together, have_met
-from parnwb.comm import launched_size
 
 Example = tuple[str, str]
 """A command line, and what it is for."""
@@ -65,6 +64,8 @@ class Commands(click.Group):
         except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
+            from parnwb.comm import launched_size  # brings numpy, for which no help has to wait
+
             command = self.commands.get(ctx.invoked_subcommand or "")
             if not getattr(command, "is_collective", False) or launched_size() == 1 or have_met(ctx):
                 raise

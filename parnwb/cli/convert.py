@@ -28,7 +28,6 @@ from parnwb.cli.options import (
 )
 from parnwb.cli.rehearsal import NOTHING_WRITTEN, rehearse_recording, rehearse_specification
 from parnwb.cli.speaking import Voice, speaking, speaks
-from parnwb.comm import launched_size
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -128,6 +127,8 @@ def convert(
     afterwards = Afterwards(report, verify, against, given["watchdog"], voice.quiet)
     work = (_convert_recording if is_one else _convert_specification)(source, output, given)
     if dry_run:
+        from parnwb.comm import launched_size
+
         if launched_size() > 1:
             agreed_world()
         if speaks():
