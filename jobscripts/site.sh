@@ -5,14 +5,14 @@
 source "$HOME/parnwb/.venv/bin/activate"
 
 # 2. How ranks are started, on all nodes and tasks of the job. If one rank is killed, all must end. Open MPI: srun
-#    --mpi=pmix. MPICH from PyPI: its own mpiexec, which takes the nodes from SLURM, or what is below it, if
+#    --mpi=pmix. MPICH from PyPI: its own mpiexec, which takes the nodes from SLURM, or what is above it, if
 #    `srun --mpi=list` has pmi2: then MPICH must send messages by libfabric (ofi). A site's own MPICH, Intel MPI or Cray
 #    MPICH: srun --mpi=pmi2 or cray_shasta. The wrong one starts ranks that do not know of each other, which parnwb
 #    refuses.
 case $(${PARNWB_CONTAINER:-} parnwb doctor --mpi) in
     "Open MPI"*) launcher=(srun --mpi=pmix --kill-on-bad-exit=1) ;;
-    *) launcher=(mpiexec) ;;
     # *) export MPIR_CVAR_CH4_NETMOD=ofi && launcher=(srun --mpi=pmi2 --kill-on-bad-exit=1) ;;
+    *) launcher=(mpiexec) ;;
 esac
 
 # 3. stripe FOLDER [SERVERS]: spread the files that will be created there over storage servers. Lustre:

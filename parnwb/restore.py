@@ -241,6 +241,13 @@ def _names_copies(name: str, signed: str) -> bool:
     return are_placed(signed)
 
 
+def leaves_movies(earlier: Earlier) -> bool:
+    """Tell whether the file was begun with movies, all of which stay where they were. Independent."""
+    begun: Mapping[str, str] = earlier.committed.description.get("signature", {})
+    named = [name for name in begun if name.endswith("/external_file")]
+    return bool(named) and not any(_names_copies(name, begun[name]) for name in named)
+
+
 def _without(signature: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
     return {name: value for name, value in signature.items() if name not in names}
 

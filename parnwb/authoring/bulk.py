@@ -35,8 +35,8 @@ from parnwb.authoring.bulk_rule import (
 from parnwb.builders import datasets_of, location, tree, unwrapped
 from parnwb.element import NUMERIC_KINDS, comparable
 from parnwb.errors import LinkError, SourceError
+from parnwb.links.at_hand import lack_of
 from parnwb.links.attributes import Mismatch, mismatches
-from parnwb.links.following import lacking_parts
 from parnwb.links.mosaic import MosaicSource
 from parnwb.links.raw import check_left_in_place
 from parnwb.links.series import place_of
@@ -123,11 +123,11 @@ def check_copied(root: GroupBuilder, rule: BulkRule, is_written: Predicate = non
         if is_written(builder) or not rule.is_copied(builder):
             continue
         dataset = unwrapped(builder.data)
-        if lacking := lacking_parts(dataset):
+        if lack := lack_of(dataset):
             raise LinkError(
-                f"what is copied must be there: {lacking[0]}",
+                f"what is copied must be there: {lack.said}",
                 where=f"{location(builder)}, from {dataset.file.filename}:{dataset.name}",
-                remedy="Bring that file there",
+                remedy=lack.remedy,
             )
 
 

@@ -13,6 +13,7 @@ CHANNELS = 64
 """About so many channels share a chunk, so that some of a probe's can be read without the others."""
 MOST_CHUNKS = 250_000
 """What one root places in five seconds. Data of more chunks than these get larger ones, as far as ``MOST_BYTES``."""
+GUESSED = 1024
 
 
 def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
@@ -24,10 +25,11 @@ def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     Parameters
     ----------
     shape
-        In elements, none of them 0.
+        In elements; an extent of 0, which may grow, counts as 1024, as for h5py.
     itemsize
         Bytes of an element.
     """
+    shape = tuple(extent or GUESSED for extent in shape)
     nbytes = math.prod(shape) * itemsize
     room = max(1, int(min(MOST_BYTES, max(LEAST_BYTES, nbytes / MOST_CHUNKS))) // itemsize)
     if len(shape) == 2:

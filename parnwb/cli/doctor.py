@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from parnwb.cli.agreed import agreed_world
 from parnwb.cli.command import command
 from parnwb.cli.speaking import speaks
+from parnwb.errors import LaunchError
 
 
 @command(
@@ -16,6 +19,7 @@ from parnwb.cli.speaking import speaks
     ("parnwb doctor", "this machine, and the folder one is in"),
     ("srun parnwb doctor /scratch/project", "all hosts of a job, and whether they share a folder"),
     ("parnwb doctor --json", "for programs, and for fault reports"),
+    is_collective=True,
 )
 @click.argument("folder", default=Path("."), type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -23,7 +27,11 @@ from parnwb.cli.speaking import speaks
 def doctor(folder: Path, as_json: bool, only_mpi: bool) -> None:
     """Say what is here (MPI, HDF5, hosts, limits), and what is wrong with it, for files in FOLDER."""
     from parnwb import doctor
+    from parnwb.comm import launched_size
 
+    if launched_size() > 1:
+        with suppress(LaunchError):  # which is what it finds by itself, and says more of
+            agreed_world()
     if only_mpi:
         click.echo(doctor.mpi_library())
         return

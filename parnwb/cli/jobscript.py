@@ -117,9 +117,8 @@ def _words(given: dict[str, Any]) -> tuple[list[str], list[str]]:
     reading += [f"--metadata={metadata.absolute()}"] if metadata else []
     movies = given["movies"]
     reading += [f"--movies={movies}"] if movies == "ingest" else []
-    converting = [f"--movies={movies}"] if movies in ("copy", "move") else []
-    policy = given["on_mismatch"]
-    converting += [f"--on-mismatch={policy}"] if policy != "raise" else []
+    converting = [f"--movies={movies}"] if movies != "ingest" else []  # whatever parnwb.toml says there
+    converting += [f"--on-mismatch={given['on_mismatch']}"]
     converting += [f"--compression={given['compression']}"] if given["compression"] else []
     converting += [f"--chunks={given['chunks']}"] if given["chunks"] else []
     converting += [f"--decomposition={given['decomposition']}", f"--buffer-mb={given['buffer_mb']:g}"]

@@ -174,7 +174,7 @@ def check_launch(comm: MPI.Intracomm | None) -> None:
                 where=f"host {socket.gethostname()}",
                 remedy="Use the mpiexec that belongs to the MPI library which mpi4py loads, or another srun --mpi= "
                 "(parnwb doctor says which); for one process in an interactive srun with several tasks: "
-                "unset SLURM_STEP_NUM_TASKS",
+                "unset SLURM_STEP_NUM_TASKS, or srun --pty -n 1",
             )
         )
 

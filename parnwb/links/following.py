@@ -14,6 +14,10 @@ import h5py
 from parnwb.finding import Finding
 from parnwb.links.tiles import beside, sources_of
 
+PREFIX = "HDF5_EXTFILE_PREFIX"
+ORIGIN = "${ORIGIN}"
+"""In the prefix: the folder of the file that names another."""
+
 MAX_FILES = 1000
 """Files behind a file, more of which are not looked at."""
 
@@ -223,28 +227,33 @@ def _is_empty(group: h5py.Group, name: str) -> bool:
         return False
 
 
-def is_elsewhere(dataset: h5py.Dataset) -> bool:
-    """Tell whether a dataset is virtual or has external storage: its values may be in other files. Independent."""
-    return bool(dataset.is_virtual or dataset.external)
-
-
 def stored_elsewhere(dataset: h5py.Dataset) -> list[str]:
     """Say what is wrong with the other files that hold a dataset's values, if any do. Independent."""
-    path = os.path.abspath(os.fsdecode(dataset.file.filename))
     relative = (
         f"its values are in {name}, which HDF5 looks for in the reader's working folder: readers must set "
-        "HDF5_EXTFILE_PREFIX='${ORIGIN}'"
+        f"{PREFIX}='{ORIGIN}'"
         for name, _, _ in dataset.external or ()
         if not os.path.isabs(name)
     )
-    return [*relative, *_raw_files(dataset, os.path.dirname(path)), *_virtual_sources(dataset, path)]
+    return [*relative, *gone_from(dataset)]
+
+
+def gone_from(dataset: h5py.Dataset) -> list[str]:
+    """Say what is lacking of the other files that hold a dataset's values, seen from its own file. Independent."""
+    path = os.path.abspath(os.fsdecode(dataset.file.filename))
+    return [*_raw_files(dataset, os.path.dirname(path)), *_virtual_sources(dataset, path)]
+
+
+def raw_folder(dataset: h5py.Dataset) -> str:
+    """Return where HDF5 looks for raw files with relative names; '' is the working folder. Independent."""
+    asked = os.environ.get(PREFIX) or os.fsdecode(dataset.id.get_access_plist().get_efile_prefix())
+    return asked.replace(ORIGIN, os.path.dirname(os.path.abspath(os.fsdecode(dataset.file.filename))))
 
 
 def lacking_parts(dataset: h5py.Dataset) -> list[str]:
     """Say which of the other files that hold a dataset's values this process would not find. Independent."""
     path = os.path.abspath(os.fsdecode(dataset.file.filename))
-    asked = os.environ.get("HDF5_EXTFILE_PREFIX") or os.fsdecode(dataset.id.get_access_plist().get_efile_prefix())
-    return [*_raw_files(dataset, asked.replace("${ORIGIN}", os.path.dirname(path))), *_virtual_sources(dataset, path)]
+    return [*_raw_files(dataset, raw_folder(dataset)), *_virtual_sources(dataset, path)]
 
 
 def _raw_files(dataset: h5py.Dataset, folder: str) -> list[str]:

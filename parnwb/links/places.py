@@ -16,7 +16,7 @@ from hdmf.build import Builder, DatasetBuilder, GroupBuilder, LinkBuilder
 
 from parnwb.builders import found_at, location, unwrapped
 from parnwb.errors import LinkError
-from parnwb.links.following import datasets_in, files_behind, stored_elsewhere
+from parnwb.links.following import datasets_in, files_behind, gone_from
 
 ROOT_NAME = "root"
 # Names that files have while they are written.
@@ -158,7 +158,7 @@ def _check_dataset(dataset: h5py.Dataset, target: str, where: str) -> None:
         found = _found(file, dataset.name)
         same = isinstance(found, h5py.Dataset) and (found.shape, found.dtype) == (dataset.shape, dataset.dtype)
         said = f"{found.shape} of {found.dtype}" if isinstance(found, h5py.Dataset) else "no such dataset"
-        wrong = stored_elsewhere(found) if same else []
+        wrong = gone_from(found) if same else []
     if wrong:
         _refuse_hollow(wrong[0], where)
     if not same:
@@ -192,7 +192,7 @@ def _check_object(name: str, target: str, where: str) -> None:
                 "NWBHDF5IO(other, 'r', manager=manager) and NWBParallelIO(path, 'w', manager=manager)",
             )
         for dataset in [found] if isinstance(found, h5py.Dataset) else datasets_in(found):
-            for said in stored_elsewhere(dataset):
+            for said in gone_from(dataset):
                 _refuse_hollow(f"of {dataset.name}, {said}", where)
 
 

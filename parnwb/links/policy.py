@@ -36,12 +36,12 @@ def heed(found: Sequence[Mismatch], policy: str) -> None:
             warnings.warn(f"readers will find the values of what is linked to: {item}", stacklevel=2)
     elif found:
         more = f"; and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
-        can_be_copied = any(item.copy_mends for item in found)
+        can_be_copied = all(item.copy_mends for item in found)
         raise LinkError(
             "what is linked to must be what the container says, for readers find its attributes: "
             + "; ".join(map(str, found[:MAX_SHOWN]))
             + more,
             remedy="Give the container the values that are there, give data=other.data[:] of a series, or say "
             + ("on_mismatch='copy' (values and the container's attributes come into this file) or 'warn'"
-            if can_be_copied else "on_mismatch='warn': 'copy' does not mend it")
+            if can_be_copied else "on_mismatch='warn': 'copy' does not mend it all")
         )

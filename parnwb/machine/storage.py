@@ -199,7 +199,7 @@ def writers(clients: Sequence[Client], per_node: int | None) -> Writers:
         return Writers((0,) * len(clients), reason)
     if per_node is None and several and doubtful is not None:
         reason = f"the root writes for all ranks, because nobody knows whether {_in_words(clients)} can write one file "
-        reason += f"on {doubtful}; with writers_per_node they do"
+        reason += f"on {doubtful}"
         return Writers((0,) * len(clients), reason)
     if per_node == 0 and len(clients) > 1:
         return Writers((0,) * len(clients), "the root writes for all ranks, as asked for")

@@ -85,8 +85,8 @@ def _warn_of_old_copies(external: list[ImageSeries], path: Path) -> None:
     if old:
         more = f" and {len(old) - MAX_SHOWN} more" if len(old) > MAX_SHOWN else ""
         warnings.warn(
-            f"in {folder} {', '.join(old[:MAX_SHOWN])}{more} belong to another file of the name {path.name}, and to "
-            "none when that is replaced: remove them then",
+            f"in {folder} {', '.join(old[:MAX_SHOWN])}{more} are movies that {path.name} does not name: remove them "
+            "when it is whole and no other file names them",
             stacklevel=3,
         )
 

@@ -24,7 +24,7 @@ Step = Callable[[str], None]
 PACKETS_IN_STEP = 256
 """So many packets are read before the watchdog hears that it goes on."""
 
-MOST_REMEMBERED = 64
+MOST_REMEMBERED = 1024
 
 
 @dataclass(frozen=True)

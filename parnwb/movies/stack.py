@@ -108,7 +108,7 @@ def examine_stack(path: Path) -> Stack:
         lone = next((series for series in every if _frames_of(series) > len(series.pages)), None)
         if lone is not None:
             return _of_one_page(path, file, lone, is_alone=len(every) == 1)
-        numbers = None if len(every) == 1 else _numbers(path, file, every)
+        numbers = None if every == [file.series[0]] else _numbers(path, file, every)
         frames = len(every[0].pages) if numbers is None else len(numbers)
         return Stack(path, frames, _shape(every[0]), np.dtype(every[0].dtype), numbers)
 
@@ -137,7 +137,7 @@ def _of_one_page(path: Path, file: Any, series: Any, *, is_alone: bool) -> Stack
 
 
 def _numbers(path: Path, file: Any, every: list[Any]) -> npt.NDArray[np.int64]:
-    """Return the numbers of the pages of all series."""
+    """Return the numbers of the pages of all series, in the file's order: series may take turns."""
     pages = [page for series in every for page in series.pages]
     if any(page is None or page.parent is not file or not isinstance(page.index, int) for page in pages):
         raise SourceError(
@@ -145,7 +145,7 @@ def _numbers(path: Path, file: Any, every: list[Any]) -> npt.NDArray[np.int64]:
             where=str(path),
             remedy="Write each series to a file of its own",
         )
-    return np.array([page.index for page in pages], np.int64)
+    return np.sort(np.array([page.index for page in pages], np.int64))
 
 
 @contextmanager

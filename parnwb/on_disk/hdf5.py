@@ -106,7 +106,7 @@ def _examine_dataset(
     ranks: Ranks,
 ) -> None:
     if not dataset.shape:  # a scalar, or nothing at all
-        findings += _unreadable(dataset)
+        findings += [replace(found, path=name) for found in _unreadable(dataset)]
         return
     elsewhere = [Finding(name, None, what) for what in stored_elsewhere(dataset)]
     findings += elsewhere

@@ -67,8 +67,8 @@ class JsonLines(logging.Handler):
             return
         is_new = not self._place.exists()
         self.open()
-        self.close_file()
-        if is_new:
+        if is_new:  # else it may be a pipe, whose reader would leave
+            self.close_file()
             self._place.unlink(missing_ok=True)
 
     def emit(self, record: logging.LogRecord) -> None:

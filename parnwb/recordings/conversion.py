@@ -16,7 +16,7 @@ from parnwb.io import NWBParallelIO
 from parnwb.progress import Progress, View
 from parnwb.recordings.interfaces import build_nwbfile
 from parnwb.recordings.metadata import load_metadata
-from parnwb.restore import find_earlier
+from parnwb.restore import Earlier, find_earlier, leaves_movies
 from parnwb.site import ZARR_SUFFIX
 from parnwb.sources.sending import NotSendableError
 from parnwb.target import Target, stored_bytes, tell_nobody
@@ -199,8 +199,20 @@ def check_movies_word(movies: str, output: Path) -> None:
 
 
 def _was_begun(output: Path, settings: Mapping[str, Any]) -> bool:
-    """Tell whether there is something to resume, which names its movies. Independent; on the root."""
-    return find_earlier(Target(output.absolute()), overwrite=settings.get("overwrite", False)) is not None
+    """Tell whether there is something to resume, which names copies of its movies. Independent; on the root."""
+    earlier = find_earlier(Target(output.absolute()), overwrite=settings.get("overwrite", False))
+    check_begun_with_copies(earlier, output)
+    return earlier is not None
+
+
+def check_begun_with_copies(earlier: Earlier | None, output: Path) -> None:
+    """Refuse to bring movies beside a file that was begun without: it names them where they are. Independent."""
+    if earlier is not None and leaves_movies(earlier):
+        raise LinkError(
+            "movies can be brought along for a new file only: this one was begun with movies that stay where they are",
+            where=str(output),
+            remedy="Resume it without --movies (movies), or begin anew with --overwrite and without --resume",
+        )
 
 
 def ingest_movies_here(nwbfile: NWBFile, on_mismatch: str = "raise", step: Step = tell_nobody) -> None:

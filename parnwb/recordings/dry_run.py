@@ -14,7 +14,7 @@ from parnwb.modes import target_of
 from parnwb.movies import counted_otherwise, say_counted
 from parnwb.planning.plan import WritePlan
 from parnwb.planning.write_queue import write_queue
-from parnwb.recordings.conversion import BESIDE, builder, check_movies_word
+from parnwb.recordings.conversion import BESIDE, builder, check_begun_with_copies, check_movies_word
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings
 from parnwb.site import BackendChoice, backend_for, choose_backend
@@ -122,6 +122,8 @@ def rehearse(
     target.try_out(break_lock=settings.get("break_lock", False))
     earlier = look_for_earlier(target, given)
     choice, nwbfile = choose_backend(given.backend), build()
+    if movies in BESIDE:
+        check_begun_with_copies(earlier, target.path)
     sizes = [item.nbytes for item in _placed(nwbfile, target.path, movies, was_begun=earlier is not None)]
     say_counted(nwbfile, counted_otherwise(nwbfile, target.path.parent))
     with _authored(nwbfile, target.path, given, choice) as skeleton:

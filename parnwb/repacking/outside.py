@@ -73,15 +73,17 @@ def _first(name: str) -> str:
 
 def _movies(path: str, dataset: h5py.Dataset) -> list[str]:
     """Return the files that a dataset names as movies; addresses in the net are none."""
-    if path.rpartition("/")[2] != MOVIES or not dataset.shape:
+    import h5py
+
+    if path.rpartition("/")[2] != MOVIES or not dataset.shape or h5py.check_string_dtype(dataset.dtype) is None:
         return []
-    return [name for name in dataset.asstr()[()].reshape(-1) if "://" not in name]
+    return [name for name in dataset.asstr(errors="surrogateescape")[()].reshape(-1) if "://" not in name]
 
 
 def _check(name: str, old: str, path: str, output: Path, remedy: str) -> None:
     there = beside(old, name)
-    if not os.path.isfile(there):
-        return  # nor was it found before
+    if not os.path.isfile(there) or os.path.realpath(old) == os.path.realpath(output):
+        return  # nor was it found before, or the new file takes the place of the old one
     # By the name that it has until it is complete: the final one may be that of a symlink, which it replaces.
     here = beside(f"{output.absolute()}.partial", name)
     is_replaced = os.path.isfile(output) and os.path.samefile(there, output) and not os.path.samefile(old, output)

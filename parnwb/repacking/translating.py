@@ -20,9 +20,8 @@ from parnwb.compression import filter_settings, needs_plugin
 from parnwb.element import NUMERIC_KINDS
 from parnwb.errors import SourceError
 from parnwb.layout import ChunkGrid
-from parnwb.links.following import is_elsewhere
 from parnwb.rewriting.coding import Coding, Recoding
-from parnwb.sources.raw_chunks import read_spec
+from parnwb.sources.raw_chunks import is_outside, read_spec
 from parnwb.sources.sample import sample
 from parnwb.sources.zarr import ZarrSource, is_zarr_array, read_zarr_spec
 from parnwb.stores.compressor import compressor_settings
@@ -76,7 +75,7 @@ def _translation(data: Any, *, to_store: bool, is_large: bool) -> Callable[[Any,
 def _check_contained(data: Any, path: str) -> None:
     """Refuse a dataset of which hdmf-zarr would hold all values at once, and fill values where a file is missing."""
     dataset = getattr(data, "dataset", data)  # hdmf has those with references in an object of its own
-    if isinstance(dataset, h5py.Dataset) and is_elsewhere(dataset):
+    if isinstance(dataset, h5py.Dataset) and is_outside(dataset):
         what = "a virtual dataset, with values in other files" if dataset.is_virtual else "in external storage"
         raise SourceError(
             f"what is written to another format must be in the file that is read, this dataset is {what}",

@@ -13,7 +13,6 @@ import h5py
 
 from parnwb.authoring.skeleton import AuthoringOptions, Skeleton, own_error
 from parnwb.layout import DatasetSpec, FileLayout
-from parnwb.links.following import is_elsewhere
 from parnwb.links.mosaic import MosaicSource
 from parnwb.memory_file import open_on
 from parnwb.overlay import Overlay
@@ -25,6 +24,7 @@ from parnwb.rewriting.survey import Survey
 from parnwb.sources import Source
 from parnwb.sources.chunked import ChunkedSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
+from parnwb.sources.raw_chunks import is_outside
 
 # Superblocks from this version on belong to files whose objects may be what older versions of HDF5 cannot read.
 FIRST_OF_HDF5_1_8 = 2
@@ -96,7 +96,7 @@ class Rewriting:
         """Warn of data in other files, which stay there as they are, whatever is asked for."""
         copied = (item for item in self.found.items if item.kind is Kind.COPIED)
         asked_for = (item for item in copied if self.recoding.of(item.path) != Coding())
-        staying = [item.path for item in asked_for if is_elsewhere(item.dataset)]
+        staying = [item.path for item in asked_for if is_outside(item.dataset)]
         if staying:
             warnings.warn(
                 f"{len(staying)} datasets have their values in other files, and these stay as they are, without other "

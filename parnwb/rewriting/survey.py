@@ -12,8 +12,8 @@ import h5py
 
 from parnwb.authoring.bulk_rule import BulkRule
 from parnwb.errors import LinkError, SourceError
+from parnwb.links.at_hand import check_at_hand
 from parnwb.links.tiles import beside, sources_of
-from parnwb.rewriting.at_hand import check_at_hand
 from parnwb.rewriting.item import LINKS, Item, Kind
 from parnwb.rewriting.names import inside, is_text, link_names, parted, raw, text
 from parnwb.rewriting.references import Key, key_of, reference_attributes, references_in, target_of, values_of
@@ -174,15 +174,21 @@ class _Surveyor:
             return Kind.VALUES
         outside = is_outside(dataset)
         try:
-            is_fillable = is_text(path) and self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
+            is_large = self._scope.rule.is_large(dataset.shape or (), dataset.dtype)
         except TypeError:  # a type that numpy has not
             return Kind.COPIED
         if outside and self._scope.contains_all:
             check_at_hand(dataset)
-            return Kind.BULK if is_fillable else Kind.VALUES
+            if is_large and not is_text(path):
+                raise SourceError(
+                    "what is brought in from other files must have a name in UTF-8: all ranks are told of it",
+                    where=f"{dataset.file.filename}:{path}",
+                    remedy="Rename the dataset",
+                )
+            return Kind.BULK if is_large else Kind.VALUES
         # What was never written takes no space, and is to take none.
         is_there = dataset.chunks is not None or _has_space(dataset)
-        return Kind.BULK if is_fillable and is_there and is_plain(dataset) else Kind.COPIED
+        return Kind.BULK if is_large and is_text(path) and is_there and is_plain(dataset) else Kind.COPIED
 
     def _soft(self, target: str, path: str, file: h5py.File, at: str, charset: int) -> None:
         absolute = _absolute(at, target)

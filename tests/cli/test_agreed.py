@@ -37,9 +37,10 @@ def test_a_value_of_one_host_that_is_no_number(tmp_path: Path) -> None:
     assert "unlike others). Have one parnwb.toml and PARNWB_ environment on all hosts" in said, said
 
 
-def test_a_configuration_of_one_host_that_is_no_toml(tmp_path: Path) -> None:
+@pytest.mark.parametrize("argv", [("verify", "out.nwb"), ("doctor",)])
+def test_a_configuration_of_one_host_that_is_no_toml(tmp_path: Path, argv: tuple[str, ...]) -> None:
     (tmp_path / "bad.toml").write_text("[verify\n")
-    said = the_error(run(4, tmp_path, "1) export PARNWB_CONFIG=bad.toml", "verify", "out.nwb"))
+    said = the_error(run(4, tmp_path, "1) export PARNWB_CONFIG=bad.toml", *argv))
     assert "the configuration bad.toml is no TOML" in said and "(rank 1 on " in said, said
 
 

@@ -209,7 +209,7 @@ LINES |= {
     "movies_of_a_file_that_is_replaced": Line(
         lambda folder, run: header_says(folder, DROPPED, "header", "copy", "--overwrite"),
         0,
-        (r"in .*/nwb/header [0-9a-f-]{36}_external_file_0\.mkv belong to another file of the name header\.nwb",),
+        (r"in .*/nwb/header [0-9a-f-]{36}_external_file_0\.mkv are movies that header\.nwb does not name",),
     ),
 }
 

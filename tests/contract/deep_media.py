@@ -116,10 +116,30 @@ def _with_thumbnails(path: Path, frames: Array) -> None:
             writer.write(frame[::4, ::4], photometric="minisblack", subfiletype=1)
 
 
+def _behind_a_thumbnail(path: Path, frames: Array) -> None:
+    """A series that comes first and is none of the frames, though it has their shape."""
+    import tifffile
+
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(frames[0] // 2, photometric="minisblack", subfiletype=1)
+        writer.write(frames, photometric="minisblack")
+
+
+def _in_turns(path: Path, frames: Array) -> None:
+    """Pages of two kinds of storage, of which readers make two series."""
+    import tifffile
+
+    with tifffile.TiffWriter(path) as writer:
+        for number, frame in enumerate(frames):
+            writer.write(frame, photometric="minisblack", compression="zlib" if number % 2 else None, metadata=None)
+
+
 STACKS: dict[str, Callable[[Path, Array], None]] = {
     "loop": _loop,
     "appended": _appended,
     "thumbnails": _with_thumbnails,
+    "behind_a_thumbnail": _behind_a_thumbnail,
+    "in_turns": _in_turns,
     "without_pages": _whole(truncate=True),
     "without_pages_big_endian": _whole(truncate=True, byteorder=">"),
     "without_pages_of_imagej": _whole(truncate=True, imagej=True, photometric=None),

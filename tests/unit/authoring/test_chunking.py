@@ -23,6 +23,7 @@ from parnwb.authoring.chunking import LEAST_BYTES, MOST_BYTES, MOST_CHUNKS, auto
         ((100, 2, 7_000_000), 2, (1, 1, 7_000_000)),
         ((50_000_000,), 8, (500_000,)),
         ((1,), 8, (1,)),
+        ((0, 4), 2, (1024, 4)),
     ],
 )
 def test_known_shapes(shape: tuple[int, ...], itemsize: int, expected: tuple[int, ...]) -> None:

@@ -273,9 +273,9 @@ def test_what_cannot_be_resumed_is_not_requeued(site: SiteFile, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("movies", "converted", "verified"),
     [
-        ("keep", "        --compression=none", '"$output" --against "$recording" "${reading[@]}"'),
+        ("keep", "--movies=keep --on-mismatch=raise --comp", '"$output" --against "$recording" "${reading[@]}"'),
         ("copy", "--movies=copy --on-mismatch=warn --comp", '"$output" --against "$recording" "${reading[@]}"'),
-        ("move", "--movies=move --compression=none", '"$output"'),
+        ("move", "--movies=move --on-mismatch=raise --comp", '"$output"'),
         ("ingest", "reading=(--movies=ingest)", '"$output" --against "$recording" "${reading[@]}"'),
     ],
 )

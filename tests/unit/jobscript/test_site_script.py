@@ -74,17 +74,19 @@ def test_a_session_of_an_array_that_is_there_is_verified(tmp_path: Path, journal
 
 
 @pytest.mark.parametrize("name", ["single_node", "many_nodes", "container"])
-def test_a_job_that_begins_anew_is_not_requeued_and_takes_the_lock_if_it_is_told(tmp_path: Path, name: str) -> None:
-    """SLURM requeues by itself what has lost a node, unless it is told not to."""
+def test_a_job_that_is_not_requeued_goes_on_when_it_is_submitted_again(tmp_path: Path, name: str) -> None:
+    """SLURM requeues by itself what has lost a node, unless it is told not to. A store cannot be resumed."""
     (tmp_path / "site.sh").write_text('launch() { echo "$@"; }\nstripe() { :; }\n')
     given = {"PARNWB_CONTAINER": "within"} if name == "container" else {}
     for variables, words in (({}, []), ({"break_lock": "yes"}, ["--break-lock"])):
-        done = run_script(tmp_path, name, "one", "one.nwb", "--metadata=m", **given, **variables)
-        (convert,) = [line for line in done.stdout.splitlines() if "parnwb convert" in line]
-        assert convert.split()[-len(words) - 4 :] == ["convert", "one", "one.nwb", *words, "--metadata=m"], done
-        assert "break" not in done.stdout.splitlines()[-1]
+        for output, resume in (("one.nwb", ["--resume"]), ("one.nwb.zarr", [])):
+            done = run_script(tmp_path, name, "one", output, "--metadata=m", **given, **variables)
+            (convert,) = [line for line in done.stdout.splitlines() if "parnwb convert" in line]
+            given_words = convert.split("parnwb convert ")[1].split()
+            assert given_words == ["one", output, *resume, *words, "--metadata=m"], done
+            assert not {"--break-lock", "--resume"} & set(done.stdout.splitlines()[-1].split())
     text = SITE.with_name(f"{name}.sbatch").read_text()
-    assert "\n#SBATCH --no-requeue\n" in text and "requeue.sbatch" in text
+    assert "\n#SBATCH --no-requeue\n" in text and "goes on after its last commit" in text
     assert f"break_lock=yes {name}.sbatch" in text
 
 

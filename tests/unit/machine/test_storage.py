@@ -141,7 +141,7 @@ def test_one_host_that_sees_the_servers_own_disk_is_enough_to_be_careful() -> No
 def test_the_root_writes_where_nobody_knows_what_clients_do_unless_it_is_said(kind: str) -> None:
     found = writers(clients(kind), None)
     assert found.root_alone
-    assert f"nobody knows whether 2 hosts can write one file on {kind}; with writers_per_node they do" in found.reason
+    assert f"nobody knows whether 2 hosts can write one file on {kind}" in found.reason
     assert writers(clients(kind), 2).of == (0, 1, 2, 3, 2)
     assert writers(clients(kind, ("a",) * 3), None).of == (0, 1, 2)
     assert "cannot write" in writers([*clients(kind, ("a",)), *clients("nfs", ("b",))], None).reason

@@ -81,7 +81,7 @@ def test_copies_of_another_file_are_told_of(folder: Path) -> None:
     check_without_warnings(nwbfile, path)
     for name in old:
         (folder / "out" / name).touch()
-    with pytest.warns(UserWarning, match=r"belong to another file of the name out\.nwb") as warned:
+    with pytest.warns(UserWarning, match=r"are movies that out\.nwb does not name") as warned:
         check_movies(nwbfile, path, "raise")
     (said,) = (str(item.message) for item in warned)
     assert all(name in said for name in old) and Path(own).name not in said and "notes" not in said
@@ -98,7 +98,7 @@ def test_a_file_that_replaces_another_tells_of_its_copies(folder: Path) -> None:
         return Path(name).name
 
     first = write()
-    with pytest.warns(UserWarning, match=f"in .*/out {first} belong"):
+    with pytest.warns(UserWarning, match=f"in .*/out {first} are movies"):
         write()
 
 

@@ -324,3 +324,29 @@ def test_a_movie_that_grows_while_the_file_is_written_stays(folder: Path) -> Non
             whole = added_to(folder / "films" / "0.avi")
     assert films(folder) == ["0.avi", "1.avi", "2.avi"] and (folder / "films" / "0.avi").read_bytes() == whole
     assert len(list((folder / "session").iterdir())) == 2
+
+
+@pytest.mark.filterwarnings("ignore:external images")
+def test_a_file_that_was_begun_without_copies_gets_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile = pytest.importorskip("tifffile", reason='needs the extra "movies"')
+    path = folder / "session.nwb"
+    tifffile.imwrite(folder / "films" / "9.tif", np.zeros((9, 8, 8), np.uint8), photometric="minisblack")
+    monkeypatch.chdir(folder)
+
+    def begun() -> Any:
+        nwbfile = watching("films/9.tif")
+        nwbfile.add_acquisition(TimeSeries(name="bulk", data=np.arange(40000), unit="V", rate=1.0))
+        return nwbfile
+
+    with pytest.raises(StorageError, match="the disk is full"):
+        with NWBParallelIO(path, "w", backend="direct", progress=False) as io:
+            io.write(begun())
+            io.commit()
+            raise StorageError("the disk is full")
+    ranks = Ranks(None)
+    with pytest.raises(LinkError, match="begun with movies that stay where they are"):
+        write_built(ranks, begun, path, "resume", movies="copy", backend="direct", progress=False)
+    write_built(ranks, begun, path, "resume", backend="direct", progress=False)
+    ranks.free()
+    with NWBHDF5IO(path, "r") as io:
+        assert list(io.read().acquisition["camera"].external_file) == ["films/9.tif"]

@@ -157,8 +157,23 @@ def test_a_library_says_nothing_by_itself(capsys: pytest.CaptureFixture[str]) ->
 def test_looking_leaves_nothing_and_takes_nothing_away(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("a line\n")
     for name in ("old", "new"):
-        JsonLines(tmp_path / name).look()
+        log = JsonLines(tmp_path / name)
+        log.look()
+        log.close()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("old", "a line\n")]
     for name in ("", "nowhere/new"):
         with pytest.raises(TargetError, match="the log of events cannot be written"):
             JsonLines(tmp_path / name).look()
+
+
+def test_looking_at_a_pipe_does_not_send_its_reader_away(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    log = JsonLines(tmp_path / "pipe")
+    try:
+        log.look()
+        with pytest.raises(BlockingIOError):  # there is nothing yet; b"" would be the end
+            os.read(reader, 1)
+    finally:
+        log.close()
+        os.close(reader)
