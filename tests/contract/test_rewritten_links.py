@@ -313,7 +313,7 @@ def test_external_storage_is_merged_where_hdf5_finds_it(tmp_path: Path, monkeypa
         with h5py.File(tmp_path / f"{name}.h5") as file:
             assert not file["v"].external and np.array_equal(file["v"], np.arange(N))
     os.truncate(tmp_path / "raw.bin", 800)
-    with pytest.raises(LinkError, match=r"raw\.bin, which has 800 bytes of 160000.*Bring the file there"):
+    with pytest.raises(LinkError, match=r"raw\.bin, which has 800 bytes of 160000.*Bring that file there"):
         merge(master, tmp_path / "cut.h5", **QUIET)
 
 
