@@ -128,6 +128,27 @@ class Clip:
                 remedy="Let every rank see the same file, and wait until its recording has ended",
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is sent to other ranks: times as steps between frames, mostly a byte each; days have millions."""
+        state = dict(self.__dict__)
+        if self.ticks is not None and len(self.ticks):
+            steps = np.diff(self.ticks)
+            state["ticks"] = int(self.ticks[0]), steps.astype(np.min_scalar_type(int(steps.max(initial=0))))
+        if self.keys is not None and np.array_equal(self.keys, self.ticks):
+            state["keys"] = None
+        state["all_keys"] = state["keys"] is None and self.keys is not None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what was sent."""
+        all_keys = state.pop("all_keys")
+        if isinstance(state["ticks"], tuple):
+            begin, steps = state["ticks"]
+            state["ticks"] = begin + np.concatenate([[0], np.cumsum(steps, dtype=np.int64)])
+        if all_keys:
+            state["keys"] = state["ticks"]
+        self.__dict__.update(state)
+
     def _decoded(self, first: int) -> Iterator[tuple[int, Frames]]:
         """Iterate over frames with their numbers, from ``first`` on: decoded from the key frame before it."""
         with _opened(self.path) as container:

@@ -154,3 +154,16 @@ def test_what_is_remembered_has_a_limit(tmp_path: Path, monkeypatch: pytest.Monk
         tifffile.imwrite(tmp_path / f"{number}.tif", values(8)[: number + 1], photometric="minisblack")
         assert examine(tmp_path / f"{number}.tif").frames == number + 1
     assert len(clips._remembered) == 2
+
+
+@pytest.mark.parametrize("ticks", [None, np.array([5]), np.arange(-3, 100_000) * 7, np.arange(5) * 70_000])
+@pytest.mark.parametrize("all_keys", [False, True])
+def test_times_of_millions_of_frames_are_sent_as_a_byte_each(ticks: Any, all_keys: bool) -> None:
+    keys = ticks if ticks is None or all_keys else ticks[:1]
+    clip = clips.Clip(Path("/movie"), 1, 0 if ticks is None else len(ticks), (8, 8), np.dtype("u1"), 0.04, ticks, keys)
+    packed = pickle.dumps(clip)
+    found = pickle.loads(packed)
+    assert len(packed) < 1000 + clip.frames * 1.1
+    for had, has in ((clip.ticks, found.ticks), (clip.keys, found.keys)):
+        assert (had is None and has is None) or (has.dtype == np.int64 and np.array_equal(had, has))
+    assert vars(found).keys() == vars(clip).keys()
