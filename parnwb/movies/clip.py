@@ -130,13 +130,12 @@ class Clip:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is sent to other ranks: times as steps between frames, mostly a byte each; days have millions."""
-        state = dict(self.__dict__)
+        state = {**self.__dict__, "all_keys": False}
         if self.ticks is not None and len(self.ticks):
             steps = np.diff(self.ticks)
             state["ticks"] = int(self.ticks[0]), steps.astype(np.min_scalar_type(int(steps.max(initial=0))))
-        if self.keys is not None and np.array_equal(self.keys, self.ticks):
-            state["keys"] = None
-        state["all_keys"] = state["keys"] is None and self.keys is not None
+            if self.keys is not None and np.array_equal(self.keys, self.ticks):
+                state.update(keys=None, all_keys=True)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
