@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import mpi_launch
 import pytest
@@ -76,6 +77,14 @@ def test_hang_is_killed_with_all_its_ranks(mpiexec):
     assert mpi_launch.processes_of_launch(said[0][-1]) == []
 
 
+def is_there_since(path: Path, start: float) -> bool:
+    """Tell whether a file is younger; one that another program takes away meanwhile is not there."""
+    try:
+        return path.stat().st_ctime > start
+    except FileNotFoundError:
+        return False
+
+
 @pytest.mark.parametrize("end", ["comm.Abort(5)", "os.kill(os.getpid(), signal.SIGKILL)", "time.sleep(600)"])
 def test_no_shared_memory_is_left(mpiexec, end):
     program = f"""
@@ -91,7 +100,7 @@ time.sleep(600)
         assert mpiexec(2, python(program), timeout=5).returncode
     segments = [path for pattern in mpi_launch.SEGMENTS for path in mpi_launch.SHARED_MEMORY.glob(pattern)]
     mapped = mpi_launch.mapped_files()
-    assert [path for path in segments if path.stat().st_ctime > start and str(path) not in mapped] == []
+    assert [path for path in segments if is_there_since(path, start) and str(path) not in mapped] == []
 
 
 def test_failing_rank_fails_the_program(mpiexec):
