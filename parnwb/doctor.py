@@ -46,6 +46,18 @@ RANKS_ON_A_LINE = 8
 WATCHDOG = 120.0
 """Seconds that one step of a rank may take: a host whose file system or network hangs is what doctor is asked about."""
 
+ROOT_WRITES = {
+    Sharing.ROOT: (
+        "on which several hosts cannot write one file",
+        "Run all ranks on one host, or write to a parallel file system, which is quicker",
+    ),
+    Sharing.DOUBTFUL: (
+        "of which it is not known whether several hosts can write one file",
+        "If it is a parallel file system, give --writers-per-node, such as the ranks of a host",
+    ),
+}
+"""Where the root writes for several hosts: why, and what can be done."""
+
 VULCAN_RANKS = 31
 """From which on Open MPI 4's usual way of collective writing was seen to hang (an issue of HDF5's)."""
 
@@ -506,20 +518,10 @@ def _about_folder(folder: Path, seats: Sequence[Seat]) -> Iterator[Advice]:
             f"lfs setstripe --stripe-count 8 --stripe-size 4M {folder}",
             prevents=False,
         )
-    if kind_of(kind).sharing is Sharing.ROOT:
-        yield Advice(
-            f"{folder} is of type {kind}, on which several hosts cannot write one file: with several the root writes "
-            "for all",
-            "Run all ranks on one host, or write to a parallel file system, which is quicker",
-            prevents=False,
-        )
-    if kind_of(kind).sharing is Sharing.DOUBTFUL:
-        yield Advice(
-            f"{folder} is of type {kind}, of which it is not known whether several hosts can write one file: with "
-            "several the root writes for all",
-            "If it is a parallel file system, give --writers-per-node, such as the ranks of a host",
-            prevents=False,
-        )
+    if (said := ROOT_WRITES.get(kind_of(kind).sharing)) is not None:
+        why, remedy = said
+        what = f"{folder} is of type {kind}, {why}: with several the root writes for all"
+        yield Advice(what, remedy, prevents=False)
 
 
 def _about_nfs(seats: Sequence[Seat]) -> Iterator[Advice]:

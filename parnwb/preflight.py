@@ -13,7 +13,7 @@ import numpy as np
 
 from parnwb.errors import ParnwbError
 from parnwb.finding import Finding
-from parnwb.links.following import datasets_in, outward_links
+from parnwb.links.following import datasets_in, movies_named, outward_links
 
 MB = 10**6
 # dandi's own limit for one asset, and what is advised for chunks that are read over a network.
@@ -96,11 +96,9 @@ def _stored_elsewhere(dataset: h5py.Dataset) -> Iterator[Finding]:
     names += [source.file_name for source in dataset.virtual_sources()] if dataset.is_virtual else []
     for name in dict.fromkeys(str(name) for name in names if name != "."):
         yield Finding(dataset.name, None, f"has its values in {name}, which is not uploaded: write them into the file")
-    if dataset.name.rpartition("/")[2] == "external_file" and dataset.shape:
-        for movie in dataset.asstr()[()]:
-            if os.path.isabs(movie):
-                what = f"names {movie} by an absolute path: bring it along with parnwb.movies.place_movies"
-                yield Finding(dataset.name, None, what)
+    for movie in filter(os.path.isabs, movies_named(dataset.name, dataset)):
+        what = f"names {movie} by an absolute path: bring it along with parnwb.movies.place_movies"
+        yield Finding(dataset.name, None, what)
 
 
 def _advice(dataset: h5py.Dataset) -> Iterator[Finding]:

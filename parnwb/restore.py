@@ -234,17 +234,21 @@ def _check_there(begun: Collection[str], now: Collection[str]) -> None:
 
 def _names_copies(name: str, signed: str) -> bool:
     """Tell whether a series names movies that the first job has brought beside the file: they stay where they are."""
-    if not name.endswith("/external_file"):
-        return False
     from parnwb.movies.names import are_placed
 
-    return are_placed(signed)
+    return _names_movies(name) and are_placed(signed)
+
+
+def _names_movies(name: str) -> bool:
+    from parnwb.links.following import MOVIES
+
+    return name.endswith(f"/{MOVIES}")
 
 
 def leaves_movies(earlier: Earlier) -> bool:
     """Tell whether the file was begun with movies, all of which stay where they were. Independent."""
     begun: Mapping[str, str] = earlier.committed.description.get("signature", {})
-    named = [name for name in begun if name.endswith("/external_file")]
+    named = [name for name in begun if _names_movies(name)]
     return bool(named) and not any(_names_copies(name, begun[name]) for name in named)
 
 

@@ -7,6 +7,10 @@ file is the same whatever the number of ranks.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import h5py
 
 LEAST_BYTES, MOST_BYTES = 4_000_000, 16_000_000
 CHANNELS = 64
@@ -39,6 +43,16 @@ def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     if frame * itemsize <= MOST_BYTES:
         return (min(shape[0], max(1, room // frame)), *shape[1:])
     return (1, *_part_of_frame(shape[1:], MOST_BYTES // itemsize))
+
+
+def creation_anew(dataset: h5py.Dataset) -> h5py.h5p.PropDCID:
+    """Return how a dataset whose values are in other files is created in this one. Independent."""
+    import h5py
+
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if dataset.maxshape != dataset.shape:
+        creation.set_chunk(auto_chunks(dataset.shape, dataset.dtype.itemsize))
+    return creation
 
 
 def _part_of_frame(shape: tuple[int, ...], room: int) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from parnwb.authoring.bulk import (
     uncopied_arrays,
 )
 from parnwb.authoring.bulk_rule import BulkRule
-from parnwb.authoring.chunking import auto_chunks
+from parnwb.authoring.chunking import auto_chunks, creation_anew
 from parnwb.authoring.export import Content, Export, Prepare, prepared, write_content
 from parnwb.builders import unwrapped
 from parnwb.codec import choose_coding, coder_for, stored_share
@@ -374,6 +374,10 @@ class _UnfilledDataset(h5py.Dataset):
         """Take no values."""
 
 
+ROWS_AT_ONCE = 4096
+"""Rows of text and the like that the root copies at once, where HDF5 cannot copy them by itself."""
+
+
 class _FilledGroup(h5py.Group):
     """A group into which datasets are copied with their values, wherever these are."""
 
@@ -385,12 +389,13 @@ class _FilledGroup(h5py.Group):
         if not is_outside(source):
             super().copy(source, dest, name, **settings)
             return
-        creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        if source.maxshape != source.shape:
-            creation.set_chunk(auto_chunks(source.shape, source.dtype.itemsize))
-        new = h5py.h5d.create(self.id, name.encode(), source.id.get_type(), source.id.get_space(), creation)
-        if source.size:
-            h5py.Dataset(new)[...] = source[...]
+        kind, space = source.id.get_type(), source.id.get_space()
+        new = h5py.Dataset(h5py.h5d.create(self.id, name.encode(), kind, space, creation_anew(source)))
+        if source.shape == ():
+            new[()] = source[()]
+            return
+        for low in range(0, len(source) if source.size else 0, ROWS_AT_ONCE):  # all of it may be too much
+            new[low : low + ROWS_AT_ONCE] = source[low : low + ROWS_AT_ONCE]
 
 
 class _ExternalGroup(h5py.Group):

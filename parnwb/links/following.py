@@ -18,6 +18,9 @@ PREFIX = "HDF5_EXTFILE_PREFIX"
 ORIGIN = "${ORIGIN}"
 """In the prefix: the folder of the file that names another."""
 
+MOVIES = "external_file"
+"""What datasets are called in which series of images name their files."""
+
 MAX_FILES = 1000
 """Files behind a file, more of which are not looked at."""
 
@@ -288,6 +291,13 @@ def _unreadable(place: str, paths: set[str]) -> str | None:
         return f"which cannot be opened ({_one_line(error)}): HDF5 before 1.14 reads it as fill values"
 
 
+def movies_named(name: str, dataset: h5py.Dataset) -> list[str]:
+    """Return the files that a dataset of some name tells as movies; addresses in the net are none. Independent."""
+    if name.rpartition("/")[2] != MOVIES or not dataset.shape or h5py.check_string_dtype(dataset.dtype) is None:
+        return []
+    return [str(movie) for movie in dataset.asstr(errors="surrogateescape")[()].reshape(-1) if "://" not in movie]
+
+
 def missing_movies(name: str, dataset: h5py.Dataset) -> list[Finding]:
     """Return the external image files of a dataset that are not there, seen from the folder of its file. Independent.
 
@@ -296,8 +306,6 @@ def missing_movies(name: str, dataset: h5py.Dataset) -> list[Finding]:
     name
         Path of the dataset in the file that is verified. Only those that are called ``external_file`` name any.
     """
-    if name.rpartition("/")[2] != "external_file" or not dataset.shape:
-        return []
     folder = Path(os.path.abspath(os.fsdecode(dataset.file.filename))).parent
-    gone = (movie for movie in dataset.asstr()[()] if "://" not in movie and not (folder / movie).is_file())
+    gone = (movie for movie in movies_named(name, dataset) if not (folder / movie).is_file())
     return [Finding(name, None, f"names {movie}, and there is no such file") for movie in gone]

@@ -254,7 +254,7 @@ def _movies_placed(
             if nwbfile is not None:
                 name_from_here(nwbfile, output)
         if ranks.is_root and movies == "move":
-            what = "an earlier job has begun the file, with copies of movies or without: the originals stay"
+            what = "an earlier job has begun the file, which names its copies of movies: the originals stay"
             warnings.warn(what, stacklevel=2)
         yield
         return

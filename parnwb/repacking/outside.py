@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parnwb.errors import LinkError
+from parnwb.links.following import MOVIES, datasets_in, movies_named
 from parnwb.links.tiles import SAME_FILE, beside
 
 if TYPE_CHECKING:
-    import h5py
 
     from parnwb.rewriting.item import Item
     from parnwb.rewriting.rewriting import Rewriting
@@ -21,8 +21,6 @@ CONTAIN = "Write the new file beside the old one, or contain it (parnwb merge)"
 BRING = "Write the new file beside the old one, or copy that file to the same place there first"
 BLOCK, BLOCKS = 1 << 20, 64
 """Bytes of a sample, and how many of a file; smaller files are compared as they are."""
-MOVIES = "external_file"
-"""Name of the datasets in which series of images name their files."""
 
 
 def check_found_from(content: Rewriting, output: Path) -> None:
@@ -63,21 +61,12 @@ def _named(item: Item) -> Iterator[tuple[str, str]]:
         names = dict.fromkeys(part.file_name for part in dataset.virtual_sources())
         yield from ((_first(name), CONTAIN) for name in names if name != SAME_FILE)
     yield from ((name, CONTAIN) for name, _, _ in dataset.external or ())
-    yield from ((name, BRING) for name in _movies(item.path, dataset))
+    yield from ((name, BRING) for name in movies_named(item.path, dataset))
 
 
 def _first(name: str) -> str:
     """Return the name of a virtual dataset's source, the first one's if they are numbered."""
     return re.sub("%%|%b", lambda found: "%" if found[0] == "%%" else "0", name)
-
-
-def _movies(path: str, dataset: h5py.Dataset) -> list[str]:
-    """Return the files that a dataset names as movies; addresses in the net are none."""
-    import h5py
-
-    if path.rpartition("/")[2] != MOVIES or not dataset.shape or h5py.check_string_dtype(dataset.dtype) is None:
-        return []
-    return [name for name in dataset.asstr(errors="surrogateescape")[()].reshape(-1) if "://" not in name]
 
 
 def _check(name: str, old: str, path: str, output: Path, remedy: str) -> None:
@@ -118,10 +107,8 @@ def _is_same(one: str, other: str) -> bool:
 def _movies_of_file(source: Path) -> dict[str, list[str]]:
     import h5py
 
-    from parnwb.links.following import datasets_in
-
     with h5py.File(source, "r") as file:
-        return {dataset.name: _movies(dataset.name, dataset) for dataset in datasets_in(file)}
+        return {dataset.name: movies_named(dataset.name, dataset) for dataset in datasets_in(file)}
 
 
 def _movies_of_store(source: Path) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from parnwb.authoring.chunking import auto_chunks
+from parnwb.authoring.chunking import creation_anew
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.rewriting.item import LINKS, Item, Kind
 from parnwb.rewriting.names import attribute_names, parted, raw
@@ -151,9 +151,7 @@ class _Copier:
         there = item.opened
         creation = there.get_create_plist()
         if is_outside(item.dataset):
-            creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            if item.dataset.maxshape != item.dataset.shape:
-                creation.set_chunk(auto_chunks(item.dataset.shape, item.dataset.dtype.itemsize))
+            creation = creation_anew(item.dataset)
         h5py.h5d.create(group, name, self._type(there.get_type()), there.get_space(), creation, link)
 
     def _copy_attribute(self, there: Any, here: Any, name: bytes, item: Item) -> None:

@@ -11,7 +11,15 @@ import pytest
 
 from parnwb.hyperslab import Hyperslab
 from parnwb.index import missing_chunks
-from parnwb.links.following import Followed, files_behind, parts_of, stored_bytes, stored_elsewhere
+from parnwb.links.following import (
+    Followed,
+    files_behind,
+    missing_movies,
+    movies_named,
+    parts_of,
+    stored_bytes,
+    stored_elsewhere,
+)
 from parnwb.links.tiles import sources_of
 from parnwb.verification import verify
 
@@ -298,3 +306,13 @@ def test_files_behind_go_on_and_end(folder: Path) -> None:
         file["a"], file["b"] = h5py.ExternalLink("other.h5", "/x"), h5py.ExternalLink("gone.h5", "/x")
     assert list(files_behind(str(folder / "out.h5"))) == [str(folder / name) for name in ("other.h5", "gone.h5")]
     assert str(folder / "other.h5") not in list(files_behind(str(folder / "other.h5")))
+
+
+def test_numbers_under_the_name_of_movies_name_none(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["external_file"] = np.arange(3)
+        file["of/external_file"] = ["a.avi", "https://b.avi"]
+        assert movies_named("/external_file", file["external_file"]) == []
+        assert movies_named("/of/external_file", file["of/external_file"]) == ["a.avi"]
+        assert not missing_movies("/external_file", file["external_file"])
+        assert len(missing_movies("/of/external_file", file["of/external_file"])) == 1
