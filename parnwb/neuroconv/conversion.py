@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from parnwb.authoring.bulk import uncopied_arrays
 from parnwb.compression import Compression
 from parnwb.errors import SourceError
-from parnwb.recordings.conversion import Step, ingest_movies_here
+from parnwb.recordings.conversion import Step
 from parnwb.recordings.interfaces import ask_neuroconv, extracted_metadata, import_neuroconv
+from parnwb.recordings.movies import ingest_movies_here
 from parnwb.target import tell_nobody
 
 if TYPE_CHECKING:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from parnwb.comm import DEFAULT_WATCHDOG, Ranks, until_checked
-from parnwb.errors import LinkError, TargetError
+from parnwb.errors import TargetError
 from parnwb.io import NWBParallelIO
 from parnwb.progress import Progress, View
 from parnwb.recordings.interfaces import build_nwbfile
 from parnwb.recordings.metadata import load_metadata
-from parnwb.restore import Earlier, find_earlier, leaves_movies
+from parnwb.recordings.movies import (
+    BESIDE,
+    begun_with_copies,
+    check_movies_word,
+    ingest_movies_here,
+    movies_placed,
+    say_counted_frames,
+)
 from parnwb.site import ZARR_SUFFIX
 from parnwb.sources.sending import NotSendableError
-from parnwb.target import Target, stored_bytes, tell_nobody
+from parnwb.target import stored_bytes, tell_nobody
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -30,12 +35,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 Step = Callable[[str], None]
-MOVIES = ("keep", "copy", "move", "ingest")
-"""What can become of movies: they stay where they are, are copied or moved beside the file, or are read into it."""
-
-BESIDE = ("copy", "move")
-
-
 @dataclass(frozen=True)
 class SourceData:
     """What is to be converted, and how neuroconv is to read it.
@@ -180,88 +179,16 @@ def write_built(
         pass  # refuses settings and outputs that cannot work, before neuroconv looks at a long recording
     was_begun = False
     if movies in BESIDE and mode == "resume":
-        was_begun = ranks.on_root("looking for movies of an earlier job", lambda: _was_begun(output, settings))
+        was_begun = ranks.on_root("looking for movies of an earlier job", lambda: begun_with_copies(output, settings))
 
     def write(nwbfile: NWBFile | None) -> NWBParallelIO:
-        with _movies_placed(ranks, nwbfile, output, settings.get("comm"), movies, was_begun=was_begun):
-            _say_counted(ranks, nwbfile, output)
+        with movies_placed(ranks, nwbfile, output, settings.get("comm"), movies, was_begun=was_begun):
+            say_counted_frames(ranks, nwbfile, output)
             with NWBParallelIO(output, mode, progress=progress, **settings) as io:
                 io.write(nwbfile)
         return io
 
     return converted(ranks, _with_nwbfile(ranks, build, write), began)
-
-
-def check_movies_word(movies: str, output: Path) -> None:
-    """Refuse what cannot become of movies. Independent."""
-    if movies not in MOVIES:
-        raise LinkError(f"movies must be one of {', '.join(MOVIES)}, got {movies!r}", where=str(output))
-
-
-def _was_begun(output: Path, settings: Mapping[str, Any]) -> bool:
-    """Tell whether there is something to resume, which names copies of its movies. Independent; on the root."""
-    earlier = find_earlier(Target(output.absolute()), overwrite=settings.get("overwrite", False))
-    check_begun_with_copies(earlier, output)
-    return earlier is not None
-
-
-def check_begun_with_copies(earlier: Earlier | None, output: Path) -> None:
-    """Refuse to bring movies beside a file that was begun without: it names them where they are. Independent."""
-    if earlier is not None and leaves_movies(earlier):
-        raise LinkError(
-            "movies can be brought along for a new file only: this one was begun with movies that stay where they are",
-            where=str(output),
-            remedy="Resume it without --movies (movies), or begin anew with --overwrite and without --resume",
-        )
-
-
-def ingest_movies_here(nwbfile: NWBFile, on_mismatch: str = "raise", step: Step = tell_nobody) -> None:
-    """Read the movies of neuroconv's NWBFile into it, which are named as seen from the working folder. Independent."""
-    from parnwb.movies import counted_otherwise, ingest_movies, say_counted
-
-    say_counted(nwbfile, counted_otherwise(nwbfile, Path.cwd(), step))
-    ingest_movies(nwbfile, Path.cwd(), on_mismatch, step)
-
-
-def _say_counted(ranks: Ranks, nwbfile: NWBFile | None, output: Path) -> None:
-    """Let neuroconv's series say how many frames their movies have, not what the headers of these say. Collective."""
-
-    def counted() -> dict[str, int]:
-        from parnwb.movies import counted_otherwise
-
-        return {} if nwbfile is None else counted_otherwise(nwbfile, output.absolute().parent, ranks.going_on)
-
-    found = ranks.on_root("counting the frames of movies", counted)
-    with ranks.agreed("saying how many frames movies have"):
-        if nwbfile is not None and found:
-            from parnwb.movies import say_counted
-
-            say_counted(nwbfile, found)
-
-
-@contextmanager
-def _movies_placed(
-    ranks: Ranks, nwbfile: NWBFile | None, output: Path, comm: MPI.Intracomm | None, movies: str, *, was_begun: bool
-) -> Iterator[None]:
-    """Bring movies beside a file that is written within, if they are to be and are not there yet. Collective."""
-    if movies not in BESIDE:
-        yield
-        return
-    from parnwb.movies import movies_beside, name_from_here
-
-    if was_begun:
-        with ranks.agreed("looking for movies in the working folder"):
-            if nwbfile is not None:
-                name_from_here(nwbfile, output)
-        if ranks.is_root and movies == "move":
-            what = "an earlier job has begun the file, which names its copies of movies: the originals stay"
-            warnings.warn(what, stacklevel=2)
-        yield
-        return
-    with movies_beside(nwbfile, output.absolute(), comm, movies) as named:
-        if ranks.is_root and not named:
-            warnings.warn(f"the source names no movies that could be brought along ({movies})", stacklevel=2)
-        yield
 
 
 def converted(ranks: Ranks, io: NWBParallelIO, began: float) -> Converted:

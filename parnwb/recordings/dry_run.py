@@ -14,7 +14,8 @@ from parnwb.modes import target_of
 from parnwb.movies import counted_otherwise, say_counted
 from parnwb.planning.plan import WritePlan
 from parnwb.planning.write_queue import write_queue
-from parnwb.recordings.conversion import BESIDE, builder, check_begun_with_copies, check_movies_word
+from parnwb.recordings.conversion import builder
+from parnwb.recordings.movies import BESIDE, check_begun_with_copies, check_movies_word
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings
 from parnwb.site import BackendChoice, backend_for, choose_backend

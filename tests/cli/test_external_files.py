@@ -29,7 +29,7 @@ from parnwb.cli.convert import convert
 from parnwb.cli.jobscript import jobscript
 from parnwb.cli.verify import verify
 from parnwb.links.policy import POLICIES
-from parnwb.recordings.conversion import MOVIES
+from parnwb.recordings.movies import MOVIES
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 

@@ -64,7 +64,7 @@ def ended(account: Account, number: int, sessions: Path) -> tuple[int, str, dict
     return job.status, job.log, json.loads(sessions.with_suffix(".results.json").read_text())
 
 
-def ideal(account: Account, turn: int, slow_site: str) -> float:
+def alone(account: Account, turn: int, slow_site: str) -> float:
     """Return the seconds that all takes if no rank is ever idle, from other jobs: sessions that one rank does alone.
 
     As many of them run at once as the campaign has ranks. Each has a large session and then a small one: what a rank
@@ -103,21 +103,32 @@ def test_one_that_is_broken_does_not_stop_the_others(first: tuple[int, str, dict
     assert {session["host"] for session in results["sessions"]} == {"node1", "node2"}
 
 
-def test_all_end_together(account: Account, slow_site: str, first: tuple[int, str, dict[str, Any]]) -> None:
-    """Within 1.3 times what the same work takes if no rank is ever idle.
-
-    What else runs on this machine meanwhile only makes a campaign slower than it is, or what it is compared with: one
-    turn of three in which it is quick enough shows that it is.
-    """
+def test_all_end_together(first: tuple[int, str, dict[str, Any]]) -> None:
+    """Within 1.3 times what the same work, as long as each session took, takes if no rank is ever idle."""
     _, log, results = first
     assert sum(results["teams"]) == RANKS
+    sessions = results["sessions"]
+    begun = min(session["begun"] for session in sessions)
+    busy = sum(session["ranks"] * session["seconds"] for session in sessions)
+    assert busy > 0 and results["seconds"] - begun <= 1.3 * busy / RANKS, log
+
+
+def test_teams_do_not_wait_for_each_other(
+    account: Account, slow_site: str, first: tuple[int, str, dict[str, Any]]
+) -> None:
+    """If they did, all would take four times what ranks of jobs of their own take.
+
+    Less than three times: what else runs on this machine meanwhile makes a campaign slower than it is, or what it is
+    compared with. For that reason also one turn of three suffices.
+    """
+    _, log, results = first
     found = []
     for turn in range(TURNS):
         if turn:
             _, log, results = run(account, all_sessions(account, f"again-{turn}"), slow_site)
-        expected = ideal(account, turn, slow_site)
+        expected = alone(account, turn, slow_site)
         found.append(f"{results['seconds']} s, not {expected} s\n{log}")
-        if results["seconds"] <= 1.3 * expected:
+        if results["seconds"] <= 3 * expected:
             return
     pytest.fail("\n".join(found))
 

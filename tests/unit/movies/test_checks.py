@@ -24,8 +24,9 @@ from parnwb.errors import LinkError
 from parnwb.movies import clip as clips
 from parnwb.movies import counted_otherwise, say_counted
 from parnwb.movies.checks import check_movies
-from parnwb.recordings.conversion import ingest_movies_here, write_built
+from parnwb.recordings.conversion import write_built
 from parnwb.recordings.dry_run import plan_conversion
+from parnwb.recordings.movies import ingest_movies_here
 
 FRAMES = 10
 
