@@ -191,15 +191,20 @@ def author_on(
     """
     io = _SkeletonIO(file, path, manager, options, reader, prepared(content))
     try:
-        nwbfile = content.nwbfile if isinstance(content, Export) else content
-        if nwbfile is not None:
-            heed(mismatched_series(nwbfile), options.rule.on_mismatch)
-            check_movies(nwbfile, path, options.rule.on_mismatch, options.step)
+        check_series(content, path, options)
         with uncopied_arrays():
             write_content(content, io, {"link_data": options.rule.link_data, **options.write_arguments})
     except Exception as error:
         raise own_error(error) from error
     return Skeleton(file, overlay, io.layout(), io.sources, io.signature, options.backend)
+
+
+def check_series(content: Content, path: Path, options: AuthoringOptions) -> None:
+    """Refuse series that are not what they say, by themselves or by their movies. Independent; on the root only."""
+    nwbfile = content.nwbfile if isinstance(content, Export) else content
+    if nwbfile is not None:
+        heed(mismatched_series(nwbfile), options.rule.on_mismatch)
+        check_movies(nwbfile, path, options.rule.on_mismatch, options.step)
 
 
 def own_error(error: BaseException) -> ParnwbError:

@@ -22,8 +22,8 @@ from pynwb import NWBFile
 
 from parnwb.authoring.bulk import bulk_sources, check_copied, link_mismatches, signature, uncopied_arrays
 from parnwb.authoring.chunking import auto_chunks
-from parnwb.authoring.export import Content, Export, Prepare, prepared, write_content
-from parnwb.authoring.skeleton import AuthoringOptions, own_error
+from parnwb.authoring.export import Content, Prepare, prepared, write_content
+from parnwb.authoring.skeleton import AuthoringOptions, check_series, own_error
 from parnwb.builders import unwrapped
 from parnwb.codec import coder_for
 from parnwb.codec.cast import in_file_dtype
@@ -32,7 +32,6 @@ from parnwb.codec.zarr import in_deflate
 from parnwb.errors import LayoutError
 from parnwb.layout import DatasetSpec, FileLayout
 from parnwb.links.policy import heed
-from parnwb.links.series import mismatched_series
 from parnwb.resident.data import Resident
 from parnwb.resident.gathering import gathered
 from parnwb.site import BackendChoice
@@ -92,9 +91,7 @@ def author_store(content: Content, path: Path, manager: BuildManager, options: A
     folder = MemoryFolder(path)
     io = _SkeletonIO(folder, manager, options, prepared(content))
     try:
-        nwbfile = content.nwbfile if isinstance(content, Export) else content
-        if nwbfile is not None:
-            heed(mismatched_series(nwbfile), options.rule.on_mismatch)
+        check_series(content, path, options)
         # Of compound values with references Zarr reads what stands for no value, a pickle, while they are written.
         with uncopied_arrays(), known_pickles():
             write_content(content, io, {"link_data": options.rule.link_data, **options.write_arguments})

@@ -70,6 +70,20 @@ def test_a_movie_that_cannot_be_read_is_only_warned_of_on_request(folder: Path) 
         check_movies(nwbfile, folder / "out.nwb", "warn")
 
 
+@pytest.mark.parametrize("suffix", [".nwb", ".nwb.zarr"])
+def test_movies_are_looked_at_whatever_the_format(folder: Path, suffix: str) -> None:
+    if suffix == ".nwb.zarr":
+        pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not installed here")
+    path = folder / f"out{suffix}"
+    with pytest.raises(LinkError, match="gone.mp4 is not there") as caught, NWBParallelIO(path) as io:
+        io.write(watching("gone.mp4", rate=25.0, num_samples=FRAMES))
+    assert str(folder) in str(caught.value)
+    (folder / "gone.mp4").write_bytes((folder / "even.mp4").read_bytes())
+    with NWBParallelIO(path) as io:
+        io.write(watching("gone.mp4", rate=25.0, num_samples=FRAMES))
+    assert path.exists()
+
+
 # -- copies of files that were replaced -------------------------------------------------------------------------------
 
 
