@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from parnwb.errors import ResumeError
 from parnwb.restore import fingerprints
-from parnwb.target import Target
+from parnwb.target import Target, tell_nobody
 
 if TYPE_CHECKING:
     from parnwb.rewriting.rewriting import Rewriting
 
 
-def finished(contents: Mapping[Path, Callable[[ExitStack], Rewriting]]) -> set[Path]:
+def finished(
+    contents: Mapping[Path, Callable[[ExitStack], Rewriting]], step: Callable[[str], None] = tell_nobody
+) -> set[Path]:
     """Return which files an earlier job has finished. Independent; on the root.
 
     Of a finished file no journal is left that could tell what it was made from. So it has to be younger than all that
@@ -26,6 +28,8 @@ def finished(contents: Mapping[Path, Callable[[ExitStack], Rewriting]]) -> set[P
     ----------
     contents
         By its path, what each file is to hold.
+    step
+        Is told which file is looked at: there may be hundreds.
 
     Raises
     ------
@@ -35,6 +39,7 @@ def finished(contents: Mapping[Path, Callable[[ExitStack], Rewriting]]) -> set[P
     done = set()
     for path, content in contents.items():
         if Target(path).is_complete:
+            step(f"comparing {path.name} with what it is made from")
             with ExitStack() as files:
                 _check_made_from(path, content(files), files)
             done.add(path)

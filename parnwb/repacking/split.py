@@ -99,7 +99,7 @@ def split(
         }
         done: set[Path] = set()
         if settings.get("resume") and not settings.get("overwrite"):
-            done = ranks.on_root("looking at what is finished", lambda: finished(contents))
+            done = ranks.on_root("looking at what is finished", lambda: finished(contents, ranks.going_on))
         results = []
         for path, content in contents.items():
             if path not in done:

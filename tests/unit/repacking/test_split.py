@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from parnwb.comm import Ranks
 from parnwb.errors import ResumeError
 from parnwb.repacking import split
 
@@ -50,6 +51,17 @@ def test_what_is_finished_stays(source: Path) -> None:
     assert source.with_name("master_a.nwb").stat() == kept
     assert split_again(source, resume=True) == []
     assert firsts(source.parent) == [0, 0]
+
+
+def test_each_part_that_is_looked_at_is_a_sign_of_life(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Ranks, "going_on", lambda ranks, text: told.append(text))
+    split_again(source, resume=True)
+    told.clear()
+    split_again(source, resume=True)
+    assert [text for text in told if "made from" in text] == [
+        f"comparing {name} with what it is made from" for name in ("master_a.nwb", "master_b.nwb", "master.nwb")
+    ]
 
 
 def test_a_part_of_another_source_is_refused_or_replaced(source: Path) -> None:
