@@ -198,7 +198,7 @@ def examine(path: str | Path, step: Step = tell_nobody) -> Clip:
     status = _status(path)
     seen = path, status.st_size, status.st_mtime_ns
     if seen not in _remembered:
-        clip = _examine_stack(*seen[:2]) if path.suffix.lower() in STACKS else _examine_movie(*seen[:2], step)
+        clip = _examine_stack(*seen[:2], step) if path.suffix.lower() in STACKS else _examine_movie(*seen[:2], step)
         while len(_remembered) >= MOST_REMEMBERED:
             _remembered.pop(next(iter(_remembered)))
         _remembered[seen] = clip
@@ -214,7 +214,8 @@ def _status(path: Path) -> os.stat_result:
         ) from error
 
 
-def _examine_stack(path: Path, nbytes: int) -> Clip:
+def _examine_stack(path: Path, nbytes: int, step: Step = tell_nobody) -> Clip:
+    step(f"counting pages of {path}")
     stack = examine_stack(path)
     return Clip(path, nbytes, stack.frames, stack.shape, stack.dtype, stack=stack)
 

@@ -41,7 +41,9 @@ def part(frames: MovieFrames, first: int, stop: int) -> np.ndarray:
 @pytest.mark.parametrize("name", STACKS)
 def test_every_page_of_a_stack_is_a_frame(name: str, tmp_path: Path) -> None:
     path, frames = write_stack(tmp_path, name)
-    clip = examine(path)
+    told: list[str] = []
+    clip = examine(path, told.append)
+    assert told == [f"counting pages of {path}"]
     assert (clip.frames, clip.shape, clip.dtype) == (FRAMES, (HEIGHT, WIDTH), np.uint16)
     for first in range(FRAMES):
         assert np.array_equal(clip.read(first, FRAMES), frames[first:])
