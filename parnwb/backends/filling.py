@@ -48,6 +48,7 @@ def _write(
             finally:
                 batch.release()  # if this has failed as well: the encoder may be waiting for it
             phases.count(batch.raw_bytes, int(batch.requests[:, STORED_BYTES].sum()))
+            del batch  # while the next is encoded nothing is held of this one
 
 
 def _next(ranks: Ranks, encoder: Ahead[Batch], places: Places) -> Batch | None:
