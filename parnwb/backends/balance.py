@@ -7,7 +7,9 @@ import numpy as np
 from parnwb.backends.stretch import AT_FIRST, PARTS, Stretch
 
 EARLY = 4
-"""Times the parts that a late rank takes at once, as many as the ranks have left on average or more."""
+"""A late rank takes at once a fourth of what ranks have left on average, and not more than a buffer."""
+MUCH = 8 * PARTS
+"""While ranks have more left than this on average, they may go on a buffer further, in case that a reply is late."""
 
 
 class Balance:
@@ -32,8 +34,8 @@ class Balance:
     def has_asked(self, rank: int, behind: int, high: int) -> Stretch:
         """Note that a rank asks for addresses; return the rest of its stretch, and how far it may go.
 
-        A rank asks when its thread goes on with what comes behind; the reply allows one more step beyond that, which
-        so is known before it is wanted.
+        A rank asks when its thread goes on with what comes behind; the reply allows one more step beyond that, so that
+        it is there before it is wanted.
 
         Parameters
         ----------
@@ -46,7 +48,8 @@ class Balance:
         self._done[rank] += behind - self._next[rank]
         self._set(rank, behind, int(self._high[rank]) or high)
         step = self._step_of(rank)
-        self._limit[rank] = max(int(self._limit[rank]), behind + 2 * step)
+        spare = PARTS if self._average > MUCH else 0
+        self._limit[rank] = max(int(self._limit[rank]), behind + 2 * step + spare)
         return self._rest_of(rank, step)
 
     def end_of(self, rank: int) -> int:
@@ -58,14 +61,18 @@ class Balance:
         return self._rest_of(rank, self._step_of(rank))
 
     def help_for(self, rank: int) -> Stretch:
-        """Return what a rank that has nothing left is to write: half of what the slowest can spare; or an empty one."""
+        """Return what a rank that has nothing left is to write, or an empty stretch.
+
+        It is half of what the one that has most can spare; but no more than ranks have left on average, because others
+        may come for the same.
+        """
         self._set(rank, 0, 0)
         spare = self._high - self._limit
         slowest = int(spare.argmax())
         if spare[slowest] <= 0:
             return Stretch.nothing()
         high = int(self._high[slowest])
-        low = high - max(1, min((int(spare[slowest]) + 1) // 2, self._left // self._known))
+        low = high - max(1, min((int(spare[slowest]) + 1) // 2, self._average))
         self._set(slowest, int(self._next[slowest]), low)
         self._set(rank, low, high)
         self._owner[rank] = self._owner[slowest]
@@ -82,8 +89,12 @@ class Balance:
         owner, low, high, limit = (int(of[rank]) for of in (self._owner, self._next, self._high, self._limit))
         return Stretch(owner, low, high, min(limit, high), step)
 
+    @property
+    def _average(self) -> int:
+        return self._left // self._known
+
     def _step_of(self, rank: int) -> int:
         """Return how many parts a rank takes at once: fewer near the end, if it is slower than others."""
         if self._done[rank] + PARTS // 2 > self._all_done / self._known:
             return PARTS
-        return min(PARTS, max(1, self._left // (EARLY * self._known)))
+        return min(PARTS, max(1, self._average // EARLY))
