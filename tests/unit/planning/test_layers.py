@@ -1,4 +1,4 @@
-"""Flat files are read once where a buffer has a layer of chunks, and else as often as the plan says: bytes are counted."""
+"""Flat files are read once where a buffer has a layer of chunks, else as often as the plan says: bytes are counted."""
 
 from __future__ import annotations
 
