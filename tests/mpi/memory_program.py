@@ -18,7 +18,7 @@ from parnwb import NWBParallelIO
 
 CHUNK = (78125, 64)
 CASES = {  # channels, megabytes, compression, chunks
-    "short": (384, 200, "auto", CHUNK),
+    "short": (384, 400, "auto", CHUNK),
     "long": (384, 800, "auto", CHUNK),
     "wide": (1536, 400, "auto", CHUNK),
     "wide, read once": (1536, 400, "auto", None),
