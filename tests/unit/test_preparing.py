@@ -54,7 +54,7 @@ def written(folder: Path, buffer_mb: float) -> list[str]:
     """Write a raw file of 6.4 MB in chunks of 0.4 MB, four of which make a layer; return what is warned of."""
     raw = np.lib.format.open_memmap(folder / "raw.npy", "w+", "<i2", (12_800, 256))
     nwbfile = NWBFile("Of one raw file", "raw", datetime(2024, 3, 5, tzinfo=timezone.utc))
-    nwbfile.add_acquisition(TimeSeries("raw", H5DataIO(raw, chunks=(3200, 64)), "V", rate=1.0))
+    nwbfile.add_acquisition(TimeSeries(name="raw", data=H5DataIO(raw, chunks=(3200, 64)), unit="V", rate=1.0))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with NWBParallelIO(folder / "out.nwb", "w", buffer_mb=buffer_mb, progress=False, overwrite=True) as io:
