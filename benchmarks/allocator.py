@@ -5,10 +5,10 @@
 
 The ranks are made up; all that serves them is what a run has. The root is `RootAddresses`: it takes messages by MPI,
 unpacks them, keeps account of who is how far, lets HDF5 allocate each chunk and enter it into its index, keeps the
-records, answers by MPI, and in the end appends the journal's frame. Where a node has several ranks, the first of them is
-`AskedAddresses`, which makes one message of what they ask and spreads the reply. Every rank asks for a few chunks of its
-own share at a time, all ranks in turn; when it has done all, it asks for more to do, and then no more. The clock runs
-while the root works, and only then.
+records, answers by MPI, and in the end appends the journal's frame. Where a node has several ranks, the first one is
+`AskedAddresses`, which makes one message of what they ask and spreads the reply. Every rank asks for a few chunks of
+its own share at a time, all ranks in turn; when it has done all, it asks for something to do. The clock runs while the
+root works, and only then.
 
 Once each rank is a node of its own, so that its message comes by itself; once the messages of nodes come one after the
 other; and once those of all nodes wait while the root is busy, as they do where it limits. `bare` is HDF5's part and
