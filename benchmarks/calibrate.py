@@ -5,8 +5,8 @@
 
 The costs come from runs on one rank and on two, of half the size, and those of the root from many made-up ranks
 (`allocator.py`); the model has never seen the runs that it is compared with, those of the whole size. All runs are
-repeated in turn, so that what the machine does meanwhile weighs on all alike, and medians count. `parnwb plan --site
-site.json` uses what was written.
+repeated in turn, so that what the machine does meanwhile weighs on all alike, and the least counts, because that only
+adds. `parnwb plan --site site.json` uses what was written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import allocator
-from measure import MB, median, table
+from measure import MB, table
 from recordings import Recording, make
 from run import TIMEOUT_SECONDS, launcher
 
@@ -94,19 +94,19 @@ def work_of(told: dict[str, Any], ranks: int) -> Work:
 
 
 def seconds_of(runs: list[dict[str, Any]], names: tuple[str, ...], root: bool = False) -> float:
-    """Return the median over runs of the largest rank's seconds in some phases."""
+    """Return the least over runs of the largest rank's seconds in some phases."""
     found = []
     for told in runs:
         ranks = told["phases"][:1] if root else told["phases"]
         found.append(max(sum(phases.get(name, 0.0) for name in names) for phases in ranks))
-    return median(found)
+    return min(found)
 
 
 def of_the_root() -> dict[str, float]:
     """Return what the root needs for a chunk and for a message, when many ask."""
     at_once, node = MADE_UP["at_once"], MADE_UP["node"]
     by_itself, together = (
-        1 / median([allocator.rate(allocator.Crowd(**{**MADE_UP, "node": each}), False)[0] for _ in range(3)])
+        1 / max(allocator.rate(allocator.Crowd(**{**MADE_UP, "node": each}), False)[0] for _ in range(3))
         for each in (1, node)
     )
     message = (by_itself - together) * at_once / (1 - 1 / node)
@@ -119,7 +119,7 @@ def calibrated(site: Site, single: list[dict[str, Any]], double: list[dict[str, 
     raw, stored = first["raw"] / MB, first["stored"] / MB
     reading, encoding, writing = (seconds_of(single, names) for names in PHASES.values())
     author = seconds_of(single, ("building the NWBFile", "sampling"), root=True)
-    rest = median([t["seconds"] for t in single]) - max(reading + encoding, writing) - author
+    rest = min(t["seconds"] for t in single) - max(reading + encoding, writing) - author
     site = fitted(
         site,
         read_mbs=raw / max(reading, 1e-6),
@@ -129,10 +129,10 @@ def calibrated(site: Site, single: list[dict[str, Any]], double: list[dict[str, 
         **of_the_root(),
         author_seconds=author,
         tail_seconds=rest,
-        import_seconds=median([t["started"] for t in single]),
+        import_seconds=min(t["started"] for t in single),
     )
     # What two ranks need beyond the model's opinion of them is their meetings.
-    beyond = median([told["seconds"] for told in double]) - writing_seconds(double[0], 2, site)
+    beyond = min(told["seconds"] for told in double) - writing_seconds(double[0], 2, site)
     return fitted(site, meeting_seconds=site.meeting_seconds + beyond / MEETINGS)
 
 
@@ -148,7 +148,7 @@ def by_phase(runs: list[dict[str, Any]], ranks: int, site: Site) -> list[list[st
     measured["allocator"] = seconds_of(runs, PLACING, root=True)
     middle = [max(sum(rank.get(name, 0.0) for name in FILLING) for rank in told["phases"]) for told in runs]
     ends = [told["started"] + told["seconds"] - filling for told, filling in zip(runs, middle, strict=True)]
-    measured["start-up and completing"] = median(ends)
+    measured["start-up and completing"] = min(ends)
     predicted = {**said, "start-up and completing": said["start-up"] + said["completing"]}
     rows = []
     for name, seconds in measured.items():
@@ -186,7 +186,7 @@ def main() -> None:
         site = calibrated(site, single, double)
         rows, errors, phases = [], [], []
         for ranks, runs in zip(arguments.ranks, wholes, strict=True):
-            measured, started = (median([told[name] for told in runs]) for name in ("seconds", "started"))
+            measured, started = (min(told[name] for told in runs) for name in ("seconds", "started"))
             said, predicted = predict(work_of(runs[0], ranks), site), writing_seconds(runs[0], ranks, site)
             errors.append(100 * (predicted / measured - 1))
             whole_command = [f"{started + measured:.2f}", f"{said.seconds:.2f}"]

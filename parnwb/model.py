@@ -25,12 +25,14 @@ MB = 1e6
 class Site:
     """What things cost somewhere.
 
-    The defaults are estimates from single measurements on two cores; ``benchmarks/calibrate.py`` measures a site's own.
+    The defaults of what a rank and the root do are what ``benchmarks/calibrate.py`` has measured on two cores (medians of
+    three times, rounded); those of nodes and the file system are made up. It measures a site's own.
 
     Parameters
     ----------
     read_mbs, encode_mbs, write_mbs
-        MB/s of one rank: of uncompressed bytes read and encoded, and of stored bytes written.
+        MB/s of one rank: of uncompressed bytes read and encoded, and of stored bytes written. Encoding has with it that
+        chunks are put together from rows, and their checksums.
     file_system_mbs
         MB/s of stored bytes that the file system takes from all ranks together, at most.
     stripe_mbs, stripes
@@ -52,19 +54,19 @@ class Site:
         More ranks than cores share them.
     """
 
-    read_mbs: float = 1500.0
-    encode_mbs: float = 330.0
-    write_mbs: float = 1200.0
+    read_mbs: float = 4000.0
+    encode_mbs: float = 600.0
+    write_mbs: float = 1900.0
     file_system_mbs: float = 2000.0
     stripe_mbs: float | None = None
     stripes: int = 1
     ratio: float = 2.5
-    chunk_seconds: float = 18e-6
-    request_seconds: float = 60e-6
-    import_seconds: float = 1.2
+    chunk_seconds: float = 14e-6
+    request_seconds: float = 150e-6
+    import_seconds: float = 1.7
     author_seconds: float = 0.15
     meeting_seconds: float = 0.003
-    tail_seconds: float = 0.05
+    tail_seconds: float = 0.04
     cores_per_node: int = 64
     ranks_per_node: int = 64
 

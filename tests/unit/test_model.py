@@ -118,8 +118,8 @@ def test_more_ranks_than_cores_share_them() -> None:
 @pytest.mark.parametrize("filtered", [True, False])
 def test_a_rank_at_a_pace_takes_as_long_on_a_full_node(filtered: bool) -> None:
     site = paced(Site(cores_per_node=16, ranks_per_node=16), 25.0, filtered=filtered)
-    work = Work(raw_bytes=16e9, chunks=100, ranks=16, filtered=filtered)
-    assert predict(work, site).seconds == pytest.approx(1000 / 25, rel=0.05)
+    work = Work(raw_bytes=160e9, chunks=1000, ranks=16, filtered=filtered)
+    assert predict(work, site).seconds == pytest.approx(10_000 / 25, rel=0.02)
 
 
 def test_one_root_suffices_for_more_ranks_if_chunks_are_larger() -> None:
