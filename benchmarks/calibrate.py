@@ -24,7 +24,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import allocator
 from measure import MB, table
 from recordings import Recording, make
 from run import TIMEOUT_SECONDS, launcher
@@ -104,6 +103,8 @@ def seconds_of(runs: list[dict[str, Any]], names: tuple[str, ...], root: bool = 
 
 def of_the_root() -> dict[str, float]:
     """Return what the root needs for a chunk and for a message, when many ask."""
+    import allocator  # begins MPI, which would be in the way of programs that are launched: all have ended
+
     at_once, node = MADE_UP["at_once"], MADE_UP["node"]
     by_itself, together = (
         1 / max(allocator.rate(allocator.Crowd(**{**MADE_UP, "node": each}), False)[0] for _ in range(3))

@@ -145,6 +145,7 @@ def test_goals_and_scaling_are_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(PARALLEL, reason="the same in both environments")
+@pytest.mark.once
 @pytest.mark.parametrize(("program", "word"), [("start_up.py", "more"), ("commits.py", "overhead")])
 def test_programs_of_their_own(program: str, word: str) -> None:
     assert word in smoked(program)
@@ -162,6 +163,7 @@ def cells(printed: str) -> list[list[str]]:
 
 
 @pytest.mark.skipif(PARALLEL, reason="the same in both environments")
+@pytest.mark.once
 def test_predictions_are_not_far_from_what_was_measured(tmp_path: Path) -> None:
     done = run("calibrate.py", "--smoke", "--output", tmp_path / "site.json", timeout=180)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -176,6 +178,7 @@ def test_predictions_are_not_far_from_what_was_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(PARALLEL, reason="the same in both environments")
+@pytest.mark.once
 def test_one_root_serves_made_up_ranks() -> None:
     rates = {row[0]: float(row[1]) for row in cells(smoked("allocator.py")) if row[1].isdigit()}
     assert set(rates) == {"each rank by itself", "a message of each node", "messages of all nodes wait", "bare"}
