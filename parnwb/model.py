@@ -25,8 +25,8 @@ MB = 1e6
 class Site:
     """What things cost somewhere.
 
-    The defaults of what a rank and the root do are what ``benchmarks/calibrate.py`` has measured on two cores (medians
-    of three times, rounded); those of nodes and the file system are made up. It measures a site's own.
+    The defaults of what a rank and the root do are what ``benchmarks/calibrate.py`` has measured on two cores (about
+    the medians of three times); those of nodes and the file system are made up. It measures a site's own.
 
     Parameters
     ----------
