@@ -31,7 +31,8 @@ def show_prediction(prediction: Prediction, *, measured: bool) -> None:
     if not measured:
         say("for costs of another machine: measure this one's with benchmarks/calibrate.py and give --site")
     suffices = prediction.root_suffices
-    say(f"one root gives addresses fast enough for {suffices} such ranks; beyond that, larger chunks help")
+    beyond = "beyond that, larger chunks help, or --backend virtual"
+    say(f"one root gives addresses fast enough for {suffices} such ranks; {beyond}")
 
 
 def show_plan(plan: WritePlan) -> None:
