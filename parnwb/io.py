@@ -130,7 +130,7 @@ class NWBParallelIO:
     break_lock
         Whether to take the output from a job that seems to write it (``PATH.lock``), but surely has ended.
     chunks
-        For bulk data that have no chunks of their own: None for what pynwb would do, or ``'auto'`` for 4 to 16 MB, of
+        For bulk data that have no chunks of their own: None for what pynwb would do, or ``'auto'`` for 2 to 16 MB, of
         about 64 channels or whole frames. A file that is resumed keeps its chunks.
     local
         With ``virtual``, a folder that each host has of its own, such as ``'$TMPDIR'``, which each rank looks up for

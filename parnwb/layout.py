@@ -161,6 +161,8 @@ class DatasetSpec:
         The axis along which the rows of a growing dataset come.
     read_beside
         Bytes that are read with all of it and are not its own, as ``parnwb.sources.read_beside`` tells them.
+    whole_rows
+        Whether all of a row is read for any part of it, as ``parnwb.sources.reads_whole_rows`` tells.
     """
 
     path: str
@@ -175,6 +177,7 @@ class DatasetSpec:
     first_row: int = 0
     major: int = 0
     read_beside: int = 0
+    whole_rows: bool = False
 
     @property
     def place(self) -> str:
@@ -301,6 +304,7 @@ class FileLayout:
                 "first_row": spec.first_row,
                 "major": spec.major,
                 "read_beside": spec.read_beside,
+                "whole_rows": spec.whole_rows,
             }
             for spec in self.datasets
         ]
@@ -333,5 +337,6 @@ def _spec_from_json(item: dict[str, Any]) -> DatasetSpec:
         coder=item["coder"],
         first_row=item["first_row"],
         major=item["major"],
-        read_beside=item.get("read_beside", 0),  # which journals of earlier versions do not tell
+        read_beside=item.get("read_beside", 0),  # which journals of earlier versions do not tell, nor
+        whole_rows=item.get("whole_rows", False),
     )

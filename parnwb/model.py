@@ -1,8 +1,9 @@
 """The scaling model: how long a plan takes at a site, by phase, and what limits it. Arithmetic only; nothing is run.
 
-A rank reads, encodes and writes its share; the first two in one thread, beside which the other writes. The root gives
-addresses, one chunk after the other; the file system takes so many bytes a second of all ranks together; and beginning
-costs what it costs. The slowest of these is what a run waits for.
+A rank reads, encodes and writes its share; the first two in one thread, beside which the other writes. Where no core is
+to spare the two threads share one, so that all three add up. The root gives addresses, one chunk after the other; the
+file system takes so many bytes a second of all ranks together; and beginning costs what it costs. The slowest of these
+is what a run waits for.
 """
 
 from __future__ import annotations
@@ -24,14 +25,19 @@ MB = 1e6
 class Site:
     """What things cost somewhere.
 
-    The defaults are estimates from single measurements on two cores; ``benchmarks/calibrate.py`` measures a site's own.
+    The defaults of what a rank and the root do are what ``benchmarks/calibrate.py`` has measured on two cores (about
+    the medians of three times); those of nodes and the file system are made up. It measures a site's own.
 
     Parameters
     ----------
     read_mbs, encode_mbs, write_mbs
-        MB/s of one rank: of uncompressed bytes read and encoded, and of stored bytes written.
+        MB/s of one rank: of uncompressed bytes read and encoded, and of stored bytes written. Encoding has with it that
+        chunks are put together from rows, and their checksums.
     file_system_mbs
-        MB/s of stored bytes that all ranks together can write: stripes times what one of them takes.
+        MB/s of stored bytes that the file system takes from all ranks together, at most.
+    stripe_mbs, stripes
+        MB/s of stored bytes that one storage server takes, None if that is not known; and over how many the file is
+        spread.
     ratio
         Uncompressed over stored bytes; 1 without a filter.
     chunk_seconds, request_seconds
@@ -48,25 +54,35 @@ class Site:
         More ranks than cores share them.
     """
 
-    read_mbs: float = 1500.0
-    encode_mbs: float = 330.0
-    write_mbs: float = 1200.0
+    read_mbs: float = 4000.0
+    encode_mbs: float = 600.0
+    write_mbs: float = 1900.0
     file_system_mbs: float = 2000.0
+    stripe_mbs: float | None = None
+    stripes: int = 1
     ratio: float = 2.5
-    chunk_seconds: float = 18e-6
-    request_seconds: float = 60e-6
-    import_seconds: float = 1.2
+    chunk_seconds: float = 14e-6
+    request_seconds: float = 150e-6
+    import_seconds: float = 1.7
     author_seconds: float = 0.15
     meeting_seconds: float = 0.003
-    tail_seconds: float = 0.05
+    tail_seconds: float = 0.04
     cores_per_node: int = 64
     ranks_per_node: int = 64
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
+            if value is None and item.name == "stripe_mbs":
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise PlanError(f"{item.name} of a site must be a positive number, got {value!r}")
+
+    @property
+    def taken_mbs(self) -> float:
+        """MB/s that one file takes from all ranks: what its stripes do, and no more than the file system does."""
+        spread = math.inf if self.stripe_mbs is None else self.stripes * self.stripe_mbs
+        return min(self.file_system_mbs, spread)
 
     @classmethod
     def from_file(cls, path: Path) -> Site:
@@ -145,7 +161,8 @@ class Prediction:
     phases
         Seconds of each thing that ranks do or wait for; those of the middle run beside each other.
     limit
-        Which of them decides: ``'codec'``, ``'source'``, ``'file system'``, ``'allocator'`` or ``'start-up'``.
+        Which of them decides, so that the run is shorter if that is quicker: ``'codec'``, ``'source'``, ``'writing'``,
+        ``'file system'``, ``'allocator'`` or ``'start-up'``.
     root_suffices
         Number of ranks up to which one root gives addresses as fast as the ranks need them.
     raw_bytes
@@ -174,25 +191,57 @@ class Prediction:
         }
 
 
+@dataclass(frozen=True)
+class _Steps:
+    """What one rank does with some bytes, in seconds.
+
+    Parameters
+    ----------
+    source, codec, writing
+        Of reading, of encoding, and of writing what is stored.
+    busy
+        Whether no core is to spare: then the thread that writes takes time from the one that encodes.
+    """
+
+    source: float
+    codec: float
+    writing: float
+    busy: bool
+
+    @classmethod
+    def of(cls, megabytes: float, work: Work, site: Site) -> _Steps:
+        together = min(work.ranks, site.ranks_per_node)
+        crowd = megabytes * max(1.0, together / site.cores_per_node)
+        encoding, ratio = (crowd / site.encode_mbs, site.ratio) if work.filtered else (0.0, 1.0)
+        return cls(crowd / site.read_mbs, encoding, crowd / ratio / site.write_mbs, together >= site.cores_per_node)
+
+    @property
+    def threads(self) -> tuple[tuple[str, ...], ...]:
+        """Which steps come one after the other."""
+        return (("codec", "source", "writing"),) if self.busy else (("codec", "source"), ("writing",))
+
+    def slowest(self) -> tuple[float, str]:
+        """Return the seconds of the thread that has most to do, and which step has the largest part in them."""
+        seconds, steps = max((sum(getattr(self, step) for step in thread), thread) for thread in self.threads)
+        return seconds, max(steps, key=lambda step: float(getattr(self, step)))
+
+
 def predict(work: Work, site: Site) -> Prediction:
     """Return how long ``work`` takes at ``site``. Independent; takes no time."""
-    ratio = site.ratio if work.filtered else 1.0
-    share = work.raw_bytes / MB / work.ranks * work.largest_share
-    crowd = max(1.0, min(work.ranks, site.ranks_per_node) / site.cores_per_node)
-    reading, writing = crowd * share / site.read_mbs, crowd * share / ratio / site.write_mbs
-    encoding = crowd * share / site.encode_mbs if work.filtered else 0.0
+    own = _Steps.of(work.raw_bytes / MB / work.ranks * work.largest_share, work, site)
+    own_seconds, own_limit = own.slowest()
     allocating = work.chunks * _seconds_per_chunk(work, site)
-    shared = work.raw_bytes / MB / ratio / site.file_system_mbs
+    shared = work.raw_bytes / MB / (site.ratio if work.filtered else 1.0) / site.taken_mbs
+    # What ranks do, what they share, and the root: beside each other.
+    filling, limit = max((own_seconds, own_limit), (shared, "file system"), (allocating, "allocator"))
+    crowd = max(1.0, min(work.ranks, site.ranks_per_node) / site.cores_per_node)
     doublings = math.log2(work.ranks) if work.ranks > 1 else 0.0
     starting = crowd * site.import_seconds + site.author_seconds + MEETINGS * site.meeting_seconds * doublings
-    # On cores that are shared the thread that writes takes time from the one that encodes.
-    middle = {"source": reading, "codec": encoding, "file system": max(shared, writing), "allocator": allocating}
-    own = reading + encoding + (writing if crowd > 1 or work.ranks >= site.cores_per_node else 0.0)
-    filling = max(own, writing, shared, allocating)
+    middle = {"source": own.source, "codec": own.codec, "writing": own.writing}
+    middle |= {"file system": shared, "allocator": allocating}
     phases = {"start-up": starting, **middle, "completing": site.tail_seconds}
     seconds = starting + filling + site.tail_seconds
-    slowest = max(middle, key=lambda name: middle[name])
-    limit = "start-up" if starting > filling else slowest
+    limit = "start-up" if starting > filling else limit
     return Prediction(seconds, phases, limit, root_suffices_to(work, site), work.raw_bytes)
 
 
@@ -228,9 +277,7 @@ def root_suffices_to(work: Work, site: Site) -> int:
         return work.ranks
     # So many ranks that one of each node asks for all.
     many = replace(work, ranks=max(work.ranks, site.ranks_per_node + 1))
-    ratio = site.ratio if work.filtered else 1.0
-    own = 1 / site.read_mbs + (1 / site.encode_mbs if work.filtered else 1 / site.write_mbs / ratio)
-    seconds_of_a_chunk = work.raw_bytes / work.chunks / MB * own
+    seconds_of_a_chunk, _ = _Steps.of(work.raw_bytes / work.chunks / MB, many, site).slowest()
     return max(1, int(seconds_of_a_chunk / _seconds_per_chunk(many, site)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from parnwb.errors import LaunchError, ParnwbError
 from parnwb.machine import memory, storage
 from parnwb.machine.storage import Writers
 from parnwb.machine.striping import Striping, striping_for
+from parnwb.planning.layers import said_of_readings
 from parnwb.planning.plan import WritePlan
 from parnwb.restore import Earlier
 from parnwb.settings import WriteSettings
@@ -25,6 +27,9 @@ from parnwb.target.permissions import Permissions
 
 if TYPE_CHECKING:
     from parnwb.authoring.skeleton import Authored
+
+LEAST_WARNED_OF = 10**9
+"""Bytes that are read more than once of which a run warns: fewer take less than a second or two."""
 
 
 def check_memory(ranks: Ranks, plan: WritePlan, threads: int, sources: Mapping[str, Source]) -> bool:
@@ -112,6 +117,8 @@ def prepare(
             expected = expected_bytes(skeleton, [plan.remaining_of(number) for number in range(len(plan.layout))])
             target.require_space(expected.least)
             target.warn_of_space(expected.about)
+            for path, words in said_of_readings(plan, LEAST_WARNED_OF):
+                warnings.warn(f"{path}: {words}", stacklevel=2)
             token = target.create(_striping(target, expected.about, ranks)) if earlier is None else target.adopt()
             if keeps_journal:
                 journal = _journal(target, earlier)

@@ -1,7 +1,7 @@
 """``auto_chunks``: chunk shapes that NWB recommends, for data that have none of their own.
 
 2 to 16 MB each: readers fetch whole chunks, from disks and over networks. They depend on the data alone, so that the
-file is the same whatever the number of ranks.
+file is the same whatever the number of ranks, and of their buffers.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ if TYPE_CHECKING:
     import h5py
 
 LEAST_BYTES, MOST_BYTES = 4_000_000, 16_000_000
+LEAST_OF_WIDE_BYTES = 2_000_000
+LAYER_BYTES = 64 * 2**20
+"""Of a layer of chunks, which are all channels: a buffer of the default size, so that no row is read for two of them.
+
+Chunks that are thinner than they would be otherwise have ``LEAST_OF_WIDE_BYTES`` at least."""
 CHANNELS = 64
 """About so many channels share a chunk, so that some of a probe's can be read without the others."""
 MOST_CHUNKS = 250_000
 """What one root places in five seconds. Data of more chunks than these get larger ones, as far as ``MOST_BYTES``."""
+MOST_OF_LAYERS = 1_000_000
+"""What one root places in twenty seconds, in which no file system gives so much data once more: as far as this a layer
+that fits goes before fewer chunks."""
 GUESSED = 1024
 
 
 def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Return the chunk shape for a dataset. Independent.
 
-    Two axes are time and channels: about 64 channels for as long as fits. Of three and more, images first of all, the
-    first is counted in whole frames.
+    Two axes are time and channels: about 64 channels, for as long as fits and all channels fit a buffer. Of three and
+    more, images first of all, the first is counted in whole frames.
 
     Parameters
     ----------
@@ -37,8 +45,10 @@ def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     nbytes = math.prod(shape) * itemsize
     room = max(1, int(min(MOST_BYTES, max(LEAST_BYTES, nbytes / MOST_CHUNKS))) // itemsize)
     if len(shape) == 2:
-        columns = -(-shape[1] // -(-shape[1] // CHANNELS))
-        return min(shape[0], max(1, room // columns)), columns
+        abreast = -(-shape[1] // CHANNELS)
+        columns = -(-shape[1] // abreast)
+        fits = max(LAYER_BYTES // abreast, LEAST_OF_WIDE_BYTES, nbytes // MOST_OF_LAYERS) // itemsize
+        return min(shape[0], max(1, min(room, fits) // columns)), columns
     frame = math.prod(shape[1:])
     if frame * itemsize <= MOST_BYTES:
         return (min(shape[0], max(1, room // frame)), *shape[1:])

@@ -51,7 +51,7 @@ from parnwb.overlay import Overlay
 from parnwb.resident.data import Resident
 from parnwb.resident.gathering import Asking, gathered
 from parnwb.site import BackendChoice, choose_backend
-from parnwb.sources import Access, Source, read_beside, takes_over
+from parnwb.sources import Access, Source, read_beside, reads_whole_rows, takes_over
 from parnwb.sources.binary import BinarySource
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import creation_of_same, creation_of_spec, is_outside, read_spec
@@ -487,6 +487,7 @@ class _UnfilledGroup(h5py.Group):
         created = read_spec(self[self._path])
         access, beside = self._source.access.value, read_beside(self._source)
         spec = replace(created, access=access, coder=self._coder, major=major, read_beside=beside)
+        spec = replace(spec, whole_rows=reads_whole_rows(self._source))
         needs_coder = any(item.identifier == DEFLATE for item in spec.filters) and not takes_over(self._source, spec)
         if spec.coder or self._hdf5_encodes or not needs_coder:
             return spec

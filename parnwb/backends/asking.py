@@ -53,7 +53,8 @@ class AskedAddresses:
         self._asking = {self._ranks.rank, *self._route.below}
         self._inbox.gone.clear()
         self._movable = portion.movable
-        self._stretch = Stretch.own(portion.plan, self._ranks.rank)
+        own = Stretch.own(portion.plan, self._ranks.rank)
+        self._stretch = own.shared() if portion.movable else own
         return self._stretch
 
     def serve(self) -> bool:
@@ -74,16 +75,16 @@ class AskedAddresses:
     def of(self, batch: Batch) -> Numbers:
         """Ask, and make this rank's bytes safe as often as the root wants it before it answers."""
         reply = self._asked(
-            Request(self._ranks.rank, batch.requests, batch.raw_bytes, batch.number, self._stretch.high)
+            Request(self._ranks.rank, batch.requests, batch.raw_bytes, batch.behind, self._stretch.high)
         )
-        self._stretch.end_at(int(reply[-1]))
+        self._stretch.go_on(Stretch.of(reply[-REPLY_TAIL:]))
         return reply[:-REPLY_TAIL]
 
     def more(self) -> Stretch:
         """Ask for it."""
         if not self._movable:
             return Stretch.nothing()
-        self._stretch = Stretch(*self._asked(Request.for_work(self._ranks.rank)).tolist())
+        self._stretch = Stretch.of(self._asked(Request.for_work(self._ranks.rank)))
         return self._stretch
 
     def _asked(self, request: Request) -> Numbers:

@@ -48,8 +48,8 @@ class Batch:
         Uncompressed bytes of these chunks in the file's dtype.
     place
         Dataset and hyperslab of the buffer.
-    number
-        Of the buffer in its owner's list.
+    behind
+        Number of the first part of a buffer behind these, in its owner's list.
     release
         To be called when the payloads are not needed any more: their memory may be used again.
     """
@@ -58,7 +58,7 @@ class Batch:
     payloads: list[Any]
     raw_bytes: int
     place: str
-    number: int = 0
+    behind: int = 0
     release: Callable[[], None] = lambda: None
 
 
@@ -87,7 +87,13 @@ class Encoder(Ahead[Batch]):
                         yield batch
                     del batch  # it is the taker's
 
+        self._stretch = stretch
         super().__init__(ranks, "encoder", batches)
+
+    def __exit__(self, *exception: object) -> None:
+        """End the thread, also where it waits until it may go on."""
+        self._stretch.end_at(0)
+        super().__exit__(*exception)
 
 
 def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: Phases) -> Iterator[Batch]:
@@ -96,21 +102,22 @@ def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: 
     Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
     """
     plan = portion.plan
-    for dataset, buffers in groupby(stretch.buffers(plan), lambda numbered: numbered[1].dataset):
+    taken = phases.each(AHEAD, stretch.buffers(plan))
+    for dataset, buffers in groupby(taken, lambda numbered: numbered[1].dataset):
         spec, source = plan.layout.datasets[dataset], portion.source(dataset)
         if takes_over(source, spec):
             shelf = Shelf(spec)
-            for number, buffer in buffers:
+            for behind, buffer in buffers:
                 batch = take_over(portion, buffer, source, lane, phases, shelf)
-                yield replace(batch, number=number, release=shelf.lend())
+                yield replace(batch, behind=behind, release=shelf.lend())
             continue
         pipeline, assembler = crew.pipeline(spec), ChunkAssembler(spec)
         stream = IndependentChunkIterator(plan, stretch.owner, dataset, source, lane.step)
-        for number, buffer in buffers:
+        for behind, buffer in buffers:
             with phases(AHEAD):
                 assembler.take_back()
             chunks = assembler.assemble(buffer.slab, phases.each(READING, stream.pieces(buffer.slab)))
-            batch = replace(encode(portion, buffer, chunks, pipeline, lane, phases), number=number)
+            batch = replace(encode(portion, buffer, chunks, pipeline, lane, phases), behind=behind)
             yield replace(batch, release=assembler.lend()) if not spec.filters else batch
             del batch, chunks  # while the next is encoded nothing is held of this one
 

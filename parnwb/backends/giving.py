@@ -92,12 +92,13 @@ class RootAddresses:
         self._in_one_piece = portion.in_one_piece
         self._asking, self._has_ended = set(range(1, self._ranks.size)), False
         self._inbox.gone.clear()
-        self._stretch = Stretch.own(portion.plan, self._ranks.rank)
+        own = Stretch.own(portion.plan, self._ranks.rank)
         self._balance = Balance(self._ranks.size)
         self._movable = portion.movable
         self._own_is_movable = portion.movable and not any(
             portion.plan.is_kept(share.dataset) for share in portion.plan.shares(self._ranks.rank)
         )
+        self._stretch = own.shared() if self._own_is_movable else own
         return self._stretch
 
     def serve(self) -> bool:
@@ -128,7 +129,7 @@ class RootAddresses:
         before = self._commits
         self._ranks.wait_until(lambda: self._commits > before or not self._commit_is_due(), self.serve)
         if self._own_is_movable:
-            self._balance.has_asked(self._ranks.rank, batch.number, self._stretch.high)
+            self._stretch.go_on(self._balance.has_asked(self._ranks.rank, batch.behind, self._stretch.high))
         return self._place(batch.requests, batch.raw_bytes)
 
     def more(self) -> Stretch:
@@ -191,7 +192,7 @@ class RootAddresses:
         addresses = self._place(rows, sum(request.raw_bytes for request in everything))
         for request in everything:
             if self._movable and not request.is_for_work:
-                self._balance.has_asked(request.rank, request.number, request.high)
+                self._balance.has_asked(request.rank, request.behind, request.high)
         helping = {request.rank: self._balance.help_for(request.rank) for request in everything if request.is_for_work}
         if self._own_is_movable and helping:
             self._stretch.end_at(self._balance.end_of(self._ranks.rank) or self._stretch.high)
@@ -206,10 +207,11 @@ class RootAddresses:
 
     def _told_of(self, request: Request, helping: Mapping[int, Stretch]) -> Numbers:
         """Return what stands behind the addresses of a reply: the stretch that one who asks is on, or a new one."""
-        stretch = helping.get(request.rank)
-        if stretch is None:
-            stretch = Stretch(request.rank, 0, self._balance.end_of(request.rank) if self._movable else request.high)
-        return np.array([stretch.owner, stretch.low, stretch.high], dtype=np.int64)
+        if request.rank in helping:
+            return helping[request.rank].numbers()
+        if self._movable:
+            return self._balance.rest_of(request.rank).numbers()
+        return Stretch(request.rank, request.behind, request.high, request.high).numbers()
 
     def _place(self, requests: Numbers, raw_bytes: int) -> Numbers:
         with self._ranks.phases("giving addresses"):

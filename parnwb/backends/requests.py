@@ -26,16 +26,16 @@ class Request:
         A row of ``REQUEST_COLUMNS`` numbers for each chunk.
     raw_bytes
         Uncompressed bytes of these chunks.
-    number
-        Of the buffer that has them; below zero for who has done all and asks for more.
+    behind
+        Number of the first part of a buffer behind these; below zero for who has done all and asks for more.
     high
-        Where the stretch of this buffer ends, as far as who asks knows.
+        Where this stretch ends, as far as who asks knows.
     """
 
     rank: int
     rows: Numbers
     raw_bytes: int
-    number: int
+    behind: int
     high: int
 
     @classmethod
@@ -46,16 +46,16 @@ class Request:
     @property
     def is_for_work(self) -> bool:
         """Whether it asks for something to do, and not for addresses."""
-        return self.number < 0
+        return self.behind < 0
 
 
-REPLY_TAIL = 3
-"""Numbers behind the addresses of a reply: a stretch. It ends where that of the asking rank does, or is a new one."""
+REPLY_TAIL = 5
+"""Numbers behind the addresses of a reply: the rest of the stretch that the asking rank is on, or a new one."""
 
 
 def packed(requests: Sequence[Request], finished: Sequence[int]) -> Numbers:
     """Return as integers what some ranks ask, and which ask no more. Independent."""
-    heads = [number for r in requests for number in (r.rank, len(r.rows), r.raw_bytes, r.number, r.high)]
+    heads = [number for r in requests for number in (r.rank, len(r.rows), r.raw_bytes, r.behind, r.high)]
     head = np.array([len(requests), len(finished), *finished, *heads], dtype=np.int64)
     return np.concatenate([head, *(request.rows.reshape(-1) for request in requests)])
 

@@ -52,7 +52,7 @@ def planning_where(compression: str) -> Callable[[Command], Command]:
             callback=lambda _, __, word: None if word == "own" else word,
             default="own",
             show_default=True,
-            help="Of data without chunks of their own: auto (4-16 MB, about 64 channels or whole frames), or own, as "
+            help="Of data without chunks of their own: auto (2-16 MB, about 64 channels or whole frames), or own, as "
             "pynwb and the interface choose.",
         ),
         click.option("--decomposition", default="balanced", show_default=True, help="balanced, slab or block."),

@@ -15,6 +15,8 @@ from parnwb.cli.showing import show_plan, show_prediction
 if TYPE_CHECKING:
     from parnwb.model import Site
 
+KNOWN = ("file_system_mbs", "stripe_mbs", "stripes", "cores_per_node", "ranks_per_node")
+
 
 @command(
     "Show what each of N ranks would do.",
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 @planning
 @click.option("--site", type=click.Path(path_type=Path), help="Costs that benchmarks/calibrate.py has measured.")
 @click.option("--file-system-mbs", type=float, help="MB/s that all ranks together can write, if known.")
-@click.option("--ranks-per-node", type=click.IntRange(min=1), help="How many ranks share a node's cores.")
+@click.option("--stripe-mbs", type=float, help="MB/s that one storage server takes of a file, if known.")
+@click.option("--stripes", type=click.IntRange(min=1), help="Storage servers for the file, with --stripe-mbs.")
+@click.option("--cores-per-node", type=click.IntRange(min=1), help="Cores of a node (64).")
+@click.option("--ranks-per-node", type=click.IntRange(min=1), help="How many ranks share them; else one each.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it, as NAME.png, .svg or .pdf (parnwb[plot]).")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole plan as JSON.")
 def plan(
@@ -38,15 +43,13 @@ def plan(
     plot: Path | None,
     compression: str | None,
     site: Path | None,
-    file_system_mbs: float | None,
-    ranks_per_node: int | None,
     **given: Any,
 ) -> None:
     """Show what each of N ranks would read and write, without MPI and without writing, and about how long it takes."""
     from parnwb.model import Work, predict
     from parnwb.recordings.dry_run import plan_conversion
 
-    where = _site(site, file_system_mbs=file_system_mbs, ranks_per_node=ranks_per_node)
+    where = _site(site, **{name: given.pop(name) for name in KNOWN})
     data = source_data(source, given)
     result = plan_conversion(data, ranks, compression=compression_of(compression or "auto"), **given)
     prediction = predict(Work.of(result), where)
@@ -63,6 +66,14 @@ def plan(
 
 
 def _site(path: Path | None, **known: float | None) -> Site:
+    from parnwb.errors import PlanError
     from parnwb.model import Site, fitted
 
-    return fitted(Site() if path is None else Site.from_file(path), **known)
+    known["ranks_per_node"] = known["ranks_per_node"] or known["cores_per_node"]
+    site = fitted(Site() if path is None else Site.from_file(path), **known)
+    if known["stripes"] and site.stripe_mbs is None:
+        raise PlanError(
+            f"--stripes {known['stripes']} says nothing while it is not known what one of them takes",
+            remedy="Give --stripe-mbs as well, or a --site that says it",
+        )
+    return site

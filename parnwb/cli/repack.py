@@ -30,7 +30,7 @@ def recoding(decorated: Command) -> Command:
             default=OWN,
             show_default=True,
             callback=lambda _, __, word: chunks_of(word),
-            help="Of all large datasets: own, as they are; or auto (4-16 MB, about 64 channels or whole frames).",
+            help="Of all large datasets: own, as they are; or auto (2-16 MB, about 64 channels or whole frames).",
         ),
         click.option(
             "--compression",

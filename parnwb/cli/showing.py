@@ -31,7 +31,8 @@ def show_prediction(prediction: Prediction, *, measured: bool) -> None:
     if not measured:
         say("for costs of another machine: measure this one's with benchmarks/calibrate.py and give --site")
     suffices = prediction.root_suffices
-    say(f"one root gives addresses fast enough for {suffices} such ranks; beyond that, larger chunks help")
+    beyond = "beyond that, larger chunks help, or --backend virtual"
+    say(f"one root gives addresses fast enough for {suffices} such ranks; {beyond}")
 
 
 def show_plan(plan: WritePlan) -> None:
@@ -53,6 +54,9 @@ def _filter(item: FilterSpec) -> str:
 
 def show_datasets(plan: WritePlan) -> None:
     """Print the datasets in the order of the queue."""
+    from parnwb.planning.layers import said_of_readings
+
+    said = dict(said_of_readings(plan))
     click.echo("Datasets")
     for turn, group in enumerate(plan.order.turns):
         for spec in (plan.layout.datasets[number] for number in group):
@@ -62,6 +66,8 @@ def show_datasets(plan: WritePlan) -> None:
             beside = f" with {spec.read_beside / MB:.1f} MB of other columns" if spec.read_beside > spec.nbytes else ""
             click.echo(f"  {spec.path}")
             say(f"{spec.shape} {spec.dtype}, {chunks}, {filters}; read {spec.access}{beside}, {turned}", indent=4)
+            if spec.path in said:
+                say(said[spec.path], indent=4)
 
 
 def show_shares(plan: WritePlan) -> None:

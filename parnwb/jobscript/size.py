@@ -170,7 +170,7 @@ def job_size(
         )
     if nodes is not None and ranks is not None:
         _check_together(nodes, ranks, most_per_node, site)
-    costs = _costs(needs, site, rate_mb, most_per_node)
+    costs = fitted(_costs(needs, site, rate_mb, most_per_node), stripes=stripes)
     wanted = ranks or (nodes * most_per_node if nodes else None) or needs.ranks
     if wanted is None:
         wanted = _enough(needs, costs, minutes * 60)
@@ -178,7 +178,8 @@ def job_size(
     count = max(1, min(wanted, needs.pieces) if ranks is None else wanted)
     node_count = max(nodes or 1, math.ceil(count / most_per_node))
     per_node = math.ceil(count / node_count)
-    predicted = _predicted(needs, costs, node_count * per_node)
+    spread = stripes or _worthwhile_stripes(needs.nbytes, node_count)
+    predicted = _predicted(needs, fitted(costs, stripes=spread), node_count * per_node)
     total = PASSES * predicted.seconds
     limit = START_MINUTES + TIME_MARGIN * total / 60
     limit_minutes = max(LEAST_MINUTES, ROUND_MINUTES * math.ceil(limit / ROUND_MINUTES))
@@ -192,7 +193,7 @@ def job_size(
         signal_seconds=min(SIGNAL_SECONDS, max(LEAST_SIGNAL_SECONDS, limit_minutes * 15)),
         estimated_seconds=total,
         limited_by=predicted.limit,
-        stripes=stripes or _worthwhile_stripes(needs.nbytes, node_count),
+        stripes=spread,
         asked=count if ranks or (needs.ranks and not nodes) else None,
     )
 

@@ -18,6 +18,7 @@ from parnwb.hyperslab import Hyperslab, ravel, run_boxes
 from parnwb.layout import ChunkGrid, DatasetSpec, FileLayout
 from parnwb.planning.by_blocks import cells_at_once
 from parnwb.planning.decomposition import Grains, Runs, Share, Strategy, strategy
+from parnwb.planning.layers import readings
 from parnwb.planning.write_queue import WriteQueue, write_queue
 from parnwb.sources.access import Access
 
@@ -246,13 +247,17 @@ class WritePlan:
             rows = sequential_rows(spec, int(self.buffer_mb * MiB))
             yield from (rows.cell(index) for index in Hyperslab.whole(rows.extent).points())
             return
-        room = int(self.buffer_mb * MiB) // spec.chunk_bytes
+        room = self._room(spec)
         cells = spec.grid.cells(grain.elements(share.grains))
         if share.dataset in self.blocks:
             shape = cells_at_once(cells.count, spec.grid.chunk, self.blocks[share.dataset], room)
             yield from (spec.grid.elements(box) for box in cells.tiles(shape))
             return
         yield from (spec.grid.elements(box) for box in cells.split(room))
+
+    def _room(self, spec: DatasetSpec) -> int:
+        """Return how many chunks a buffer has room for; it has one in any case."""
+        return int(self.buffer_mb * MiB) // spec.chunk_bytes
 
     def chunks(self, buffer: Buffer) -> Iterator[tuple[tuple[int, ...], Hyperslab]]:
         """Iterate over ``(chunk index, elements)`` of a buffer, in C order."""
@@ -315,10 +320,18 @@ class WritePlan:
             slab = self.grain_grids[share.dataset].elements(share.grains)
             yield share.dataset, slab.size * self.layout.datasets[share.dataset].itemsize
 
+    @cached_property
+    def readings(self) -> tuple[int, ...]:
+        """For each dataset, how many times its source reads a row: 1 where a buffer has all of it."""
+        return tuple(
+            1 if number in self.blocks else readings(spec, self._room(spec)) for number, spec in enumerate(self.layout)
+        )
+
     def _cost_of(self, dataset: int, nbytes: int) -> float:
         """Return what some of a dataset's bytes cost, wherever in it they are."""
         spec = self.layout.datasets[dataset]
-        return nbytes * (1 + spec.read_beside / max(1, spec.nbytes * READ_WHILE_WRITTEN))
+        read = self.readings[dataset] * (spec.nbytes + spec.read_beside)
+        return nbytes * (1 + (read - spec.nbytes) / max(1, spec.nbytes * READ_WHILE_WRITTEN))
 
     def buffer_bytes(self, dataset: int) -> int:
         """Return the bytes of the largest buffer of a dataset."""
@@ -373,6 +386,7 @@ class WritePlan:
             "total_bytes": self.layout.nbytes,
             "balance": self.balance(),
             "projected_memory_bytes": self.memory(),
+            "readings": list(self.readings),
             "datasets": self.layout.to_json(),
             "shares": [self._rank_json(rank) for rank in (range(self.ranks) if ranks is None else ranks)],
         }

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.sources.access import Access
-from parnwb.sources.source import PiecewiseSource, Source, read_beside
+from parnwb.sources.source import PiecewiseSource, Source, read_beside, reads_whole_rows
 
 MAX_PICKLED_BYTES = 64 * 2**20
 """Arrays above this size, in bytes, are not sent to ranks that do not build the NWBFile themselves."""
@@ -103,6 +103,11 @@ class CastSource:
     def access(self) -> Access:
         """What the inner source promises."""
         return self.source.access
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether the inner source reads all of a row for any part of it."""
+        return reads_whole_rows(self.source)
 
     @property
     def read_beside(self) -> int:

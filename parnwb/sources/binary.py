@@ -82,6 +82,11 @@ class BinarySource:
         return Access.RANDOM
 
     @property
+    def whole_rows(self) -> bool:
+        """Whether all columns are read for any of them: rows are not wide."""
+        return self.file_shape[1:] != () and 0 < self._row_bytes <= WIDE_ROW_BYTES
+
+    @property
     def read_beside(self) -> int:
         """Bytes of the other columns: they are read as well, unless rows are wide."""
         row_bytes = self.file_shape[-1] * self.dtype.itemsize if len(self.file_shape) > 1 else 0
@@ -110,8 +115,7 @@ class BinarySource:
         SourceError
             As ``read``.
         """
-        row_bytes = math.prod(self.file_shape[1:]) * self.dtype.itemsize
-        if not slab.count or not 0 < row_bytes <= WIDE_ROW_BYTES:
+        if not slab.count or not 0 < self._row_bytes <= WIDE_ROW_BYTES:
             yield slab, self.read(slab)
             return
         for low, values in self._row_pieces(self._in_file(slab), self.file_shape, self.offset):
@@ -148,6 +152,11 @@ class BinarySource:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore without looking at the file: a rank that cannot see it says so when it reads."""
         self.__dict__.update(state)
+
+    @property
+    def _row_bytes(self) -> int:
+        """Bytes of a row of the file, all that has the same place along the first axis."""
+        return math.prod(self.file_shape[1:]) * self.dtype.itemsize
 
     @property
     def _end(self) -> int:

@@ -68,7 +68,11 @@ class EncodedSource(Source, Protocol):
 
 @runtime_checkable
 class RowSource(Source, Protocol):
-    """A source that reads whole rows, of which its values are a part."""
+    """A source of rows, which may have more than its values."""
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether all of a row is read for any part of it."""
 
     @property
     def read_beside(self) -> int:
@@ -78,6 +82,11 @@ class RowSource(Source, Protocol):
 def read_beside(source: Source) -> int:
     """Return how many bytes are read with all values of a source that are none of them. Independent."""
     return source.read_beside if isinstance(source, RowSource) else 0
+
+
+def reads_whole_rows(source: Source) -> bool:
+    """Tell whether a source reads all of a row for any part of it. Independent."""
+    return isinstance(source, RowSource) and source.whole_rows
 
 
 def takes_over(source: Source | None, spec: DatasetSpec) -> TypeGuard[EncodedSource]:

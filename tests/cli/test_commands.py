@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 from mpi_launch import run_mpi
 
+from parnwb.recordings.made_recording import make_spikeglx_recording
+
 # What commands print; that they do what they say with either MPI, test_bad_input and the contract show.
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.once]
 
@@ -25,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "program.py"
 COMMANDS = ("campaign", "convert", "verify", "plan", "doctor", "demo", "jobscript", "merge", "repack", "split")
 RANKS = (1, 2, 7, 100_000)
+FRAME_BYTES = 2 * 385  # of a made recording: 384 channels and the sync channel
 USAGE = {
     "unknown_flag": (["convert", "a", "b", "--overwrit"], ("No such option", "--overwrit")),
     "too_many_arguments": (["verify", "a", "b"], ("unexpected extra argument", "b")),
@@ -50,6 +54,7 @@ def without_mpi(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     lines |= {f"json_{ranks}": [*lines[f"plan_{ranks}"], "--json"] for ranks in RANKS}
     slow = ["--chunks", "auto", "--file-system-mbs", "0.1"]
     lines["plan_slow"] = ["plan", str(recording), "--ranks", "4", "--json", *slow]
+    lines["plan_stripes"] = ["plan", str(recording), "--ranks", "4", "--stripes", "4"]
     lines["plan_missing"] = ["plan", str(recording / "nowhere"), "--ranks", "2"]
     lines["plan_bad_setting"] = ["plan", str(recording), "--ranks", "2", "--decomposition", "dice"]
     lines["jobscript"] = ["jobscript", str(recording), "out.nwb", "--site", str(ROOT / "jobscripts" / "site.sh")]
@@ -132,6 +137,44 @@ def test_plan_as_json(without_mpi: dict[str, Any], ranks: int) -> None:
     memory = [share["projected_memory_bytes"] for share in plan["shares"]]
     assert 0 < max(memory) <= plan["projected_memory_bytes"]
     assert min(memory) == 0 or ranks < 100_000  # who has nothing to write needs no buffer
+
+
+@pytest.fixture
+def ten_terabytes(tmp_path: Path) -> Path:
+    """A recording whose samples are a hole of 10 TB, and whose meta file says so."""
+    run = make_spikeglx_recording(tmp_path, megabytes=1)
+    binary = next(run.rglob("*.ap.bin"))
+    meta = binary.with_suffix(".meta")
+    frames = 10**13 // FRAME_BYTES
+    try:
+        os.truncate(binary, frames * FRAME_BYTES)
+    except OSError as error:
+        pytest.skip(f"the file system of {tmp_path} has no files of 10 TB: {error}")
+    said = {"fileSizeBytes": str(frames * FRAME_BYTES), "fileTimeSecs": f"{frames / 30000:.6f}"}
+    lines = (line.split("=", 1) for line in meta.read_text().splitlines())
+    meta.write_text("".join(f"{name}={said.get(name, value)}\n" for name, value in lines))
+    return run
+
+
+def test_plan_of_ten_terabytes_on_a_hundred_thousand_ranks_takes_seconds(ten_terabytes: Path) -> None:
+    command = [sys.executable, "-m", "parnwb", "plan", ten_terabytes, "--ranks", "100000", "--chunks", "auto"]
+    command += ["--file-system-mbs", "1e6", "--stripes", "64", "--stripe-mbs", "1000"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "10000000.0 MB in all" in done.stdout and "99984 more ranks" in done.stdout
+    seconds, rate = re.search(r"about (\d+) s \((\d+) MB/s of data\), limited by file system", done.stdout).groups()
+    assert int(seconds) == pytest.approx(10**7 / int(rate), rel=0.05)
+    # 64 servers of 1000 MB/s, of 2 to 4 times as many bytes as are stored.
+    assert 2 * 64_000 < int(rate) < 4 * 64_000
+    processor = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    assert processor < 15  # where 2 to 3 are usual
+
+
+def test_stripes_mean_something_only_if_it_is_known_what_one_takes(without_mpi: dict[str, Any]) -> None:
+    result = without_mpi["plan_stripes"]
+    assert result["status"] == 1 and "--stripes 4 says nothing" in result["err"] and "--stripe-mbs" in result["err"]
 
 
 def test_plan_of_a_slow_file_system(without_mpi: dict[str, Any]) -> None:

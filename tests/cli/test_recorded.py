@@ -44,6 +44,7 @@ WITHOUT_MPI = {
     "plan": ["plan", "rec", "--ranks", "3"],
     "plan_plotted": ["plan", "rec", "--ranks", "3", "--plot", "plan.png"],
     "plan_of_many": ["plan", "rec", "--ranks", "1000"],
+    "plan_of_small_buffers": ["plan", "rec", "--ranks", "2", "--buffer-mb", "1"],
     "dry_run": ["convert", "rec", "new.nwb", "--dry-run"],
     "dry_run_specification": ["convert", "sessions.yml", "nwb", "--dry-run"],
     "dry_run_refused": ["convert", "rec", "there.nwb", "--dry-run"],

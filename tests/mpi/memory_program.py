@@ -16,13 +16,14 @@ from pynwb import NWBFile, TimeSeries
 
 from parnwb import NWBParallelIO
 
-CASES = {  # channels, megabytes, compression
-    "short": (384, 400, "auto"),
-    "long": (384, 800, "auto"),
-    "wide": (1536, 400, "auto"),
-    "as it is": (384, 800, "none"),
-}
 CHUNK = (78125, 64)
+CASES = {  # channels, megabytes, compression, chunks
+    "short": (384, 400, "auto", CHUNK),
+    "long": (384, 800, "auto", CHUNK),
+    "wide": (1536, 400, "auto", CHUNK),
+    "wide, read once": (1536, 400, "auto", None),
+    "as it is": (384, 800, "none", CHUNK),
+}
 
 
 def anonymous() -> int:
@@ -56,25 +57,27 @@ def make(path: Path, channels: int, megabytes: int) -> None:
             file.write(block)
 
 
-def session(path: Path, channels: int) -> NWBFile:
+def session(path: Path, channels: int, chunks: tuple[int, int] | None) -> NWBFile:
     file = NWBFile("memory", "memory", datetime(2026, 1, 1, tzinfo=timezone.utc))
     data = np.memmap(path, "<i2", "r").reshape(-1, channels)
-    iterator = SliceableDataChunkIterator(data=data, chunk_shape=CHUNK, buffer_gb=0.1)
-    file.add_acquisition(TimeSeries("wide", data=iterator, unit="V", rate=30_000.0))
+    if chunks is not None:
+        data = SliceableDataChunkIterator(data=data, chunk_shape=chunks, buffer_gb=0.1)
+    file.add_acquisition(TimeSeries("wide", data=data, unit="V", rate=30_000.0))
     return file
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
     comm, folder, found = MPI.COMM_WORLD, Path(sys.argv[1]), {}
-    for name, (channels, megabytes, compression) in CASES.items():
+    for name, (channels, megabytes, compression, chunks) in CASES.items():
+        settings = {"comm": comm, "compression": compression, "chunks": "auto", "progress": False}
         path = folder / f"{name}.bin"
         if comm.rank == 0:
             make(path, channels, megabytes)
-        nwbfile = session(path, channels) if comm.rank == 0 else None
+        nwbfile = session(path, channels, chunks) if comm.rank == 0 else None
         peak = Peak()
         peak.start()
-        with NWBParallelIO(folder / f"{name}.nwb", "w", comm=comm, compression=compression, progress=False) as io:
+        with NWBParallelIO(folder / f"{name}.nwb", "w", **settings) as io:
             io.write(nwbfile)
         found[name] = max(comm.allgather(peak.stop()))
         if comm.rank == 0:

@@ -52,7 +52,7 @@ def test_compound_types_go_through_json():
 
 def test_layouts_of_journals_that_do_not_tell_what_is_read_beside():
     (item,) = FileLayout((SPEC,)).to_json()
-    del item["read_beside"]
+    del item["read_beside"], item["whole_rows"]
     assert FileLayout.from_json([item]).datasets == (replace(SPEC, read_beside=0),)
 
 
@@ -174,6 +174,7 @@ CHANGES = {
     "first_row": 4,
     "major": 1,
     "read_beside": 8,
+    "whole_rows": True,
 }
 
 

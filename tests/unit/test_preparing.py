@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from datetime import datetime, timezone
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
+from hdmf.backends.hdf5 import H5DataIO
+from pynwb import NWBFile, TimeSeries
 
+from parnwb import NWBParallelIO, preparing
 from parnwb.comm import Ranks
 from parnwb.layout import FileLayout
 from parnwb.planning.plan import WritePlan
@@ -42,3 +48,24 @@ def test_decoded_chunks_count(
     with h5py.File(tmp_path / "source.h5", "w") as file:
         dataset = file.create_dataset("rows", (80_000, 1024), "i2", chunks=chunks, compression="gzip")
         assert claimed(dataset, CHUNKS, monkeypatch) == BUFFER + kept
+
+
+def written(folder: Path, buffer_mb: float) -> list[str]:
+    """Write a raw file of 6.4 MB in chunks of 0.4 MB, four of which make a layer; return what is warned of."""
+    raw = np.lib.format.open_memmap(folder / "raw.npy", "w+", "<i2", (12_800, 256))
+    nwbfile = NWBFile("Of one raw file", "raw", datetime(2024, 3, 5, tzinfo=timezone.utc))
+    nwbfile.add_acquisition(TimeSeries(name="raw", data=H5DataIO(raw, chunks=(3200, 64)), unit="V", rate=1.0))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with NWBParallelIO(folder / "out.nwb", "w", buffer_mb=buffer_mb, progress=False, overwrite=True) as io:
+            io.write(nwbfile)
+    return [str(item.message) for item in caught if "is read" in str(item.message)]
+
+
+def test_a_run_says_that_it_reads_a_file_several_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And which buffer would do; not where that takes no time."""
+    assert written(tmp_path, 0.5) == []
+    monkeypatch.setattr(preparing, "LEAST_WARNED_OF", 3 * 12_800 * 512)
+    (said,) = written(tmp_path, 0.5)
+    assert said.startswith("/acquisition/raw/data: its source is read 4 times") and "--buffer-mb 2 " in said
+    assert written(tmp_path, 2) == []

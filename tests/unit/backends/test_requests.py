@@ -18,8 +18,8 @@ def test_what_is_packed_is_unpacked(asked: list[tuple[int, ...]], ended: list[in
     requests = [Request(rank, rng.integers(0, 2**40, (n, REQUEST_COLUMNS)), *others) for rank, n, *others in asked]
     found, over = unpacked(packed(requests, ended))
     assert over == ended
-    assert [(r.rank, r.raw_bytes, r.number, r.high) for r in found] == [
-        (r.rank, r.raw_bytes, r.number, r.high) for r in requests
+    assert [(r.rank, r.raw_bytes, r.behind, r.high) for r in found] == [
+        (r.rank, r.raw_bytes, r.behind, r.high) for r in requests
     ]
     assert all(np.array_equal(one.rows, other.rows) for one, other in zip(found, requests, strict=True))
 

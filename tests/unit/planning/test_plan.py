@@ -54,6 +54,7 @@ def specs(draw: st.DrawFn, access: Access | None = None) -> DatasetSpec:
         chunks=draw(st.sampled_from([chunks, chunks, None])),
         access=(access or draw(st.sampled_from(Access))).value,
         read_beside=draw(st.sampled_from([0, 0, 1, 100, 100_000])),
+        whole_rows=draw(st.booleans()),
     )
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import parnwb.sources.binary as binary
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
-from parnwb.sources import as_source, read_beside, read_checked
+from parnwb.sources import as_source, read_beside, read_checked, reads_whole_rows
 from parnwb.sources.array import ArraySource, CastSource
 from parnwb.sources.binary import BinarySource
 
@@ -94,6 +94,12 @@ def test_nothing_is_read_beside_whole_rows_and_parts_of_wide_ones(tmp_path: Path
     others = [BinarySource(path, np.dtype("u1"), (9, 3)), BinarySource(path, np.dtype("u1"), (9,), 0, slice(2, 4))]
     assert [read_beside(source) for source in (wide, *others, ArraySource(np.zeros(3)))] == [0, 0, 0, 0]
     assert read_beside(nested) == 4 * (row - 5)
+    flat = BinarySource(path, np.dtype("u1"), (2, 9, 3))
+    cast = [CastSource(source, np.dtype("f8")) for source in (flat, ArraySource(np.zeros((3, 3))))]
+    assert [reads_whole_rows(source) for source in (wide, nested, *others, flat, *cast)] == [
+        *(False, False, True, False, True),
+        *(True, False),
+    ]
 
 
 @pytest.fixture
