@@ -140,7 +140,7 @@ GOALS = (
 GOALS_OF_COSTS = (
     Goal("parnwb --help: s", 0.3, lambda turn: turn[HELP]["seconds"], at_most=True),
     Goal("a small file: s more than pynwb's own write", 0.5, lambda turn: turn[SMALL_FILE]["more"], at_most=True),
-    Goal("addresses for 10,000 made-up ranks, chunks/s of a core", 50_000, lambda turn: turn[ADDRESSES]["chunks_per_second"]),
+    Goal("addresses for 10,000 made-up ranks, chunks/s", 50_000, lambda turn: turn[ADDRESSES]["chunks_per_second"]),
 )
 """Of what is measured without a recording, in ``costs.py``."""
 

@@ -64,7 +64,7 @@ def test_costs_that_no_recording_matters_to_have_rows_of_their_own() -> None:
     costs = [{"study": "costs", "folder": "tmpfs", **one} for one in (*started, failed)]
     found = rows([line("pynwb, gzip-4", 0, 14.0, 1), *costs])
     assert found["parnwb --help: s"] == ["<= 0.3", "0.20 (0.10 to 0.90, n=3)", "reached"]
-    assert found["addresses for 10,000 made-up ranks, chunks/s of a core"] == ["", "", "not measured"]
+    assert found["addresses for 10,000 made-up ranks, chunks/s"] == ["", "", "not measured"]
     assert "parnwb --help: s" not in rows([line("pynwb, gzip-4", 0, 14.0, 1)])
 
 
