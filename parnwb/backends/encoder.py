@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.backends.backend import Portion
+from parnwb.backends.outlook import Outlook
 from parnwb.backends.stretch import Stretch
 from parnwb.codec import ChunkAssembler, Crew
 from parnwb.comm import Ahead, Lane, Ranks
@@ -25,6 +26,7 @@ from parnwb.sources import EncodedSource, takes_over
 from parnwb.sources.source import Room, Stored
 from parnwb.timing import Phases
 
+Piece = tuple[Hyperslab, npt.NDArray[Any]]
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
 StoredChunk = tuple[tuple[int, ...], tuple[int, Any] | None]  # index in the chunk grid; filter mask and bytes
 # What the seconds of the encoder's thread count as.
@@ -81,16 +83,20 @@ class Encoder(Ahead[Batch]):
         phases = ranks.phases
 
         def batches(lane: Lane) -> Iterator[Batch]:
-            with phases(ASSEMBLING), Crew(threads) as crew:
-                for batch in encoded(portion, stretch, crew, lane, phases):
+            with phases(ASSEMBLING), Crew(threads) as crew, Outlook(portion, stretch) as outlook:
+                for batch in encoded(portion, stretch, crew, outlook, lane, phases):
                     with phases(AHEAD):
                         yield batch
 
         super().__init__(ranks, "encoder", batches)
 
 
-def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: Phases) -> Iterator[Batch]:
+def encoded(
+    portion: Portion, stretch: Stretch, crew: Crew, outlook: Outlook, lane: Lane, phases: Phases
+) -> Iterator[Batch]:
     """Read and encode the buffers of a stretch, in the plan's order; say so in ``lane``. Independent.
+
+    As soon as one has been read the next one is announced.
 
     Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
     """
@@ -101,6 +107,7 @@ def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: 
             shelf = Shelf(spec)
             for number, buffer in buffers:
                 batch = take_over(portion, buffer, source, lane, phases, shelf)
+                outlook.advance()
                 yield replace(batch, number=number, release=shelf.lend())
             continue
         pipeline, assembler = crew.pipeline(spec), ChunkAssembler(spec)
@@ -108,9 +115,16 @@ def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: 
         for number, buffer in buffers:
             with phases(AHEAD):
                 assembler.take_back()
-            chunks = assembler.assemble(buffer.slab, phases.each(READING, stream.pieces(buffer.slab)))
+            pieces = _and_then(outlook.advance, stream.pieces(buffer.slab))
+            chunks = assembler.assemble(buffer.slab, phases.each(READING, pieces))
             batch = replace(encode(portion, buffer, chunks, pipeline, lane, phases), number=number)
             yield replace(batch, release=assembler.lend()) if not spec.filters else batch
+
+
+def _and_then(action: Callable[[], None], pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Iterate over pieces and act behind the last one."""
+    yield from pieces
+    action()
 
 
 def encode(

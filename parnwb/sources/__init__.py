@@ -2,6 +2,24 @@
 
 from parnwb.sources.access import Access
 from parnwb.sources.adapt import as_source
-from parnwb.sources.source import EncodedSource, Source, read_beside, read_checked, read_pieces, takes_over
+from parnwb.sources.source import (
+    EncodedSource,
+    Source,
+    file_ranges,
+    read_beside,
+    read_checked,
+    read_pieces,
+    takes_over,
+)
 
-__all__ = ["Access", "EncodedSource", "Source", "as_source", "read_beside", "read_checked", "read_pieces", "takes_over"]
+__all__ = [
+    "Access",
+    "EncodedSource",
+    "Source",
+    "as_source",
+    "file_ranges",
+    "read_beside",
+    "read_checked",
+    "read_pieces",
+    "takes_over",
+]
