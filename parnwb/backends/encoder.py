@@ -26,7 +26,6 @@ from parnwb.sources import EncodedSource, takes_over
 from parnwb.sources.source import Room, Stored
 from parnwb.timing import Phases
 
-Piece = tuple[Hyperslab, npt.NDArray[Any]]
 IndexedChunk = tuple[tuple[int, ...], npt.NDArray[Any]]
 StoredChunk = tuple[tuple[int, ...], tuple[int, Any] | None]  # index in the chunk grid; filter mask and bytes
 # What the seconds of the encoder's thread count as.
@@ -83,7 +82,7 @@ class Encoder(Ahead[Batch]):
         phases = ranks.phases
 
         def batches(lane: Lane) -> Iterator[Batch]:
-            with phases(ASSEMBLING), Crew(threads) as crew, Outlook(portion, stretch) as outlook:
+            with phases(ASSEMBLING), Crew(threads) as crew, Outlook(portion, stretch.owner) as outlook:
                 for batch in encoded(portion, stretch, crew, outlook, lane, phases):
                     with phases(AHEAD):
                         yield batch
@@ -96,7 +95,7 @@ def encoded(
 ) -> Iterator[Batch]:
     """Read and encode the buffers of a stretch, in the plan's order; say so in ``lane``. Independent.
 
-    As soon as one has been read the next one is announced.
+    As soon as one has been read the next one is announced, before this one is encoded.
 
     Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
     """
@@ -107,7 +106,6 @@ def encoded(
             shelf = Shelf(spec)
             for number, buffer in buffers:
                 batch = take_over(portion, buffer, source, lane, phases, shelf)
-                outlook.advance()
                 yield replace(batch, number=number, release=shelf.lend())
             continue
         pipeline, assembler = crew.pipeline(spec), ChunkAssembler(spec)
@@ -115,16 +113,10 @@ def encoded(
         for number, buffer in buffers:
             with phases(AHEAD):
                 assembler.take_back()
-            pieces = _and_then(outlook.advance, stream.pieces(buffer.slab))
+            pieces = outlook.beyond(buffer, stream.pieces(buffer.slab))
             chunks = assembler.assemble(buffer.slab, phases.each(READING, pieces))
             batch = replace(encode(portion, buffer, chunks, pipeline, lane, phases), number=number)
             yield replace(batch, release=assembler.lend()) if not spec.filters else batch
-
-
-def _and_then(action: Callable[[], None], pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Iterate over pieces and act behind the last one."""
-    yield from pieces
-    action()
 
 
 def encode(

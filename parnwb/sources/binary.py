@@ -116,7 +116,8 @@ class BinarySource:
             As ``read``.
         """
         row_bytes = math.prod(self.file_shape[1:]) * self.dtype.itemsize
-        if not slab.count or not 0 < row_bytes <= WIDE_ROW_BYTES:
+        in_rows = row_bytes <= WIDE_ROW_BYTES or slab.count[1:] == self.file_shape[1:]
+        if not slab.count or not row_bytes or not in_rows:
             yield slab, self.read(slab)
             return
         for low, values in self._row_pieces(self._in_file(slab), self.file_shape, self.offset):
