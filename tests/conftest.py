@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Callable, Generator
 from subprocess import CompletedProcess
 from typing import Any
@@ -13,6 +14,12 @@ from mpi_launch import run_mpi
 from skips import pytest_make_collect_report, pytest_runtest_makereport
 
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]  # hooks
+
+
+def pytest_configure() -> None:
+    """Let what tests start hear SIGINT, which a shell that runs them in the background lets them ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

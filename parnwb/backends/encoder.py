@@ -86,6 +86,7 @@ class Encoder(Ahead[Batch]):
                 for batch in encoded(portion, stretch, crew, outlook, lane, phases):
                     with phases(AHEAD):
                         yield batch
+                    del batch  # it is the taker's
 
         super().__init__(ranks, "encoder", batches)
 
@@ -117,6 +118,7 @@ def encoded(
             chunks = assembler.assemble(buffer.slab, phases.each(READING, pieces))
             batch = replace(encode(portion, buffer, chunks, pipeline, lane, phases), number=number)
             yield replace(batch, release=assembler.lend()) if not spec.filters else batch
+            del batch, chunks  # while the next is encoded nothing is held of this one
 
 
 def encode(

@@ -8,6 +8,7 @@ from parnwb.backends.encoder import STORED_BYTES, Batch, Encoder
 from parnwb.backends.pens import Pen
 from parnwb.backends.stretch import Stretch
 from parnwb.comm import Ahead, Aside, Ranks
+from parnwb.machine.memory import give_back
 
 
 def fill(ranks: Ranks, portion: Portion, places: Places, pen: Pen, threads: int) -> None:
@@ -32,6 +33,7 @@ def fill(ranks: Ranks, portion: Portion, places: Places, pen: Pen, threads: int)
                     stretch = places.more()
         with phases("waiting for the last rank"):
             places.finish()
+    give_back()
 
 
 def _write(
@@ -48,6 +50,7 @@ def _write(
             finally:
                 batch.release()  # if this has failed as well: the encoder may be waiting for it
             phases.count(batch.raw_bytes, int(batch.requests[:, STORED_BYTES].sum()))
+            del batch  # while the next is encoded nothing is held of this one
 
 
 def _next(ranks: Ranks, encoder: Ahead[Batch], places: Places) -> Batch | None:

@@ -75,6 +75,7 @@ class Ahead(Generic[Item]):
                 for item in self._make(lane):
                     lane.rest()
                     self._ready.put(item)
+                    del item  # it is the taker's: while the next is made this thread holds none
                     if self._stopped.is_set():
                         return
                 last: BaseException | None = None

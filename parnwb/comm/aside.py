@@ -69,5 +69,6 @@ class Aside:
                     function()
                 except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that waits
                     self._error = error
+                del task, function  # and the data that they hold: it may be long until there is another
                 lane.rest()
                 self._ended.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import socket
@@ -75,6 +76,17 @@ def check_fits(claims: Sequence[Claim]) -> None:
                 remedy="Use a smaller buffer_mb, smaller chunks (thinner ones, where data come in order), "
                 "or fewer ranks on a host; or raise the limit",
             )
+
+
+def give_back() -> None:
+    """Give freed memory back to the system, where malloc can. Independent; some milliseconds.
+
+    What the threads of a rank have encoded is freed as chunks of many lengths, of which malloc keeps up to 64 MiB for
+    each thread, also of those that have ended. A simulation goes on for hours after its file is written.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def rooms(process: Path = PROCESS) -> tuple[Room, ...]:

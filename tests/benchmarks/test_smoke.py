@@ -90,12 +90,14 @@ def test_summary_makes_tables_plots_and_a_page(results: Path, tmp_path: Path) ->
     assert len(images) >= 15 and page.count("data:image/png") == len(images) and "src=\"/" not in page
 
 
+@pytest.mark.once
 def test_copies_of_stored_chunks_are_measured_beside_plain_pwrite() -> None:
     done = run("raw_copy.py", "--megabytes", 5, "--repeats", 1, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["pwrite", "parnwb", "pynwb"]
 
 
+@pytest.mark.once
 def test_files_written_once_more_are_measured_beside_h5repack(tmp_path: Path) -> None:
     done = run("repack.py", "--megabytes", 12, "--repeats", 1, "--folder", tmp_path, *CROSS, timeout=180)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
@@ -107,6 +109,7 @@ def test_files_written_once_more_are_measured_beside_h5repack(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(PARALLEL, reason="the same in both environments")
+@pytest.mark.once
 def test_any_recording_can_be_given(tmp_path: Path) -> None:
     source = next(make_spikeglx_recording(tmp_path, megabytes=4).rglob("*.ap.bin"))
     metadata = tmp_path / "metadata.yaml"
@@ -121,6 +124,7 @@ def test_any_recording_can_be_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(PARALLEL, reason="the same in both environments")
+@pytest.mark.once
 def test_goals_and_scaling_are_measured(tmp_path: Path) -> None:
     settings = ["--folders", tmp_path, "--results", tmp_path / "lines", "--mpio-python", NO_PYTHON]
     small = ["--kinds", "neuropixels", "--megabytes", 6, "--repeats", 1, "--ranks", 1, 2]

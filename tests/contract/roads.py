@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 
+from parnwb import site
+
 DECOMPOSITIONS = ("balanced", "slab", "block")
 TRANSFERS = ("independent", "collective")
 RANKS = (1, 2, 3, 5)
@@ -17,6 +19,11 @@ VIRTUAL_TYPE_RANKS = 4
 UNREGISTERED_RANKS = 3
 # Every combination of everything, in each environment: some four times as long.
 FULL = os.environ.get("PARNWB_CONTRACT") == "full"
+
+
+def numbers_of_ranks(*numbers: int) -> tuple[int, ...]:
+    """Return on how many ranks ``direct`` is tried here: all, or one and three where the first environment has all."""
+    return numbers if FULL or not site.parallel_hdf5() else (1, 3)
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,11 @@ from contract.compare import Allowed, Snapshot, differences, snapshot
 from contract.contents.libraries import CONTENTS, GRID_BYTES, Content, lazy, raw
 from contract.libraries_program import BUFFERS_MB, check, write
 from contract.media import prepare_media
+from contract.roads import numbers_of_ranks
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore")]
 
-RANKS = (1, 2, 3, 5)
+RANKS = numbers_of_ranks(1, 2, 3, 5)
 BACKENDS = ["direct", *(["mpio"] if parallel_hdf5() else [])]
 FILES = [
     pytest.param(name, backend, buffer_mb, id=f"{name}-{backend}-{buffer_mb}")

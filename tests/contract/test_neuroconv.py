@@ -14,10 +14,11 @@ for needed in ("neuroconv", "roiextractors", "tifffile", "spikeinterface", "scip
 
 from contract.compare import Allowed, Snapshot, comparable, differences
 from contract.conversions import CASES, prepare_conversions
+from contract.roads import numbers_of_ranks
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore")]
 
-RANKS = (1, 2, 3, 4)
+RANKS = numbers_of_ranks(1, 2, 3, 4)
 # neuroconv takes the order of the columns of its tables from sets of strings, which is another one in every process. In
 # these tests the root's is neuroconv's, and the others have their own.
 WITH_OWN_SEEDS = ("sh", "-c", 'PYTHONHASHSEED=${PMI_RANK:-${OMPI_COMM_WORLD_RANK:-0}} exec "$0" "$@"')

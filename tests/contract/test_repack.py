@@ -15,6 +15,7 @@ import pytest
 from contract.odd_files import MARK, prepare
 from contract.repack_program import RECODED
 from contract.rewritten import STORAGE, assert_same
+from contract.roads import numbers_of_ranks
 from mpi_launch import run_mpi
 
 from parnwb.errors import LinkError, ParnwbError
@@ -24,7 +25,7 @@ from parnwb.verification import verify
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore::UserWarning")]
 
-RANKS = (1, 2, 3, 4)
+RANKS = numbers_of_ranks(1, 2, 3, 4)
 IN_PARTS: dict[str, set[str]] = {
     "links.nwb": {"left", "right", "referred"},
     "links_left.nwb": {"left"},

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pynwb
 import pytest
+from contract.roads import numbers_of_ranks
 from contract.store_cases import CASES, ROWS, SMALL, Rows, build, described, differences, noise, prepare, series
 from hdmf.common import DynamicTable
 from mpi_launch import run_mpi
@@ -32,7 +33,7 @@ pytest.importorskip("hdmf_zarr", reason="hdmf-zarr is an extra, which is not ins
 
 pytestmark = [pytest.mark.mpi_skip, pytest.mark.filterwarnings("ignore")]
 
-RANKS = (1, 2, 3, 5)
+RANKS = numbers_of_ranks(1, 2, 3, 5)
 
 
 class Stores:

@@ -17,7 +17,7 @@ from pynwb import NWBFile, TimeSeries
 from parnwb import NWBParallelIO
 
 CASES = {  # channels, megabytes, compression
-    "short": (384, 200, "auto"),
+    "short": (384, 400, "auto"),
     "long": (384, 800, "auto"),
     "wide": (1536, 400, "auto"),
     "as it is": (384, 800, "none"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import resource
 import subprocess
@@ -209,3 +210,29 @@ def test_limits_of_this_process_are_read() -> None:
             assert 0 < room.free < size and room.free - after.free >= len(held)
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+FREED = """
+import ctypes
+from pathlib import Path
+from parnwb.machine.memory import give_back
+
+def held():
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["RssAnon"].split()[0])
+
+blocks = [bytearray(100_000) for _ in range(300)]  # small enough that malloc cuts them from what it has
+for block in blocks:
+    block[::4096] = b"x" * len(block[::4096])
+del block, blocks[:-1]  # malloc gives back by itself only what is behind the last one
+before = held()
+give_back()
+print(before - held())
+"""
+
+
+def test_freed_memory_is_given_back() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("this C library has no malloc_trim")
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) * 1024 > 20 * MiB
