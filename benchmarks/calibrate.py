@@ -24,9 +24,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from launching import TIMEOUT_SECONDS, launcher
 from measure import MB, table
 from recordings import Recording, make
-from run import TIMEOUT_SECONDS, launcher
 
 from parnwb.model import MEETINGS, Site, Work, fitted, predict
 

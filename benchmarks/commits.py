@@ -27,9 +27,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from launching import TIMEOUT_SECONDS, launcher
 from measure import median, table
 from recordings import Recording, make
-from run import TIMEOUT_SECONDS, launcher
 
 from parnwb.planning.plan import DEFAULT_BUFFER_MB
 

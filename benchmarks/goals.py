@@ -17,6 +17,7 @@ RUNS = (
     ("pynwb, gzip-4 + shuffle", 1),
     ("parnwb, auto", 1),
     ("parnwb, auto", 2),
+    ("parnwb, auto, 2 threads", 1),
     ("codec only, auto", 1),
     ("codec only, auto", 2),
     ("parnwb, gzip-4 + shuffle", 2),
@@ -112,6 +113,7 @@ def waiting(turn: Turn) -> float:
 
 GZIP_SHUFFLE = ("parnwb, gzip-4 + shuffle", 2)
 ZARR = ("parnwb zarr, its default codec", 2)
+HELP, SMALL_FILE, ADDRESSES = ("parnwb --help", 1), ("a small file", 2), ("addresses for chunks", 1)
 GOALS = (
     Goal("auto: times as fast as pynwb gzip-4", 14, speed(AUTO, ("pynwb, gzip-4", 1))),
     Goal("auto: size of the file / pynwb's gzip-4", 1.0, size(AUTO, ("pynwb, gzip-4", 1)), at_most=True),
@@ -135,16 +137,27 @@ GOALS = (
     Goal("auto: memory of a rank / (buffer + 200 MB)", 1.0, memory, at_most=True),
     Goal("auto: % of the run a rank waits for another", 5.0, waiting, at_most=True),
 )
+GOALS_OF_COSTS = (
+    Goal("parnwb --help: s", 0.3, lambda turn: turn[HELP]["seconds"], at_most=True),
+    Goal("a small file: s more than pynwb's own write", 0.5, lambda turn: turn[SMALL_FILE]["more"], at_most=True),
+    Goal("addresses for 10,000 made-up ranks, chunks/s", 50_000, lambda turn: turn[ADDRESSES]["chunks_per_second"]),
+)
+"""Of what is measured without a recording, in ``costs.py``."""
 
 
 def table_of(lines: Sequence[Line]) -> str:
-    """Return the table of goals of all lines of the study ``goals``; runs that failed take no part."""
+    """Return the table of goals of all lines of the study ``goals``, and of costs; runs that failed take no part."""
     rows = []
     own = [line for line in lines if line["study"] == "goals" and "error" not in line]
     for kind, folder in dict.fromkeys((line["recording"]["kind"], line["folder"]) for line in own):
         chosen = [line for line in own if (line["recording"]["kind"], line["folder"]) == (kind, folder)]
-        numbers = dict.fromkeys(line["turn"] for line in chosen)
-        turns = [{(one["case"], one["processes"]): one for one in chosen if one["turn"] == turn} for turn in numbers]
-        found = [goal.row(f"{kind}, {folder}", turns) or [kind, goal.text, "", "", "not measured"] for goal in GOALS]
-        rows += found
+        rows += _rows(f"{kind}, {folder}", GOALS, chosen)
+    if costs := [line for line in lines if line["study"] == "costs"]:
+        rows += _rows("none", GOALS_OF_COSTS, [line for line in costs if "error" not in line])
     return table(["recording", "goal", "bound", "median (spread)", "verdict"], rows)
+
+
+def _rows(recording: str, wanted: Sequence[Goal], lines: Sequence[Line]) -> list[list[str]]:
+    numbers = dict.fromkeys(line["turn"] for line in lines)
+    turns = [{(one["case"], one["processes"]): one for one in lines if one["turn"] == turn} for turn in numbers]
+    return [goal.row(recording, turns) or [recording, goal.text, "", "", "not measured"] for goal in wanted]

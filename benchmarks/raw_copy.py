@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import h5py
 import numpy as np
+from launching import launcher
 from measure import in_turn
-from run import launcher
 
 COLUMNS, ROWS = 64, 16384
 BLOCK = 2**20

@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import h5py
 import numpy as np
+from launching import launcher
 from measure import in_turn, make_safe, stored_bytes
 from raw_copy import by_pwrite
-from run import launcher
 
 from parnwb.recordings.made_recording import make_spikeglx_recording
 

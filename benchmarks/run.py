@@ -25,18 +25,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import costs
 import goals
 import provenance
 import summary
 from cases import Case, select
+from launching import TIMEOUT_SECONDS, launcher
 from recordings import KINDS, Recording, given, make
 
-from parnwb.recordings.demo import mpi_flags
-
 ROOT = Path(__file__).parents[1]
-TIMEOUT_SECONDS = 1800
 SCALING = ("parnwb, auto", "parnwb, none", "codec only, auto", "pwrite, from memory", "parnwb mpio, none")
 SMOKED = {  # of the kinds that do not go through all cases: some that differ from those of electrophysiology
     "wideband": ["parnwb, auto"],
@@ -100,7 +99,7 @@ def _cases(
 ) -> Iterator[Run]:
     for case in cases:
         if recording.kind in case.kinds:
-            for processes in ranks if case.scales else [1]:
+            for processes in case.numbers(ranks):
                 yield Run(study, case, recording, processes, folder)
 
 
@@ -156,15 +155,6 @@ def execute(run: Run, python: str) -> dict[str, Any]:
     return {**json.loads(lines[-1]), "whole_seconds": whole, "left_a_file": size}
 
 
-def launcher(python: str, ranks: int) -> list[str]:
-    """Return the mpiexec that belongs to a Python, with its flags; Open MPI's root must be told that it may."""
-    beside = Path(python).parent / "mpiexec"
-    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
-    if mpiexec is None:
-        raise SystemExit(f"no mpiexec beside {python} nor on PATH: pip install 'parnwb[mpich]'")
-    return [mpiexec, *mpi_flags(mpiexec), "-n", str(ranks)]
-
-
 def environment(run: Run) -> dict[str, str]:
     """Return the environment of a run: one thread in each process for libraries that would take all cores."""
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -190,8 +180,13 @@ def line_of(run: Run, turn: int, result: dict[str, Any], fixed: dict[str, Any]) 
         "recording": {**run.recording.to_json(), "path": "", "metadata": "", "raw_bytes": run.recording.raw_bytes},
         "folder": provenance.file_system(run.folder),
         **result,
-        "provenance": {**fixed, "load": provenance.load(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")},
+        "provenance": whence(fixed),
     }
+
+
+def whence(fixed: dict[str, Any]) -> dict[str, Any]:
+    """Return where a line of JSON comes from, at this moment."""
+    return {**fixed, "load": provenance.load(), "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
 
 
 # -- the program -----------------------------------------------------------------------------------------------
@@ -215,6 +210,21 @@ def measure(arguments: argparse.Namespace, recordings: Recordings) -> list[dict[
                     said = result.get("error") or f"{result['seconds']:.2f} s"
                     where = f"{run.processes} x, {run.recording.kind}, {lines[-1]['folder']}"
                     print(f"  {study} {turn + 1}/{arguments.repeats}: {run.case.name} ({where}): {said}", flush=True)
+                if study == "goals":
+                    lines += write_costs(file, turn, arguments, fixed)
+    return lines
+
+
+def write_costs(file: TextIO, turn: int, arguments: argparse.Namespace, fixed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Measure what is spent whatever is written; write and return the lines, which have no recording."""
+    lines = []
+    for result in costs.measured(arguments.cases or ["*"], arguments.folders[0]):
+        place = provenance.file_system(arguments.folders[0])
+        lines.append({"study": "costs", "turn": turn, "folder": place, **result, "provenance": whence(fixed)})
+        file.write(json.dumps(lines[-1]) + "\n")
+        file.flush()
+        said = result.get("error") or ", ".join(f"{v:.3g} {k}" for k, v in result.items() if isinstance(v, float))
+        print(f"  costs {turn + 1}/{arguments.repeats}: {result['case']}: {said}", flush=True)
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What beginning and ending cost: imports, and a parallel write of next to nothing, beside pynwb's own of the same.
+"""What beginning and ending cost: help, imports, a parallel write of next to nothing beside pynwb's own of the same.
 
     python benchmarks/start_up.py [--ranks 1 2 4] [--repeats 5]
     python benchmarks/start_up.py --smoke
@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import median, table
-from run import TIMEOUT_SECONDS, launcher
+from launching import TIMEOUT_SECONDS, launcher
+from measure import median, table, with_spread
 
 BEGAN = "PARNWB_BENCHMARK_BEGAN"
 SMOKE = {"ranks": [1, 2], "repeats": 1}
 GOAL_SECONDS = 0.5
+HELP_GOAL_SECONDS = 0.3
 
 
 def nwbfile() -> Any:
@@ -80,9 +81,17 @@ def run(folder: Path, ranks: int) -> dict[str, float]:
     settings = {"env": environment, "timeout": TIMEOUT_SECONDS, "check": False}
     done = subprocess.run(command, capture_output=True, text=True, **settings)
     if done.returncode:
-        raise SystemExit(f"the writer failed:\n{done.stderr}")
+        raise RuntimeError(f"the writer failed:\n{done.stderr}")
     found: dict[str, float] = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     return found
+
+
+def help_seconds() -> float:
+    """Return what the command's help takes, from starting Python to its end."""
+    before = time.perf_counter()
+    command = [sys.executable, "-m", "parnwb", "--help"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=TIMEOUT_SECONDS, check=True)
+    return time.perf_counter() - before
 
 
 def main() -> None:
@@ -107,6 +116,8 @@ def main() -> None:
             more = median([one["parallel"] - one["alone"] for one in runs])
             rows.append([str(ranks), *(f"{figures[key]:.2f}" for key in ("root", "others", "alone", "parallel"))])
             rows[-1].append(f"{more:.2f}")
+    shown = with_spread([help_seconds() for _ in range(arguments.repeats)], 2)
+    print(f"parnwb --help: {shown} s, goal {HELP_GOAL_SECONDS} s\n")
     print(table(["ranks", "root begun s", "others begun s", "pynwb s", "parnwb s", f"more (< {GOAL_SECONDS})"], rows))
 
 

@@ -22,6 +22,7 @@ from measure import MB, median, table, with_spread
 Line = Mapping[str, Any]
 Groups = dict[tuple[Any, ...], list[Line]]
 SMALL_PHASE = 0.02  # of the run; smaller ones are shown together
+LEAST_HEIGHT, BAR_HEIGHT = 4.5, 0.18  # inches of a plot, and of one of its bars
 
 
 def group(lines: Sequence[Line], *keys: str) -> Groups:
@@ -39,8 +40,8 @@ def _value(line: Line, key: str) -> Any:
 
 
 def good(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines of runs that did not fail."""
-    return [line for line in lines if "error" not in line]
+    """Return the lines of runs that wrote a recording and did not fail."""
+    return [line for line in lines if "error" not in line and "recording" in line]
 
 
 def rates(lines: Sequence[Line]) -> list[float]:
@@ -60,7 +61,8 @@ def text(lines: Sequence[Line]) -> str:
             parts.append(f"Parallel efficiency ({study} scaling):\n\n{efficiencies(own, study)}")
         if phased := [line for line in own if line.get("phases")]:
             parts.append(f"Seconds by phase, the largest of all ranks, medians:\n\n{phase_table(phased)}")
-    failed = {(line["case"], line["recording"]["kind"], line["error"]) for line in lines if "error" in line}
+    failures = [line for line in lines if "error" in line]
+    failed = {(line["case"], line.get("recording", {}).get("kind", "no recording"), line["error"]) for line in failures}
     parts += [f"FAILED: {case}, {kind}:\n{error}" for case, kind, error in sorted(failed)]
     return "\n\n".join(parts)
 
@@ -123,15 +125,15 @@ def efficiency(lines: Sequence[Line], study: str) -> dict[str, dict[int, float]]
     return found
 
 
-def phases(lines: Sequence[Line], *, root_only: bool = False) -> dict[str, float]:
+def phases(lines: Sequence[Line], rank: int | None = None) -> dict[str, float]:
     """Return seconds by phase, the median of all runs; what is small counts as other.
 
     Parameters
     ----------
-    root_only
-        Those of the root, which add up to the run; else the largest of all ranks, which do not.
+    rank
+        Whose, which add up to the run; None for the largest of all ranks, which do not.
     """
-    ranks = [line["phases"][:1] if root_only else line["phases"] for line in lines]
+    ranks = [line["phases"] if rank is None else line["phases"][rank : rank + 1] for line in lines]
     names = dict.fromkeys(name for own in ranks for rank in own for name in rank)
     seconds = {name: median([max(rank.get(name, 0.0) for rank in own) for own in ranks]) for name in names}
     least = SMALL_PHASE * median([line["seconds"] for line in lines])
@@ -174,7 +176,7 @@ def plots(lines: Sequence[Line], folder: Path) -> list[Path]:
 def _drawn(path: Path, title: str, draw: Any, lines: Sequence[Line]) -> Path:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, LEAST_HEIGHT), layout="constrained")
     draw(axes, lines)
     axes.set_title(title)
     figure.savefig(path, dpi=110)
@@ -182,8 +184,11 @@ def _drawn(path: Path, title: str, draw: Any, lines: Sequence[Line]) -> Path:
     return path
 
 
-def _by_ranks(axes: Any, lines: Sequence[Line], values: Any, label: str) -> None:
-    """Draw a line for each case over processes, with the spread of its runs; bars where there is one number only."""
+def _by_ranks(axes: Any, lines: Sequence[Line], values: Any, label: str) -> dict[str, str] | None:
+    """Draw a line for each case over processes, with the spread of its runs; bars where there is one number only.
+
+    Returns the colours of the lines by case; None where there are bars.
+    """
     if len({line["processes"] for line in lines}) < 2 or not any(line["study"] in ("strong", "weak") for line in lines):
         groups = group(lines, "case", "processes")
         middles = [median(values(own)) for own in groups.values()]
@@ -192,15 +197,18 @@ def _by_ranks(axes: Any, lines: Sequence[Line], values: Any, label: str) -> None
         axes.barh([f"{case} ({number})" for case, number in groups], middles, xerr=[low, high], capsize=2)
         axes.invert_yaxis()
         axes.set_xlabel(label)
-        return
+        return None
+    colours = {}
     for (case,), own in group(lines, "case").items():
         by_number = sorted((number, values(same)) for (number,), same in group(own, "processes").items())
         numbers = [number for number, _ in by_number]
-        axes.plot(numbers, [median(found) for _, found in by_number], marker="o", label=case)
+        (drawn,) = axes.plot(numbers, [median(found) for _, found in by_number], marker="o", label=case)
+        colours[case] = drawn.get_color()
         axes.fill_between(numbers, [min(f) for _, f in by_number], [max(f) for _, f in by_number], alpha=0.2)
     axes.set(xlabel="processes", ylabel=label, xticks=sorted({line["processes"] for line in lines}))
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=7)
+    return colours
 
 
 def _throughput(axes: Any, lines: Sequence[Line]) -> None:
@@ -208,9 +216,14 @@ def _throughput(axes: Any, lines: Sequence[Line]) -> None:
 
 
 def _memory(axes: Any, lines: Sequence[Line]) -> None:
-    _by_ranks(
-        axes, lines, lambda own: [max(line["memory"]) / MB for line in own], "RssAnon of the largest process, MB"
-    )
+    """Draw the process that takes most, and a dot for each of the others."""
+    shown = _by_ranks(axes, lines, lambda own: [max(line["memory"]) / MB for line in own], "RssAnon of a process, MB")
+    for (case, number), own in group(lines, "case", "processes").items():
+        each = [median(peaks) / MB for peaks in zip(*(line["memory"] for line in own), strict=False)]
+        if shown is None:
+            axes.plot(each, [f"{case} ({number})"] * len(each), "k.", markersize=4)
+        else:
+            axes.plot([number] * len(each), each, ".", color=shown[case], markersize=4)
 
 
 def _efficiency(axes: Any, lines: Sequence[Line]) -> None:
@@ -222,14 +235,16 @@ def _efficiency(axes: Any, lines: Sequence[Line]) -> None:
 
 
 def _phases(axes: Any, lines: Sequence[Line]) -> None:
-    """Draw what the root's seconds consist of; its thread that encodes runs beside the other and has its own bar."""
+    """Draw what each rank's seconds consist of; its thread that encodes runs beside the other and has its own bar."""
     bars: dict[str, dict[str, float]] = {}
     for (case, number), own in group([one for one in lines if one.get("phases")], "case", "processes").items():
-        found = phases(own, root_only=True)
-        beside = {name: value for name, value in found.items() if name.startswith("encoder: ")}
-        bars[f"{case} ({number})"] = {name: value for name, value in found.items() if name not in beside}
-        if beside:
-            bars[f"{case} ({number}): encoder"] = beside
+        for rank in range(min(len(line["phases"]) for line in own)):
+            found, name = phases(own, rank), f"{case} ({number}), rank {rank}"
+            beside = {phase: value for phase, value in found.items() if phase.startswith("encoder: ")}
+            bars[name] = {phase: value for phase, value in found.items() if phase not in beside}
+            if beside:
+                bars[f"{name}: encoder"] = beside
+    axes.figure.set_figheight(max(LEAST_HEIGHT, BAR_HEIGHT * len(bars)))
     left = dict.fromkeys(bars, 0.0)
     names = dict.fromkeys(name for bar in bars.values() for name in bar)
     for number, name in enumerate(names):
@@ -238,8 +253,9 @@ def _phases(axes: Any, lines: Sequence[Line]) -> None:
         axes.barh(list(bars), widths, left=list(left.values()), label=name, **looks)
         left = {key: left[key] + width for key, width in zip(left, widths, strict=True)}
     axes.invert_yaxis()
-    axes.set_xlabel("seconds of the root")
-    axes.legend(fontsize=6, ncols=2)
+    axes.set_xlabel("seconds of a rank")
+    axes.tick_params(axis="y", labelsize=7)
+    axes.figure.legend(loc="outside lower center", fontsize=7, ncols=4)
 
 
 # -- the page --------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from importlib import import_module
@@ -31,6 +31,8 @@ class Case:
     launch
         How its processes come about: ``'mpi'`` for ranks that mpiexec starts, ``'jobs'`` for one process that starts
         its own, ``'one'`` for one process.
+    processes
+        How many there are, whatever is asked for; None for as many as are asked for, or one with ``'one'``.
     parallel_hdf5
         Whether it needs h5py on parallel HDF5.
     module
@@ -41,13 +43,15 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     kinds: tuple[str, ...] = EVERYTHING
     launch: str = "one"
+    processes: int | None = None
     parallel_hdf5: bool = False
     module: str = ""
 
-    @property
-    def scales(self) -> bool:
-        """Whether it uses as many processes as it is told."""
-        return self.launch != "one"
+    def numbers(self, asked: Sequence[int]) -> Sequence[int]:
+        """Return with how many processes it is run, of the numbers that are asked for."""
+        if self.processes is not None:
+            return [self.processes]
+        return [1] if self.launch == "one" else asked
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ GZIP_SHUFFLE = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 
 CASES = (
     Case("parnwb, auto", {"io": {"compression": "auto"}}, launch="mpi"),
+    Case("parnwb, auto, 2 threads", {"io": {"compression": "auto", "threads": 2}}, launch="mpi", processes=1),
     Case("parnwb, gzip-4", {"io": {"compression": "gzip"}}, launch="mpi"),
     Case("parnwb, gzip-4 + shuffle", {"data": GZIP_SHUFFLE}, launch="mpi"),
     Case("parnwb, none", {}, launch="mpi"),

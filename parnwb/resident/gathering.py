@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.comm import Ranks
+from parnwb.comm.ranks import MEETING
 from parnwb.errors import AgreementError, SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.resident.data import Resident
@@ -112,7 +113,8 @@ def _next_message(ranks: Ranks, tag: int) -> Positions:
             messages.append(message[1])
         return bool(messages)
 
-    ranks.wait_until(is_there)
+    with ranks.phases(MEETING):  # and not as what the rank that is waited for does meanwhile
+        ranks.wait_until(is_there)
     return messages[0]
 
 

@@ -46,11 +46,26 @@ def test_a_goal_that_is_missed_says_by_how_much() -> None:
 
 
 def test_goals_are_about_cases_that_there_are() -> None:
-    program = "import goals; from cases import all_cases; print({name for name, _ in goals.RUNS} - set(all_cases()))"
+    program = """
+import costs, goals
+from cases import all_cases
+measured = {(one.name, one.processes) for one in costs.COSTS}
+print({name for name, _ in goals.RUNS} - set(all_cases()) | {goals.HELP, goals.SMALL_FILE, goals.ADDRESSES} - measured)
+"""
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=BENCHMARKS, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "set()\n"
+
+
+def test_costs_that_no_recording_matters_to_have_rows_of_their_own() -> None:
+    started = [{"case": "parnwb --help", "processes": 1, "turn": turn, "seconds": 0.1 * turn} for turn in (1, 2, 9)]
+    failed = {"case": "addresses for chunks", "processes": 1, "turn": 1, "error": "no memory"}
+    costs = [{"study": "costs", "folder": "tmpfs", **one} for one in (*started, failed)]
+    found = rows([line("pynwb, gzip-4", 0, 14.0, 1), *costs])
+    assert found["parnwb --help: s"] == ["<= 0.3", "0.20 (0.10 to 0.90, n=3)", "reached"]
+    assert found["addresses for 10,000 made-up ranks, chunks/s"] == ["", "", "not measured"]
+    assert "parnwb --help: s" not in rows([line("pynwb, gzip-4", 0, 14.0, 1)])
 
 
 def test_runs_that_failed_take_no_part() -> None:

@@ -129,11 +129,14 @@ def test_any_recording_can_be_given(tmp_path: Path) -> None:
 def test_goals_and_scaling_are_measured(tmp_path: Path) -> None:
     settings = ["--folders", tmp_path, "--results", tmp_path / "lines", "--mpio-python", NO_PYTHON]
     small = ["--kinds", "neuropixels", "--megabytes", 6, "--repeats", 1, "--ranks", 1, 2]
-    cases = ["--cases", "parnwb, auto", "pynwb, gzip-4"]
+    cases = ["--cases", "parnwb, auto", "pynwb, gzip-4", "parnwb --help", "a small file", "addresses for chunks"]
     done = run("run.py", "goals", "strong", "weak", *small, *cases, *settings)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
     assert not [line["error"] for line in lines if "error" in line]
+    costs = {line["case"]: line for line in lines if line["study"] == "costs"}
+    assert costs["parnwb --help"]["seconds"] > 0 and costs["addresses for chunks"]["chunks_per_second"] > 0
+    assert costs["a small file"]["parallel"] > 0 and costs["a small file"]["alone"] > 0
     ours = [line for line in lines if line["case"] == "parnwb, auto"]
     scaled = {(line["study"], line["processes"], line["recording"]["raw_bytes"]) for line in ours}
     strong, weak = ({run[1:] for run in scaled if run[0] == study} for study in ("strong", "weak"))

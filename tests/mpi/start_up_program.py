@@ -1,4 +1,4 @@
-"""Writes a file whose NWBFile the root alone has, and prints what each rank has imported for it."""
+"""Writes a file whose NWBFile the root alone has, or converts a recording; prints what each rank has imported."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from mpi4py import MPI
 
 from parnwb import NWBParallelIO
 
-LIBRARIES = ("h5py", "hdmf", "pynwb", "numcodecs", "neuroconv", "nwbinspector", "matplotlib")
+LIBRARIES = ("h5py", "hdmf", "pynwb", "numcodecs", "neuroconv", "spikeinterface", "nwbinspector", "matplotlib")
 
 
 def nwbfile(folder: Path):
@@ -31,16 +32,30 @@ def nwbfile(folder: Path):
     return file
 
 
-def main(folder: Path) -> None:
+def write(folder: Path) -> None:
     comm = MPI.COMM_WORLD
     with NWBParallelIO(folder / "out.nwb", "w", comm=comm, compression="auto", progress=False) as io:
         io.write(nwbfile(folder) if comm.rank == 0 else None)
         for _ in range(2):
             io.append("/acquisition/stream/data", np.full((1000, 8), comm.rank, dtype="<i2"))
+
+
+def convert(folder: Path) -> None:
+    from parnwb.cli import main as command
+
+    sys.argv = ["parnwb", "convert", str(folder / "recording"), str(folder / "out.nwb"), "--quiet"]
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert not ended.value.code
+
+
+def main(folder: Path, what: str) -> None:
+    comm = MPI.COMM_WORLD
+    {"write": write, "convert": convert}[what](folder)
     found = comm.gather([name for name in LIBRARIES if name in sys.modules])
     if comm.rank == 0:
         print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

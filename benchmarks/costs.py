@@ -1,0 +1,67 @@
+"""What is spent whatever is written, for the table of goals: the start, a small file, the root's work for a chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import start_up
+
+CHUNKS, MADE_UP_RANKS, OF_A_NODE, AT_ONCE = 200_000, 10_000, 100, 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One figure, measured once.
+
+    Parameters
+    ----------
+    name
+        As the lines of JSON have it.
+    processes
+        How many take part.
+    measure
+        Returns the figures of one run by name, given a folder for its files.
+    """
+
+    name: str
+    processes: int
+    measure: Callable[[Path], dict[str, float]]
+
+
+def _help(_: Path) -> dict[str, float]:
+    return {"seconds": start_up.help_seconds()}
+
+
+def _small_file(folder: Path) -> dict[str, float]:
+    seconds = start_up.run(folder, 2)
+    return {**seconds, "more": seconds["parallel"] - seconds["alone"]}
+
+
+def _addresses(_: Path) -> dict[str, float]:
+    from allocator import Crowd, rate  # which imports pynwb
+
+    of_processor, _ = rate(Crowd(CHUNKS, MADE_UP_RANKS, OF_A_NODE, AT_ONCE), all_wait=False)
+    return {"chunks_per_second": of_processor}
+
+
+COSTS = (
+    Cost("parnwb --help", 1, _help),
+    Cost("a small file", 2, _small_file),
+    Cost("addresses for chunks", 1, _addresses),
+)
+
+
+def measured(patterns: Sequence[str], folder: Path) -> Iterator[dict[str, Any]]:
+    """Iterate over the results of those whose names match any pattern; ``error`` is in those that failed."""
+    for cost in COSTS:
+        if not any(fnmatch(cost.name, pattern) for pattern in patterns):
+            continue
+        try:
+            result: dict[str, Any] = cost.measure(folder)
+        except Exception as error:  # the other runs of an hour go on
+            result = {"error": f"{type(error).__name__}: {error}"}
+        yield {"case": cost.name, "processes": cost.processes, **result}
