@@ -15,7 +15,7 @@ import start_up
 from launching import TIMEOUT_SECONDS
 
 HERE = Path(__file__).parent
-# In a process of its own: it starts MPI, and who has done so cannot start MPI programs any more.
+# In a process of its own: it starts MPI, and with Open MPI who has done so cannot start MPI programs any more.
 ADDRESSES = """
 from allocator import Crowd, rate
 print(rate(Crowd(chunks=200_000, ranks=10_000, node=100, at_once=4), all_wait=False)[0])

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parnwb.backends.backend import Portion
+from parnwb.backends.outlook import Outlook
 from parnwb.backends.stretch import Stretch
 from parnwb.codec import ChunkAssembler, Crew
 from parnwb.comm import Ahead, Lane, Ranks
@@ -81,8 +82,8 @@ class Encoder(Ahead[Batch]):
         phases = ranks.phases
 
         def batches(lane: Lane) -> Iterator[Batch]:
-            with phases(ASSEMBLING), Crew(threads) as crew:
-                for batch in encoded(portion, stretch, crew, lane, phases):
+            with phases(ASSEMBLING), Crew(threads) as crew, Outlook(portion, stretch.owner) as outlook:
+                for batch in encoded(portion, stretch, crew, outlook, lane, phases):
                     with phases(AHEAD):
                         yield batch
                     del batch  # it is the taker's
@@ -96,8 +97,12 @@ class Encoder(Ahead[Batch]):
         super().__exit__(*exception)
 
 
-def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: Phases) -> Iterator[Batch]:
+def encoded(
+    portion: Portion, stretch: Stretch, crew: Crew, outlook: Outlook, lane: Lane, phases: Phases
+) -> Iterator[Batch]:
     """Read and encode the buffers of a stretch, in the plan's order; say so in ``lane``. Independent.
+
+    As soon as one has been read the next one is announced, before this one is encoded.
 
     Memory for chunks is that of one dataset: where a queue alternates it is had anew for every buffer.
     """
@@ -116,7 +121,8 @@ def encoded(portion: Portion, stretch: Stretch, crew: Crew, lane: Lane, phases: 
         for behind, buffer in buffers:
             with phases(AHEAD):
                 assembler.take_back()
-            chunks = assembler.assemble(buffer.slab, phases.each(READING, stream.pieces(buffer.slab)))
+            pieces = outlook.beyond(buffer, stream.pieces(buffer.slab))
+            chunks = assembler.assemble(buffer.slab, phases.each(READING, pieces))
             batch = replace(encode(portion, buffer, chunks, pipeline, lane, phases), behind=behind)
             yield replace(batch, release=assembler.lend()) if not spec.filters else batch
             del batch, chunks  # while the next is encoded nothing is held of this one

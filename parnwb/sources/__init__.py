@@ -5,6 +5,7 @@ from parnwb.sources.adapt import as_source
 from parnwb.sources.source import (
     EncodedSource,
     Source,
+    file_ranges,
     read_beside,
     read_checked,
     read_pieces,
@@ -17,6 +18,7 @@ __all__ = [
     "EncodedSource",
     "Source",
     "as_source",
+    "file_ranges",
     "read_beside",
     "read_checked",
     "read_pieces",

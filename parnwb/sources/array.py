@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
+from parnwb.machine.foresight import FileRange
 from parnwb.sources.access import Access
-from parnwb.sources.source import PiecewiseSource, Source, read_beside, reads_whole_rows
+from parnwb.sources.source import PiecewiseSource, Source, file_ranges, read_beside, reads_whole_rows
 
 MAX_PICKLED_BYTES = 64 * 2**20
 """Arrays above this size, in bytes, are not sent to ranks that do not build the NWBFile themselves."""
@@ -129,3 +130,7 @@ class CastSource:
         inner = self.source.pieces(slab) if isinstance(self.source, PiecewiseSource) else [(slab, self.read(slab))]
         for part, values in inner:
             yield part, values.astype(self.dtype, copy=False)
+
+    def file_ranges(self, slab: Hyperslab) -> list[FileRange]:
+        """Return where the inner source has its values. Independent."""
+        return file_ranges(self.source, slab)

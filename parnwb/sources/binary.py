@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
+from parnwb.machine.foresight import FileRange
 from parnwb.sources.access import Access
 
 PIECE_BYTES = 2**20
@@ -24,6 +26,9 @@ PIECE_BYTES = 2**20
 
 WIDE_ROW_BYTES = 256 * 2**10
 """Rows longer than this are read part by part: skipping the unwanted part costs less than reading it."""
+
+MOST_RANGES = 1024
+"""Of so many ranges it is told ahead that they will be read: where there are more, each is too short to be worth it."""
 
 MAX_CALL_BYTES = 2**30
 """Linux returns at most 2 GiB - 4 KiB per call; a round number below it."""
@@ -115,11 +120,23 @@ class BinarySource:
         SourceError
             As ``read``.
         """
-        if not slab.count or not 0 < self._row_bytes <= WIDE_ROW_BYTES:
+        in_rows = self._row_bytes <= WIDE_ROW_BYTES or slab.count[1:] == self.file_shape[1:]
+        if not slab.count or not self._row_bytes or not in_rows:
             yield slab, self.read(slab)
             return
         for low, values in self._row_pieces(self._in_file(slab), self.file_shape, self.offset):
             yield Hyperslab((slab.start[0] + low, *slab.start[1:]), values.shape), values
+
+    def file_ranges(self, slab: Hyperslab) -> list[FileRange]:
+        """Return the bytes that reading ``slab`` will read, whole rows where these are read whole. Independent.
+
+        Raises
+        ------
+        SourceError
+            The file cannot be opened.
+        """
+        runs = byte_runs(self._in_file(slab), self.file_shape, self.dtype.itemsize, self.offset)
+        return [FileRange(self._descriptor, begin, nbytes) for begin, nbytes in islice(runs, MOST_RANGES)]
 
     @classmethod
     def from_memmap(cls, array: npt.NDArray[Any]) -> BinarySource | None:
@@ -259,6 +276,27 @@ class BinarySource:
         ends = [Hyperslab((0,) * array.ndim, (1,) * array.ndim)]
         ends.append(Hyperslab(tuple(extent - 1 for extent in array.shape), (1,) * array.ndim))
         return all(self.read(end).tobytes() == array[end.slices].tobytes() for end in ends)
+
+
+def byte_runs(box: Hyperslab, shape: tuple[int, ...], itemsize: int, offset: int) -> Iterator[tuple[int, int]]:
+    """Iterate over ``(offset, bytes)`` of what is read for ``box`` of a C-ordered array in a file. Independent.
+
+    Parameters
+    ----------
+    shape, itemsize
+        Of the array.
+    offset
+        Where it begins.
+    """
+    row_bytes = math.prod(shape[1:]) * itemsize
+    if box.count[1:] == shape[1:] or row_bytes <= WIDE_ROW_BYTES:
+        first, rows = (box.start[0], box.count[0]) if shape else (0, 1)
+        if rows:
+            yield offset + first * row_bytes, rows * row_bytes
+        return
+    inner = Hyperslab(box.start[1:], box.count[1:])
+    for row in range(box.start[0], box.stop[0]):
+        yield from byte_runs(inner, shape[1:], itemsize, offset + row * row_bytes)
 
 
 @dataclass(frozen=True)

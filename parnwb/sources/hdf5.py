@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy.typing as npt
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
+from parnwb.machine.foresight import FileRange
 from parnwb.machine.open_files import most_open, room_for
 from parnwb.sources.access import Access
-from parnwb.sources.raw_chunks import RawChunks
+from parnwb.sources.binary import MOST_RANGES, byte_runs
+from parnwb.sources.raw_chunks import RawChunks, is_outside, plain_descriptor
 from parnwb.sources.source import Room, Stored
 
 if TYPE_CHECKING:
@@ -74,6 +77,24 @@ class HDF5DatasetSource:
             self._make_room(dataset)
         box: Any = (*slab.slices, ...)  # the ellipsis keeps the one element of a scalar an array
         return np.asarray(dataset[box])
+
+    def file_ranges(self, slab: Hyperslab) -> list[FileRange]:
+        """Return the bytes of a contiguous dataset that reading ``slab`` will read; of others none. Independent.
+
+        Raises
+        ------
+        SourceError
+            The file cannot be opened again.
+        """
+        dataset = self._opened()
+        descriptor = plain_descriptor(dataset.file)
+        if descriptor is None or dataset.chunks is not None or is_outside(dataset):
+            return []
+        offset = dataset.id.get_offset()
+        if offset is None:  # nothing was written, or all of it is in the header
+            return []
+        runs = byte_runs(slab, self._shape, self._dtype.itemsize, int(offset))
+        return [FileRange(descriptor, begin, nbytes) for begin, nbytes in islice(runs, MOST_RANGES)]
 
     def fits(self, spec: DatasetSpec) -> bool:
         """Tell whether the dataset's chunks can be taken over into one of ``spec`` as they are. Independent."""

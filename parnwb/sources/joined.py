@@ -12,8 +12,9 @@ import numpy.typing as npt
 from parnwb.codec.cast import in_file_dtype
 from parnwb.exactness import check_exact
 from parnwb.hyperslab import Hyperslab
+from parnwb.machine.foresight import FileRange
 from parnwb.sources.access import Access
-from parnwb.sources.source import PiecewiseSource, Source
+from parnwb.sources.source import PiecewiseSource, Source, file_ranges
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,9 @@ class JoinedSource:
 
     def pieces(self, slab: Hyperslab) -> Iterator[tuple[Hyperslab, npt.NDArray[Any]]]:
         """Iterate over ``(part, values)`` that cover ``slab``, in order. Independent."""
-        head = slab.intersect(Hyperslab.whole((self._joint, *self.shape[1:])))
+        head, rest = self._parted(slab)
         if head.size:
             yield head, self.before.read(_moved(head, self.first))
-        rest = slab.intersect(Hyperslab((self._joint, *(0 for _ in slab.start[1:])), self.after.shape))
         if rest.size:
             inner = _moved(rest, -self._joint)
             after = self.after
@@ -75,6 +75,17 @@ class JoinedSource:
             for part, values in found:
                 check_exact(values, self.dtype, "new rows", part.start)
                 yield _moved(part, self._joint), in_file_dtype(values, self.dtype).astype(self.dtype, copy=False)
+
+    def file_ranges(self, slab: Hyperslab) -> list[FileRange]:
+        """Return where both sources have their values. Independent."""
+        head, rest = self._parted(slab)
+        before = file_ranges(self.before, _moved(head, self.first)) if head.size else []
+        return before + (file_ranges(self.after, _moved(rest, -self._joint)) if rest.size else [])
+
+    def _parted(self, slab: Hyperslab) -> tuple[Hyperslab, Hyperslab]:
+        """Return the parts of ``slab`` that come from the first source and from the second; one may be empty."""
+        head = slab.intersect(Hyperslab.whole((self._joint, *self.shape[1:])))
+        return head, slab.intersect(Hyperslab((self._joint, *(0 for _ in slab.start[1:])), self.after.shape))
 
     @property
     def _joint(self) -> int:

@@ -67,9 +67,7 @@ class RawChunks:
     @cached_property
     def _descriptor(self) -> int | None:
         """HDF5's own descriptor of the file, where its bytes are at the addresses that HDF5 tells."""
-        file = self._dataset.file
-        is_plain = file.driver == "sec2" and file.mode == "r" and file.userblock_size == 0
-        return int(file.id.get_vfd_handle()) if is_plain else None
+        return plain_descriptor(self._dataset.file)
 
     def _read(self, start: tuple[int, ...], out: Room | None) -> tuple[int, Stored]:
         if out is not None:
@@ -105,6 +103,12 @@ class RawChunks:
             return self._dataset.id.get_chunk_info_by_coord(start).byte_offset is None
         except Exception:  # noqa: BLE001 - what is wrong is told by the error that has been caught already
             return False
+
+
+def plain_descriptor(file: h5py.File) -> int | None:
+    """Return HDF5's own descriptor of a file, None where its bytes are not at the addresses that HDF5 tells."""
+    is_plain = file.driver == "sec2" and file.mode == "r" and file.userblock_size == 0
+    return int(file.id.get_vfd_handle()) if is_plain else None
 
 
 def read_spec(dataset: h5py.Dataset) -> DatasetSpec:

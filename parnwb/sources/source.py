@@ -12,6 +12,7 @@ import numpy.typing as npt
 from parnwb.errors import ParnwbError, SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.layout import DatasetSpec
+from parnwb.machine.foresight import FileRange
 from parnwb.sources.access import Access
 
 
@@ -77,6 +78,19 @@ class RowSource(Source, Protocol):
     @property
     def read_beside(self) -> int:
         """Bytes that are read with all values and are none of them."""
+
+
+@runtime_checkable
+class FileSource(Source, Protocol):
+    """A source that knows where in an open file its values are."""
+
+    def file_ranges(self, slab: Hyperslab) -> list[FileRange]:
+        """Return the bytes that reading ``slab`` will read, in order, or some of them; nothing is read."""
+
+
+def file_ranges(source: Source | None, slab: Hyperslab) -> list[FileRange]:
+    """Return the bytes of files that reading ``slab`` will read, as far as its source tells. Independent."""
+    return source.file_ranges(slab) if isinstance(source, FileSource) else []
 
 
 def read_beside(source: Source) -> int:

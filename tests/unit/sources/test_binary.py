@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import parnwb.sources.binary as binary
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
-from parnwb.sources import as_source, read_beside, read_checked, reads_whole_rows
+from parnwb.sources import as_source, file_ranges, read_beside, read_checked, read_pieces, reads_whole_rows
 from parnwb.sources.array import ArraySource, CastSource
 from parnwb.sources.binary import BinarySource
 
@@ -236,3 +236,58 @@ def test_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         for box, read in zip(boxes, pool.map(source.read, boxes), strict=True):
             assert np.array_equal(read, values[:, 1:8][box.slices])
+
+
+@RELAXED
+@given(part=parts(), offset=st.integers(0, 9), wide=st.sampled_from([0, 8, 2**18]), data=st.data())
+def test_what_is_announced_is_what_will_be_read(
+    tmp_path: Path, part: tuple[tuple[int, ...], Hyperslab], offset: int, wide: int, data: st.DataObject
+) -> None:
+    """Byte for byte, in order, and nothing beyond the array; through a source that converts as well."""
+    shape, box = part
+    path = tmp_path / "file.bin"
+    values = np.arange(np.prod(shape), dtype="<i4").reshape(shape)
+    path.write_bytes(b"x" * offset + values.tobytes() + b"more")
+    first = data.draw(st.integers(0, box.start[-1]))
+    columns = slice(first, data.draw(st.integers(box.stop[-1], shape[-1])))
+    source = BinarySource(path, values.dtype, shape, offset, columns)
+    slab = Hyperslab((*box.start[:-1], box.start[-1] - first), box.count)
+    read: list[int] = []
+
+    def noted(self: BinarySource, out: np.ndarray, position: int) -> None:
+        read.extend(range(position, position + out.nbytes))
+        inner(self, out, position)
+
+    inner = BinarySource._read_bytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(binary, "WIDE_ROW_BYTES", wide)
+        patch.setattr(BinarySource, "_read_bytes", noted)
+        ranges = file_ranges(CastSource(source, np.dtype("<f8")), slab)
+        assert np.array_equal(read_checked(source, slab, "/x"), values[box.slices])
+        pieces = list(read_pieces(source, slab, "/x"))
+    announced = [n for item in ranges for n in range(item.offset, item.offset + item.nbytes)]
+    assert read == [*announced, *announced]
+    assert sum(part.size for part, _ in pieces) == slab.size
+    assert offset <= announced[0] and announced[-1] < offset + values.nbytes
+    assert {item.descriptor for item in ranges} == {source._descriptor}
+
+
+def test_many_short_ranges_are_not_all_announced(tmp_path: Path) -> None:
+    rows, row = 2 * binary.MOST_RANGES, binary.WIDE_ROW_BYTES + 1
+    path = tmp_path / "sparse.bin"
+    with path.open("wb") as file:
+        file.truncate(rows * row)
+    source = BinarySource(path, np.dtype("u1"), (rows, row), 0, slice(3, 5))
+    assert len(file_ranges(source, Hyperslab((0, 0), (rows, 2)))) == binary.MOST_RANGES
+
+
+def test_frames_are_read_one_by_one(tmp_path: Path) -> None:
+    """Whole rows need no memory for all of them, however wide they are."""
+    path, frame = tmp_path / "frames.bin", 2 * binary.WIDE_ROW_BYTES
+    values = np.arange(5 * frame, dtype="u4").astype("u1").reshape(5, 2, -1)
+    values.tofile(path)
+    source = BinarySource(path, values.dtype, values.shape)
+    whole = Hyperslab.whole(values.shape)
+    found = [(part, piece.copy()) for part, piece in source.pieces(whole)]
+    assert [part.count[0] for part, _ in found] == [2, 2, 1]
+    assert np.array_equal(np.concatenate([piece for _, piece in found]), values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
-from parnwb.sources import Access, as_source, read_checked
+from parnwb.sources import Access, as_source, file_ranges, read_checked
 from parnwb.sources.hdf5 import HDF5DatasetSource
 
 DTYPES = ["?", "i1", "u1", "<i2", ">i2", "u4", "<i8", ">u8", "f2", "<f4", ">f8", "c8", "c16"]
@@ -74,3 +75,32 @@ def test_a_vanished_or_changed_file_is_an_error_when_read(tmp_path: Path) -> Non
     path.unlink()
     with pytest.raises(SourceError, match=r"in\.h5:/data"):
         pickle.loads(pickled).read(Hyperslab((0,), (2,)))
+
+
+def test_a_contiguous_dataset_tells_where_it_is_in_the_file(tmp_path: Path) -> None:
+    values = np.arange(60, dtype="<i4").reshape(20, 3)
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        file["contiguous"] = values
+        file.create_dataset("chunked", data=values, chunks=(5, 3))
+        file.create_dataset("empty", (20, 3), "<i4")
+        file.create_dataset("outside", (20, 3), "<i4", external=[("raw", 0, 240)])
+    box = Hyperslab((4, 1), (7, 2))
+    with h5py.File(tmp_path / "in.h5") as file:
+        for name in ("chunked", "empty", "outside"):
+            assert file_ranges(as_source(file[name]), box) == [], name
+        source = as_source(file["contiguous"])
+        for opened in (source, pickle.loads(pickle.dumps(source))):
+            (found,) = file_ranges(opened, box)
+            assert os.pread(found.descriptor, found.nbytes, found.offset) == values[4:11].tobytes()
+
+
+def test_files_whose_bytes_are_elsewhere_are_not_announced(tmp_path: Path) -> None:
+    """HDF5 counts from the end of a user block, has what others write in memory, and files in memory no descriptor."""
+    for name, how in {"block.h5": {"userblock_size": 512}, "memory.h5": {"driver": "core"}}.items():
+        with h5py.File(tmp_path / name, "w", **how) as file:
+            file["d"] = np.arange(10)
+        with h5py.File(tmp_path / name, "r", driver=how.get("driver")) as file:
+            assert file_ranges(as_source(file["d"]), Hyperslab((0,), (10,))) == []
+    with h5py.File(tmp_path / "written.h5", "w") as file:
+        file["d"] = np.arange(10)
+        assert file_ranges(as_source(file["d"]), Hyperslab((0,), (10,))) == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +12,9 @@ from hypothesis import strategies as st
 
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
-from parnwb.sources import read_pieces
+from parnwb.sources import file_ranges, read_pieces
 from parnwb.sources.array import ArraySource, CastSource
+from parnwb.sources.binary import BinarySource
 from parnwb.sources.joined import JoinedSource
 
 
@@ -49,3 +53,19 @@ def test_other_new_rows_are_of_the_datasets_type(dtype: str) -> None:
     found = source.read(Hyperslab((0,), (3,)))
     assert found.dtype == source.dtype == np.dtype("u1")
     assert found.tolist() == [5, 7, 255]
+
+
+@pytest.mark.parametrize(("start", "count", "expected"), [(0, 3, ["old"]), (2, 5, ["old", "new"]), (4, 2, ["new"])])
+def test_both_sources_tell_where_their_values_are(tmp_path: Path, start: int, count: int, expected: list[str]) -> None:
+    """Rows that come before the joint, behind it, and on both sides of it."""
+    whole = np.arange(8, dtype="<i2").reshape(8, 1)
+    both = {}
+    for name, rows in {"old": np.concatenate([[[-1]], whole[:4]]).astype("<i2"), "new": whole[4:]}.items():
+        rows.tofile(tmp_path / name)
+        both[name] = BinarySource(tmp_path / name, rows.dtype, rows.shape)
+    found = file_ranges(JoinedSource(both["old"], 1, both["new"]), Hyperslab((start, 0), (count, 1)))
+    assert [item.descriptor for item in found] == [both[name]._descriptor for name in expected]
+    there = b"".join(os.pread(item.descriptor, item.nbytes, item.offset) for item in found)
+    assert there == whole[start : start + count].tobytes()
+    nowhere = JoinedSource(ArraySource(whole), 0, ArraySource(whole))
+    assert file_ranges(nowhere, Hyperslab((0, 0), (16, 1))) == []

@@ -1,0 +1,80 @@
+"""``Outlook``: the bytes of the next buffer are fetched from their file while this one is encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
+from types import TracebackType
+from typing import TypeVar
+
+from parnwb.backends.backend import Portion
+from parnwb.errors import ParnwbError
+from parnwb.machine.foresight import FileRange, Foresight
+from parnwb.planning.plan import Buffer
+from parnwb.sources import file_ranges
+
+Piece = TypeVar("Piece")
+
+
+class Outlook:
+    """Goes through a rank's list of buffers with who reads them. Independent. Use as a context manager.
+
+    It holds no memory of its own, unlike a thread that reads: of the usual chunks a buffer is one layer, and half of
+    one cannot be encoded. It takes nothing either: what it has announced may still be given to another rank.
+
+    Parameters
+    ----------
+    portion
+        What is read.
+    owner
+        In whose list of the plan's buffers.
+    """
+
+    def __init__(self, portion: Portion, owner: int) -> None:
+        self._portion = portion
+        self._pairs = pairwise(chain(portion.plan.buffers(owner), [None]))
+        self._read: Buffer | None = None
+        self._announced: Buffer | None = None
+        self._foresight = Foresight()
+
+    def __enter__(self) -> Outlook:
+        self._foresight.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._foresight.__exit__(kind, error, trace)
+
+    def beyond(self, buffer: Buffer, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Iterate over the pieces of a buffer, or of a part of one; behind the last one announce the next buffer.
+
+        The first of all buffers is announced itself, before its first piece.
+        """
+        if not _is_in(buffer, self._announced) and not _is_in(buffer, self._read):
+            self._announce(buffer)
+        yield from pieces
+        if not _is_in(buffer, self._read):
+            self._announce(self._behind(buffer))
+
+    def _behind(self, buffer: Buffer) -> Buffer | None:
+        for read, following in self._pairs:
+            if _is_in(buffer, read):
+                self._read = read
+                return following
+        return None
+
+    def _announce(self, buffer: Buffer | None) -> None:
+        self._announced = buffer
+        if buffer is not None:
+            self._foresight.announce(self._ranges(buffer))
+
+    def _ranges(self, buffer: Buffer) -> list[FileRange]:
+        try:
+            return file_ranges(self._portion.source(buffer.dataset), buffer.slab)
+        except ParnwbError:  # reading says so, when it comes to it
+            return []
+
+
+def _is_in(part: Buffer, whole: Buffer | None) -> bool:
+    return whole is not None and part.dataset == whole.dataset and whole.slab.contains(part.slab)
