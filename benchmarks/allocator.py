@@ -39,6 +39,7 @@ from parnwb.backends.asking import AskedAddresses
 from parnwb.backends.backend import Job, Portion
 from parnwb.backends.giving import RootAddresses
 from parnwb.backends.requests import REPLY_TAIL, Numbers, Request, packed
+from parnwb.backends.stretch import PARTS
 from parnwb.comm import Ranks
 from parnwb.commits.journal import Journal
 from parnwb.layout import FileLayout
@@ -177,7 +178,7 @@ class Crowd:
         low = rank * self.share
         own = np.arange(low + step * self.at_once, low + min((step + 1) * self.at_once, self.share))
         rows = np.stack([0 * own, own, self._sizes[own], 0 * own, own], axis=1)
-        return Request(rank, rows, len(own) * math.prod(CHUNK) * 2, step, self.steps)
+        return Request(rank, rows, len(own) * math.prod(CHUNK) * 2, PARTS * (step + 1), PARTS * self.steps)
 
 
 class Run:
