@@ -32,6 +32,7 @@ from parnwb.errors import Interrupted, LayoutError
 from parnwb.growth import Growth, grown_sources
 from parnwb.interrupts import ASKED_TO_STOP, Interrupts
 from parnwb.layout import FileLayout
+from parnwb.machine.memory import give_back
 from parnwb.machine.storage import Writers
 from parnwb.planning.plan import WritePlan
 from parnwb.planning.write_queue import WriteQueue, write_queue
@@ -225,6 +226,7 @@ def write(
             file = opened_here.enter_context(closing(_backend(choice, settings).open(job)))
             for portion in portions(ranks, plan, sources, residents, movable=movable):
                 file.fill(portion)
+            give_back()
             rows = _drain(job, file, choice, settings, sources, found, earlier)
             streams = _appended(found, sources, earlier, ranks)
             if not streams:

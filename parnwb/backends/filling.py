@@ -8,7 +8,6 @@ from parnwb.backends.encoder import STORED_BYTES, Batch, Encoder
 from parnwb.backends.pens import Pen
 from parnwb.backends.stretch import Stretch
 from parnwb.comm import Ahead, Aside, Ranks
-from parnwb.machine.memory import give_back
 
 
 def fill(ranks: Ranks, portion: Portion, places: Places, pen: Pen, threads: int) -> None:
@@ -33,7 +32,6 @@ def fill(ranks: Ranks, portion: Portion, places: Places, pen: Pen, threads: int)
                     stretch = places.more()
         with phases("waiting for the last rank"):
             places.finish()
-    give_back()
 
 
 def _write(

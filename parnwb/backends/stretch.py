@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -80,12 +80,15 @@ class Stretch:
     def go_on(self, rest: Stretch) -> None:
         """Go on as a reply says: so far, in such steps, and to that end. Independent; from any thread."""
         with self._moved:
-            self.limit, self.step, self.high = rest.limit, rest.step, min(self.high, rest.high)
+            self.limit, self.step = max(self.limit, rest.limit), rest.step
+            self.high = min(self.high, rest.high)
             self._moved.notify_all()
 
     def end_at(self, high: int) -> None:
         """Leave to others what begins there. Independent; from any thread."""
-        self.go_on(replace(self, high=high))
+        with self._moved:
+            self.high = min(self.high, high)
+            self._moved.notify_all()
 
     def buffers(self, plan: WritePlan) -> Iterator[tuple[int, Buffer]]:
         """Iterate over buffers, or parts of them, each with the number of the first part that comes behind it.
@@ -136,7 +139,8 @@ class Parts:
     def __init__(self, plan: WritePlan, buffer: Buffer) -> None:
         spec = plan.layout.datasets[buffer.dataset]
         self._buffer, self._grid = buffer, spec.grid
-        self._is_whole = spec.access not in (Access.RANDOM, Access.GROWING)
+        in_large_blocks = buffer.dataset in plan.blocks  # of which each part would decode all once more
+        self._is_whole = in_large_blocks or spec.access not in (Access.RANDOM, Access.GROWING)
 
     def slab(self, first: int, count: int) -> Hyperslab | None:
         """Return the elements of ``count`` parts from ``first`` on, a multiple of this power of two; None if empty."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,21 @@ def test_each_chunk_is_in_one_stretch(access, extents, chunks, cuts, step):
 def test_quarters_are_whole_rows_as_long_as_can_be(extents, sizes):
     plan = plan_of(extents, 100)
     assert [buffer.slab.count for _, buffer in Stretch(0, 0, PARTS, PARTS, 1).buffers(plan)] == sizes
+
+
+def test_buffers_of_large_blocks_stay_whole():
+    """Each part would decode all of its blocks once more."""
+    plan = replace(plan_of([16, 6], 100), blocks={0: (8, 12)})
+    (whole,) = [buffer for _, buffer in Stretch.own(plan, 0).buffers(plan)]
+    assert [buffer for _, buffer in Stretch(0, 0, PARTS, PARTS, 1).buffers(plan)] == [whole]
+
+
+def test_what_may_be_begun_is_not_taken_back():
+    stretch = Stretch(0, 0, 40, 12)
+    stretch.go_on(Stretch(0, 4, 40, 8))
+    assert stretch.limit == 12
+    stretch.end_at(6)
+    assert (stretch.limit, stretch.high) == (12, 6)
 
 
 def test_whole_buffers_are_taken_where_nothing_hurries():
