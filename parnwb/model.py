@@ -76,7 +76,10 @@ class Site:
             if value is None and item.name == "stripe_mbs":
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise PlanError(f"{item.name} of a site must be a positive number, got {value!r}")
+                raise PlanError(
+                    f"{item.name} of a site must be a positive number, got {value!r}",
+                    remedy="Measure it with benchmarks/calibrate.py, or leave it out",
+                )
 
     @property
     def taken_mbs(self) -> float:

@@ -17,7 +17,7 @@ LEAST_OF_WIDE_BYTES = 2_000_000
 LAYER_BYTES = 64 * 2**20
 """Of a layer of chunks, which are all channels: a buffer of the default size, so that no row is read for two of them.
 
-Chunks that are thinner than they would be otherwise have ``LEAST_OF_WIDE_BYTES`` at least."""
+Chunks that are thinner than they would be otherwise have ``LEAST_OF_WIDE_BYTES`` at least: 2100 channels fit."""
 CHANNELS = 64
 """About so many channels share a chunk, so that some of a probe's can be read without the others."""
 MOST_CHUNKS = 250_000
@@ -31,8 +31,8 @@ GUESSED = 1024
 def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Return the chunk shape for a dataset. Independent.
 
-    Two axes are time and channels: about 64 channels, for as long as fits and all channels fit a buffer. Of three and
-    more, images first of all, the first is counted in whole frames.
+    Two axes are time and channels: about 64 channels, for as long as fits and all channels fit a buffer (up to 2100 of
+    them); more where there are few rows. Of three and more, images first of all, the first is counted in whole frames.
 
     Parameters
     ----------
@@ -48,7 +48,11 @@ def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
         abreast = -(-shape[1] // CHANNELS)
         columns = -(-shape[1] // abreast)
         fits = max(LAYER_BYTES // abreast, LEAST_OF_WIDE_BYTES, nbytes // MOST_OF_LAYERS) // itemsize
-        return min(shape[0], max(1, min(room, fits) // columns)), columns
+        rows = max(1, min(room, fits) // columns)
+        if rows < shape[0]:
+            return rows, columns
+        parts = -(-shape[1] // max(columns, room // shape[0]))  # of short rows more: chunks of all are small
+        return shape[0], -(-shape[1] // parts)
     frame = math.prod(shape[1:])
     if frame * itemsize <= MOST_BYTES:
         return (min(shape[0], max(1, room // frame)), *shape[1:])

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from parnwb.backends.backend import Portion
 from parnwb.errors import ParnwbError
-from parnwb.machine.foresight import FileRange, Foresight
-from parnwb.planning.plan import Buffer
+from parnwb.machine.foresight import FileRange, Foresight, first_bytes
+from parnwb.planning.plan import Buffer, MiB
 from parnwb.sources import file_ranges
 
 Piece = TypeVar("Piece")
@@ -70,10 +70,12 @@ class Outlook:
             self._foresight.announce(self._ranges(buffer))
 
     def _ranges(self, buffer: Buffer) -> list[FileRange]:
+        """Return what is to be read, as far as a buffer goes: more could be dropped before it is read."""
         try:
-            return file_ranges(self._portion.source(buffer.dataset), buffer.slab)
+            ranges = file_ranges(self._portion.source(buffer.dataset), buffer.slab)
         except ParnwbError:  # reading says so, when it comes to it
             return []
+        return list(first_bytes(ranges, int(self._portion.plan.buffer_mb * MiB)))
 
 
 def _is_in(part: Buffer, whole: Buffer | None) -> bool:

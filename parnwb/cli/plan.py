@@ -15,6 +15,7 @@ from parnwb.cli.showing import show_plan, show_prediction
 if TYPE_CHECKING:
     from parnwb.model import Site
 
+POSITIVE = click.FloatRange(min=0, min_open=True)
 KNOWN = ("file_system_mbs", "stripe_mbs", "stripes", "cores_per_node", "ranks_per_node")
 
 
@@ -29,11 +30,11 @@ KNOWN = ("file_system_mbs", "stripe_mbs", "stripes", "cores_per_node", "ranks_pe
 @reading
 @planning
 @click.option("--site", type=click.Path(path_type=Path), help="Costs that benchmarks/calibrate.py has measured.")
-@click.option("--file-system-mbs", type=float, help="MB/s that all ranks together can write, if known.")
-@click.option("--stripe-mbs", type=float, help="MB/s that one storage server takes of a file, if known.")
+@click.option("--file-system-mbs", type=POSITIVE, help="MB/s that all ranks together can write, if known.")
+@click.option("--stripe-mbs", type=POSITIVE, help="MB/s that one storage server takes of a file, if known.")
 @click.option("--stripes", type=click.IntRange(min=1), help="Storage servers for the file, with --stripe-mbs.")
 @click.option("--cores-per-node", type=click.IntRange(min=1), help="Cores of a node (64).")
-@click.option("--ranks-per-node", type=click.IntRange(min=1), help="How many ranks share them; else one each.")
+@click.option("--ranks-per-node", type=click.IntRange(min=1), help="Ranks that share them; else as many.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw it, as NAME.png, .svg or .pdf (parnwb[plot]).")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole plan as JSON.")
 def plan(
@@ -69,7 +70,10 @@ def _site(path: Path | None, **known: float | None) -> Site:
     from parnwb.errors import PlanError
     from parnwb.model import Site, fitted
 
-    known["ranks_per_node"] = known["ranks_per_node"] or known["cores_per_node"]
+    if path is None:
+        known["ranks_per_node"] = known["ranks_per_node"] or known["cores_per_node"]
+        if known["stripes"] and known["stripe_mbs"]:  # what is not known of the file system does not limit them
+            known["file_system_mbs"] = known["file_system_mbs"] or known["stripes"] * known["stripe_mbs"]
     site = fitted(Site() if path is None else Site.from_file(path), **known)
     if known["stripes"] and site.stripe_mbs is None:
         raise PlanError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -38,11 +38,21 @@ class FileRange:
             yield FileRange(self.descriptor, begin, min(STEP_BYTES, end - begin))
 
 
+def first_bytes(ranges: Iterable[FileRange], limit: int) -> Iterator[FileRange]:
+    """Iterate over the first ``limit`` bytes of ranges. Independent."""
+    for item in ranges:
+        nbytes = min(item.nbytes, limit)
+        if nbytes:
+            yield FileRange(item.descriptor, item.offset, nbytes)
+        limit -= nbytes
+
+
 class Foresight:
     """Announces in a thread, so that nobody waits where a device's queue is full. Independent.
 
-    Use as a context manager, within which the descriptors stay open. What is fetched lies in the kernel's cache of
-    pages, which it drops where memory is short. File systems that keep no pages, or none ahead, ignore it.
+    Use as a context manager. What is fetched lies in the kernel's cache of pages, which it drops where memory is short.
+    File systems that keep no pages, or none ahead, ignore it. A call that hangs, because a file server does not answer,
+    may outlast the context and its descriptors: it is advice, and does no harm to another file of that number.
     """
 
     def __init__(self) -> None:

@@ -43,8 +43,11 @@ def said_of_readings(plan: WritePlan, least_bytes: int = 1) -> Iterator[tuple[st
     least_bytes
         Datasets of which fewer bytes are read more than once are left out.
     """
-    for spec, times in zip(plan.layout, plan.readings, strict=True):
-        if (times - 1) * (spec.nbytes + spec.read_beside) >= least_bytes:
+    for number, (spec, times) in enumerate(zip(plan.layout, plan.readings, strict=True)):
+        if times == 1:
+            continue
+        left = plan.remaining_of(number) / spec.nbytes
+        if left * (times - 1) * (spec.nbytes + spec.read_beside) >= least_bytes:
             nbytes = layer_bytes(spec)
             enough = replace(plan, buffer_mb=-(-nbytes // 2**20))
             yield (

@@ -256,7 +256,7 @@ class WritePlan:
         yield from (spec.grid.elements(box) for box in cells.split(room))
 
     def _room(self, spec: DatasetSpec) -> int:
-        """Return how many chunks a buffer has room for; it has one in any case."""
+        """Return how many chunks a buffer has room for; 0 where one is larger, which is a buffer by itself."""
         return int(self.buffer_mb * MiB) // spec.chunk_bytes
 
     def chunks(self, buffer: Buffer) -> Iterator[tuple[tuple[int, ...], Hyperslab]]:

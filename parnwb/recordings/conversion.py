@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 Step = Callable[[str], None]
+
+
 @dataclass(frozen=True)
 class SourceData:
     """What is to be converted, and how neuroconv is to read it.

@@ -26,7 +26,12 @@ BESIDE = ("copy", "move")
 def check_movies_word(movies: str, output: Path) -> None:
     """Refuse what cannot become of movies. Independent."""
     if movies not in MOVIES:
-        raise LinkError(f"movies must be one of {', '.join(MOVIES)}, got {movies!r}", where=str(output))
+        allowed = ", ".join(MOVIES)
+        raise LinkError(
+            f"movies must be one of {allowed}, got {movies!r}",
+            where=str(output),
+            remedy="keep leaves them where they are",
+        )
 
 
 def begun_with_copies(output: Path, settings: Mapping[str, Any]) -> bool:

@@ -135,7 +135,7 @@ class BinarySource:
         SourceError
             The file cannot be opened.
         """
-        runs = byte_runs(self._in_file(slab), self.file_shape, self.dtype.itemsize, self.offset)
+        runs = byte_runs(self._in_file(slab), self.file_shape, self.dtype.itemsize, self.offset, WIDE_ROW_BYTES)
         return [FileRange(self._descriptor, begin, nbytes) for begin, nbytes in islice(runs, MOST_RANGES)]
 
     @classmethod
@@ -278,7 +278,9 @@ class BinarySource:
         return all(self.read(end).tobytes() == array[end.slices].tobytes() for end in ends)
 
 
-def byte_runs(box: Hyperslab, shape: tuple[int, ...], itemsize: int, offset: int) -> Iterator[tuple[int, int]]:
+def byte_runs(
+    box: Hyperslab, shape: tuple[int, ...], itemsize: int, offset: int, widest: int
+) -> Iterator[tuple[int, int]]:
     """Iterate over ``(offset, bytes)`` of what is read for ``box`` of a C-ordered array in a file. Independent.
 
     Parameters
@@ -287,16 +289,18 @@ def byte_runs(box: Hyperslab, shape: tuple[int, ...], itemsize: int, offset: int
         Of the array.
     offset
         Where it begins.
+    widest
+        Bytes of a row that is read whole for any part of it.
     """
     row_bytes = math.prod(shape[1:]) * itemsize
-    if box.count[1:] == shape[1:] or row_bytes <= WIDE_ROW_BYTES:
+    if box.count[1:] == shape[1:] or row_bytes <= widest:
         first, rows = (box.start[0], box.count[0]) if shape else (0, 1)
         if rows:
             yield offset + first * row_bytes, rows * row_bytes
         return
     inner = Hyperslab(box.start[1:], box.count[1:])
     for row in range(box.start[0], box.stop[0]):
-        yield from byte_runs(inner, shape[1:], itemsize, offset + row * row_bytes)
+        yield from byte_runs(inner, shape[1:], itemsize, offset + row * row_bytes, widest)
 
 
 @dataclass(frozen=True)

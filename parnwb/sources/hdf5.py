@@ -22,6 +22,9 @@ from parnwb.sources.source import Room, Stored
 if TYPE_CHECKING:
     import h5py
 
+SIEVE_BYTES = 64 * 2**10
+"""Of a contiguous dataset HDF5 reads so much at once for selections with gaps, by default."""
+
 
 class HDF5DatasetSource:
     """A dataset of an HDF5 file that is open for reading. All calls are independent.
@@ -93,7 +96,7 @@ class HDF5DatasetSource:
         offset = dataset.id.get_offset()
         if offset is None:  # nothing was written, or all of it is in the header
             return []
-        runs = byte_runs(slab, self._shape, self._dtype.itemsize, int(offset))
+        runs = byte_runs(slab, self._shape, self._dtype.itemsize, int(offset), SIEVE_BYTES)
         return [FileRange(descriptor, begin, nbytes) for begin, nbytes in islice(runs, MOST_RANGES)]
 
     def fits(self, spec: DatasetSpec) -> bool:

@@ -14,7 +14,7 @@ from parnwb.exactness import check_exact
 from parnwb.hyperslab import Hyperslab
 from parnwb.machine.foresight import FileRange
 from parnwb.sources.access import Access
-from parnwb.sources.source import PiecewiseSource, Source, file_ranges
+from parnwb.sources.source import PiecewiseSource, Source, file_ranges, read_beside, reads_whole_rows
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,16 @@ class JoinedSource:
     def access(self) -> Access:
         """What ``after`` promises."""
         return self.after.access
+
+    @property
+    def whole_rows(self) -> bool:
+        """Whether ``after`` reads all of a row for any part of it."""
+        return reads_whole_rows(self.after)
+
+    @property
+    def read_beside(self) -> int:
+        """What is read beside the values of ``after``."""
+        return read_beside(self.after)
 
     def read(self, slab: Hyperslab) -> npt.NDArray[Any]:
         """Return the values of ``slab``, of shape ``slab.count``. Independent.

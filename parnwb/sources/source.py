@@ -68,12 +68,17 @@ class EncodedSource(Source, Protocol):
 
 
 @runtime_checkable
-class RowSource(Source, Protocol):
-    """A source of rows, which may have more than its values."""
+class WholeRowSource(Source, Protocol):
+    """A source of rows, which may read them whole."""
 
     @property
     def whole_rows(self) -> bool:
         """Whether all of a row is read for any part of it."""
+
+
+@runtime_checkable
+class RowSource(Source, Protocol):
+    """A source of rows, which have more than its values."""
 
     @property
     def read_beside(self) -> int:
@@ -100,7 +105,7 @@ def read_beside(source: Source) -> int:
 
 def reads_whole_rows(source: Source) -> bool:
     """Tell whether a source reads all of a row for any part of it. Independent."""
-    return isinstance(source, RowSource) and source.whole_rows
+    return isinstance(source, WholeRowSource) and source.whole_rows
 
 
 def takes_over(source: Source | None, spec: DatasetSpec) -> TypeGuard[EncodedSource]:

@@ -27,6 +27,9 @@ from parnwb.planning.plan import DEFAULT_BUFFER_MB, MiB
         ((50_000_000,), 8, (500_000,)),
         ((1,), 8, (1,)),
         ((0, 4), 2, (1024, 4)),
+        ((384, 10_000_000), 2, (384, 5206)),
+        ((100, 100_000), 8, (100, 5000)),
+        ((2000, 30_000), 4, (2000, 500)),
     ],
 )
 def test_known_shapes(shape: tuple[int, ...], itemsize: int, expected: tuple[int, ...]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from parnwb.machine import foresight
-from parnwb.machine.foresight import STEP_BYTES, FileRange, Foresight, fetch
+from parnwb.machine.foresight import STEP_BYTES, FileRange, Foresight, fetch, first_bytes
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -27,6 +27,13 @@ def test_steps_cover_a_range_once_and_no_more(nbytes: int) -> None:
     assert all(0 < step.nbytes <= STEP_BYTES and step.descriptor == 5 for step in steps)
     assert [step.offset for step in steps] == [11 + n * STEP_BYTES for n in range(len(steps))]
     assert sum(step.nbytes for step in steps) == nbytes
+
+
+def test_no_more_is_announced_than_is_wanted() -> None:
+    ranges = [FileRange(3, 0, 100), FileRange(3, 200, 50), FileRange(3, 300, 10)]
+    assert list(first_bytes(ranges, 1000)) == ranges
+    assert list(first_bytes(ranges, 120)) == [FileRange(3, 0, 100), FileRange(3, 200, 20)]
+    assert list(first_bytes(ranges, 0)) == []
 
 
 def test_no_descriptor_is_an_error(tmp_path: Path) -> None:

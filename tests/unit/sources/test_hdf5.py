@@ -94,6 +94,15 @@ def test_a_contiguous_dataset_tells_where_it_is_in_the_file(tmp_path: Path) -> N
             assert os.pread(found.descriptor, found.nbytes, found.offset) == values[4:11].tobytes()
 
 
+def test_of_wide_rows_only_what_hdf5_reads_is_announced(tmp_path: Path) -> None:
+    """It reads a selection, and rows as a whole only if they are short; flat files have wider ones read whole."""
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        file["data"] = np.zeros((3, 50_000), "<i2")
+    with h5py.File(tmp_path / "in.h5") as file:
+        found = file_ranges(as_source(file["data"]), Hyperslab((0, 100), (3, 64)))
+    assert [item.nbytes for item in found] == [128] * 3
+
+
 def test_files_whose_bytes_are_elsewhere_are_not_announced(tmp_path: Path) -> None:
     """HDF5 counts from the end of a user block, has what others write in memory, and files in memory no descriptor."""
     for name, how in {"block.h5": {"userblock_size": 512}, "memory.h5": {"driver": "core"}}.items():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
-from parnwb.sources import file_ranges, read_pieces
+from parnwb.sources import file_ranges, read_beside, read_pieces, reads_whole_rows
 from parnwb.sources.array import ArraySource, CastSource
 from parnwb.sources.binary import BinarySource
 from parnwb.sources.joined import JoinedSource
@@ -69,3 +69,11 @@ def test_both_sources_tell_where_their_values_are(tmp_path: Path, start: int, co
     assert there == whole[start : start + count].tobytes()
     nowhere = JoinedSource(ArraySource(whole), 0, ArraySource(whole))
     assert file_ranges(nowhere, Hyperslab((0, 0), (16, 1))) == []
+
+
+def test_what_new_rows_are_read_with_is_known(tmp_path: Path) -> None:
+    np.zeros((4, 6), "<i2").tofile(tmp_path / "new")
+    flat = BinarySource(tmp_path / "new", np.dtype("<i2"), (4, 6))
+    joined = JoinedSource(ArraySource(np.zeros((2, 6), "<i2")), 0, flat)
+    assert reads_whole_rows(joined) and read_beside(joined) == read_beside(flat)
+    assert not reads_whole_rows(JoinedSource(flat, 0, ArraySource(np.zeros((2, 6), "<i2"))))
