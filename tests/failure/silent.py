@@ -22,7 +22,9 @@ from pynwb import H5DataIO, NWBFile
 import parnwb.building
 from parnwb import NWBParallelIO
 from parnwb.backends import DirectBackend, Job, MpioBackend
+from parnwb.backends.balance import Balance
 from parnwb.backends.mpio import _ChunkWriter
+from parnwb.backends.stretch import Stretch
 from parnwb.planning import plan
 
 MIDWAY = 6  # of the thirteen buffers or so, of one chunk each, that a rank has to read
@@ -52,6 +54,11 @@ def stop_when_all_write(marks: Path) -> None:
         write(self, elements, values)
 
     _ChunkWriter.write = stopped  # type: ignore[method-assign]
+
+
+def let_nobody_help() -> None:
+    """Let the victim read all of its own, however slow it is: others would take most of it."""
+    Balance.help_for = lambda self, rank: Stretch.nothing()  # type: ignore[method-assign]
 
 
 def send_twice() -> None:
@@ -117,6 +124,8 @@ def main(way: str, victim: int, path: str, backend: str, watchdog: float, marks:
     if backend == "mpio":
         settings["transfer"] = "collective"
     mode = "w" if backend == "mpio" else "resume"
+    if way in ("slow", "stopped", "blocks", "signal"):
+        let_nobody_help()
     if way in ("building", "publishing") and comm.rank == victim:
         signal_while(way)
     with NWBParallelIO(path, mode, comm=comm, **settings) as io:
