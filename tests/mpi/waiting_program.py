@@ -19,7 +19,7 @@ import parnwb
 from parnwb import agreement, building
 from parnwb.target import Target
 
-HELD_UP = 0.5
+HELD_UP = 1.0
 EVERY = "every rank has the NWBFile"
 PLACES: dict[str, tuple[int, Any, str]] = {
     "building": (0, building, "_authored"),
