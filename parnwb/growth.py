@@ -16,7 +16,7 @@ from parnwb.given import as_array, is_list_like
 from parnwb.layout import DatasetSpec
 from parnwb.overlay import Overlay
 from parnwb.resident.data import Resident
-from parnwb.sources import Source
+from parnwb.sources import Source, read_from
 from parnwb.sources.adapt import as_source, is_source_like
 from parnwb.sources.hdf5 import HDF5DatasetSource
 from parnwb.sources.joined import JoinedSource
@@ -203,8 +203,8 @@ def growth_of(dataset: h5py.Dataset, shape: tuple[int, ...], rows: Source | None
     first = dataset.shape[0] // dataset.chunks[0] * dataset.chunks[0]
     total = dataset.shape[0] + shape[0]
     source = JoinedSource(HDF5DatasetSource(dataset), first, rows) if rows is not None else None
-    access = source.access.value if source is not None else whole.access
-    spec = replace(whole, shape=(total - first, *whole.shape[1:]), first_row=first, access=access)
+    spec = replace(whole, shape=(total - first, *whole.shape[1:]), first_row=first)
+    spec = spec if source is None else read_from(spec, source)
     return Growth(whole.path, tuple(dataset.shape), shape[0], spec, source, kept=kept)
 
 

@@ -87,6 +87,10 @@ class Site:
         spread = math.inf if self.stripe_mbs is None else self.stripes * self.stripe_mbs
         return min(self.file_system_mbs, spread)
 
+    def crowd(self, ranks: int) -> float:
+        """Return how many ranks share a core of a node, 1 at least."""
+        return max(1.0, min(ranks, self.ranks_per_node) / self.cores_per_node)
+
     @classmethod
     def from_file(cls, path: Path) -> Site:
         """Read what ``to_file`` wrote; what is not there has its default.
@@ -213,10 +217,10 @@ class _Steps:
 
     @classmethod
     def of(cls, megabytes: float, work: Work, site: Site) -> _Steps:
-        together = min(work.ranks, site.ranks_per_node)
-        crowd = megabytes * max(1.0, together / site.cores_per_node)
-        encoding, ratio = (crowd / site.encode_mbs, site.ratio) if work.filtered else (0.0, 1.0)
-        return cls(crowd / site.read_mbs, encoding, crowd / ratio / site.write_mbs, together >= site.cores_per_node)
+        shared = megabytes * site.crowd(work.ranks)
+        encoding, ratio = (shared / site.encode_mbs, site.ratio) if work.filtered else (0.0, 1.0)
+        busy = min(work.ranks, site.ranks_per_node) >= site.cores_per_node
+        return cls(shared / site.read_mbs, encoding, shared / ratio / site.write_mbs, busy)
 
     @property
     def threads(self) -> tuple[tuple[str, ...], ...]:
@@ -237,9 +241,9 @@ def predict(work: Work, site: Site) -> Prediction:
     shared = work.raw_bytes / MB / (site.ratio if work.filtered else 1.0) / site.taken_mbs
     # What ranks do, what they share, and the root: beside each other.
     filling, limit = max((own_seconds, own_limit), (shared, "file system"), (allocating, "allocator"))
-    crowd = max(1.0, min(work.ranks, site.ranks_per_node) / site.cores_per_node)
     doublings = math.log2(work.ranks) if work.ranks > 1 else 0.0
-    starting = crowd * site.import_seconds + site.author_seconds + MEETINGS * site.meeting_seconds * doublings
+    importing = site.crowd(work.ranks) * site.import_seconds
+    starting = importing + site.author_seconds + MEETINGS * site.meeting_seconds * doublings
     middle = {"source": own.source, "codec": own.codec, "writing": own.writing}
     middle |= {"file system": shared, "allocator": allocating}
     phases = {"start-up": starting, **middle, "completing": site.tail_seconds}

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from parnwb.planning.plan import DEFAULT_BUFFER_MB, MiB
+
 if TYPE_CHECKING:
     import h5py
 
 LEAST_BYTES, MOST_BYTES = 4_000_000, 16_000_000
 LEAST_OF_WIDE_BYTES = 2_000_000
-LAYER_BYTES = 64 * 2**20
+LAYER_BYTES = DEFAULT_BUFFER_MB * MiB
 """Of a layer of chunks, which are all channels: a buffer of the default size, so that no row is read for two of them.
 
 Chunks that are thinner than they would be otherwise have ``LEAST_OF_WIDE_BYTES`` at least: 2100 channels fit."""

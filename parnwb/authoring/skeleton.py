@@ -51,7 +51,7 @@ from parnwb.overlay import Overlay
 from parnwb.resident.data import Resident
 from parnwb.resident.gathering import Asking, gathered
 from parnwb.site import BackendChoice, choose_backend
-from parnwb.sources import Access, Source, read_beside, reads_whole_rows, takes_over
+from parnwb.sources import Access, Source, read_from, takes_over
 from parnwb.sources.binary import BinarySource
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.raw_chunks import creation_of_same, creation_of_spec, is_outside, read_spec
@@ -485,9 +485,7 @@ class _UnfilledGroup(h5py.Group):
         """Return what was created, as the file has it."""
         major = self._source.axis if isinstance(self._source, GrowingSource) else 0
         created = read_spec(self[self._path])
-        access, beside = self._source.access.value, read_beside(self._source)
-        spec = replace(created, access=access, coder=self._coder, major=major, read_beside=beside)
-        spec = replace(spec, whole_rows=reads_whole_rows(self._source))
+        spec = replace(read_from(created, self._source), coder=self._coder, major=major)
         needs_coder = any(item.identifier == DEFLATE for item in spec.filters) and not takes_over(self._source, spec)
         if spec.coder or self._hdf5_encodes or not needs_coder:
             return spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -106,6 +107,12 @@ def read_beside(source: Source) -> int:
 def reads_whole_rows(source: Source) -> bool:
     """Tell whether a source reads all of a row for any part of it. Independent."""
     return isinstance(source, WholeRowSource) and source.whole_rows
+
+
+def read_from(spec: DatasetSpec, source: Source) -> DatasetSpec:
+    """Return a dataset with what the plan has to know of how its source is read. Independent."""
+    access, beside = source.access.value, read_beside(source)
+    return replace(spec, access=access, read_beside=beside, whole_rows=reads_whole_rows(source))
 
 
 def takes_over(source: Source | None, spec: DatasetSpec) -> TypeGuard[EncodedSource]:

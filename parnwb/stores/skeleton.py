@@ -35,7 +35,7 @@ from parnwb.links.policy import heed
 from parnwb.resident.data import Resident
 from parnwb.resident.gathering import gathered
 from parnwb.site import BackendChoice
-from parnwb.sources import Source, read_beside, reads_whole_rows, takes_over
+from parnwb.sources import Source, read_from, takes_over
 from parnwb.sources.chunked import UnmaskedSource
 from parnwb.sources.growing import GrowingSource
 from parnwb.sources.hdf5 import HDF5DatasetSource
@@ -272,9 +272,7 @@ class _UnfilledGroup(zarr.Group):
         grows = isinstance(source, GrowingSource)
         spec = read_zarr_spec(self._array, self._bulk_path)
         maxshape = tuple(None if grows and axis == major else extent for axis, extent in enumerate(spec.shape))
-        access, beside = source.access.value, read_beside(source)
-        spec = replace(spec, access=access, major=major, maxshape=maxshape, read_beside=beside)
-        spec = replace(spec, whole_rows=reads_whole_rows(source))
+        spec = replace(read_from(spec, source), major=major, maxshape=maxshape)
         deflated = in_deflate(spec) or spec
         if not any(item.identifier == DEFLATE for item in deflated.filters) or takes_over(source, spec):
             return spec

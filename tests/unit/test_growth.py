@@ -13,9 +13,12 @@ import pytest
 from parnwb.allocator import Allocator
 from parnwb.authoring.skeleton import open_on, read_spec
 from parnwb.errors import LayoutError
-from parnwb.growth import Growth, are_written_by_all, rows_of
+from parnwb.growth import Growth, are_written_by_all, growth_of, rows_of
 from parnwb.layout import FileLayout
 from parnwb.overlay import Overlay
+from parnwb.sources import read_beside
+from parnwb.sources.array import ArraySource
+from parnwb.sources.binary import BinarySource
 
 
 @pytest.mark.parametrize("commit_every", [1, 40])
@@ -91,3 +94,14 @@ def test_numbers_that_hdf5_would_clamp_are_refused(tmp_path: Path) -> None:
             with nullcontext() if words is None else pytest.raises(LayoutError, match=words):
                 growth.begin(file)
         assert file["few"][1:3].tolist() == [7, -8]
+
+
+def test_the_plan_knows_how_new_rows_are_read(tmp_path: Path) -> None:
+    """Those of a flat file are read whole for any of their columns; rows of an array are not."""
+    np.zeros((40, 6), "<i2").tofile(tmp_path / "new")
+    flat = BinarySource(tmp_path / "new", np.dtype("<i2"), (40, 6), columns=slice(0, 4))
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        dataset = file.create_dataset("data", (13, 4), "<i2", maxshape=(None, 4), chunks=(5, 2))
+        grown = growth_of(dataset, (40, 4), flat, kept=False).spec
+        assert grown.whole_rows and grown.read_beside == read_beside(flat) > 0
+        assert not growth_of(dataset, (40, 4), ArraySource(np.zeros((40, 4), "<i2")), kept=False).spec.whole_rows
