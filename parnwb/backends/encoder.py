@@ -21,6 +21,7 @@ from parnwb.errors import SourceError
 from parnwb.hyperslab import Hyperslab
 from parnwb.iterator import IndependentChunkIterator
 from parnwb.layout import DatasetSpec
+from parnwb.machine.foresight import Foresight
 from parnwb.planning.plan import Buffer
 from parnwb.sources import EncodedSource, takes_over
 from parnwb.sources.source import Room, Stored
@@ -76,13 +77,17 @@ class Encoder(Ahead[Batch]):
         What is read and encoded.
     threads
         How many encode.
+    foresight
+        By which is announced what will be read.
     """
 
-    def __init__(self, ranks: Ranks, portion: Portion, stretch: Stretch, threads: int) -> None:
-        phases = ranks.phases
+    def __init__(
+        self, ranks: Ranks, portion: Portion, stretch: Stretch, threads: int, foresight: Foresight
+    ) -> None:
+        phases, outlook = ranks.phases, Outlook(portion, stretch.owner, foresight)
 
         def batches(lane: Lane) -> Iterator[Batch]:
-            with phases(ASSEMBLING), Crew(threads) as crew, Outlook(portion, stretch.owner) as outlook:
+            with phases(ASSEMBLING), Crew(threads) as crew:
                 for batch in encoded(portion, stretch, crew, outlook, lane, phases):
                     with phases(AHEAD):
                         yield batch

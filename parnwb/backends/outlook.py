@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, pairwise
-from types import TracebackType
 from typing import TypeVar
 
 from parnwb.backends.backend import Portion
@@ -17,7 +16,7 @@ Piece = TypeVar("Piece")
 
 
 class Outlook:
-    """Goes through a rank's list of buffers with who reads them. Independent. Use as a context manager.
+    """Goes through a rank's list of buffers with who reads them. Independent.
 
     It holds no memory of its own, unlike a thread that reads: of the usual chunks a buffer is one layer, and half of
     one cannot be encoded. It takes nothing either: what it has announced may still be given to another rank.
@@ -28,23 +27,15 @@ class Outlook:
         What is read.
     owner
         In whose list of the plan's buffers.
+    foresight
+        By which it is announced.
     """
 
-    def __init__(self, portion: Portion, owner: int) -> None:
-        self._portion = portion
+    def __init__(self, portion: Portion, owner: int, foresight: Foresight) -> None:
+        self._portion, self._foresight = portion, foresight
         self._pairs = pairwise(chain(portion.plan.buffers(owner), [None]))
         self._read: Buffer | None = None
         self._announced: Buffer | None = None
-        self._foresight = Foresight()
-
-    def __enter__(self) -> Outlook:
-        self._foresight.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._foresight.__exit__(kind, error, trace)
 
     def beyond(self, buffer: Buffer, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """Iterate over the pieces of a buffer, or of a part of one; behind the last one announce the next buffer.

@@ -77,7 +77,8 @@ def portion(tmp_path: Path) -> Portion:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_each_buffer_is_announced_before_the_one_before_it_is_encoded(portion, events, threads):
     stretch = Stretch.own(portion.plan, 0)
-    with Crew(threads) as crew, Outlook(portion, 0) as outlook:
+    outlook = Outlook(portion, 0, Foresight())
+    with Crew(threads) as crew:
         batches = list(encoded(portion, stretch, crew, outlook, Silent(), Phases()))
     buffers = list(portion.plan.buffers(0))
     assert len(batches) == len(buffers) == 14
@@ -100,9 +101,9 @@ def test_of_parts_of_buffers_only_the_first_announces_what_comes_behind(portion,
     parts = [
         Buffer(first.dataset, Hyperslab((first.slab.start[0] + n, 0), (half, COLUMNS))) for n in (0, half)
     ]
-    with Outlook(portion, 0) as outlook:
-        for part in [*parts, second]:
-            assert list(outlook.beyond(part, [1, 2])) == [1, 2]
+    outlook = Outlook(portion, 0, Foresight())
+    for part in [*parts, second]:
+        assert list(outlook.beyond(part, [1, 2])) == [1, 2]
     row = 2 * COLUMNS
     third = second.slab.stop[0]
     starts = [parts[0].slab.start[0], second.slab.start[0], third]
@@ -112,8 +113,7 @@ def test_of_parts_of_buffers_only_the_first_announces_what_comes_behind(portion,
 def test_a_file_that_cannot_be_opened_is_an_error_of_reading_alone(portion, events):
     portion.sources["/a"].path.unlink()
     buffer = next(portion.plan.buffers(0))
-    with Outlook(portion, 0) as outlook:
-        assert list(outlook.beyond(buffer, [1])) == [1]
+    assert list(Outlook(portion, 0, Foresight()).beyond(buffer, [1])) == [1]
     assert events == []
     with pytest.raises(SourceError, match="must be readable"):
         portion.sources["/a"].read(buffer.slab)
